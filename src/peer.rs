@@ -1,0 +1,109 @@
+//! What is known of a peer: its address, its status, when it was last alive and when it last failed.
+
+use std::fmt;
+use std::net::IpAddr;
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+
+/// A known peer, as [`NetworkController::peers`](crate::NetworkController::peers) and
+/// [`peer`](crate::NetworkController::peer) show it.
+///
+/// A peer *is* its IP address, in canonical form: `::ffff:192.0.2.1` is `192.0.2.1`.
+#[non_exhaustive]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Peer {
+    /// The address that identifies the peer.
+    pub ip: IpAddr,
+    /// What is going on with the peer now.
+    pub status: PeerStatus,
+    /// When the peer was last reported alive, whoever had made the connection; `None` if it never was.
+    pub last_alive: Option<DateTime<Utc>>,
+    /// When a connection or handshake with the peer last failed. For a banned peer: when it was banned or, if later,
+    /// when it last tried to connect. `None` if neither ever happened.
+    pub last_failure: Option<DateTime<Utc>>,
+    /// When the peer was last reported alive on a connection that *we* had made: the only proof that it listens.
+    pub last_alive_outgoing: Option<DateTime<Utc>>,
+    /// How many of our dials and outgoing handshakes failed since the last one that succeeded.
+    pub failures_in_row: u32,
+}
+
+impl Peer {
+    /// A peer of which only the address is known.
+    pub(crate) fn new(ip: IpAddr) -> Self {
+        Self {
+            ip,
+            status: PeerStatus::Idle,
+            last_alive: None,
+            last_failure: None,
+            last_alive_outgoing: None,
+            failures_in_row: 0,
+        }
+    }
+}
+
+/// What is going on with a peer. In the peer file it is written as the name of its variant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum PeerStatus {
+    /// Known, and nothing is being done with it.
+    Idle,
+    /// We are establishing an outgoing TCP connection to it.
+    OutConnecting,
+    /// Our outgoing connection is established, the application is shaking hands over it.
+    OutHandshaking,
+    /// Our outgoing connection has been reported alive.
+    OutAlive,
+    /// It connected to us, the application is shaking hands over that connection.
+    InHandshaking,
+    /// It connected to us and has been reported alive.
+    InAlive,
+    /// Neither dialed nor admitted.
+    Banned,
+}
+
+impl PeerStatus {
+    /// Every status, in the order of their declaration.
+    pub(crate) const ALL: [Self; 7] = [
+        Self::Idle,
+        Self::OutConnecting,
+        Self::OutHandshaking,
+        Self::OutAlive,
+        Self::InHandshaking,
+        Self::InAlive,
+        Self::Banned,
+    ];
+
+    /// The name that [`Display`](fmt::Display) and the peer file use.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Idle => "Idle",
+            Self::OutConnecting => "OutConnecting",
+            Self::OutHandshaking => "OutHandshaking",
+            Self::OutAlive => "OutAlive",
+            Self::InHandshaking => "InHandshaking",
+            Self::InAlive => "InAlive",
+            Self::Banned => "Banned",
+        }
+    }
+
+    /// Whether there is an established connection with a peer of this status.
+    #[must_use]
+    pub const fn is_connected(self) -> bool {
+        match self {
+            Self::OutHandshaking | Self::OutAlive | Self::InHandshaking | Self::InAlive => true,
+            Self::Idle | Self::OutConnecting | Self::Banned => false,
+        }
+    }
+}
+
+impl fmt::Display for PeerStatus {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+/// Names one dial or one inbound socket, from its start to the end of the connection that may come of it.
+/// Ids are never used twice, so that whatever speaks of a connection that is over can be told from its successor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) struct ConnectionId(pub(crate) u64);

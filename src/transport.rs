@@ -1,0 +1,61 @@
+//! What carries connections: [`Transport`] and its parts, and [`TcpTransport`], the one for real use.
+
+use std::future::Future;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+
+use futures::Stream;
+
+/// How connections are made and accepted. [`TcpTransport`] is the default; another one serves tests, simulations, or
+/// networks that are not plain TCP.
+pub trait Transport: Send + 'static {
+    /// What the application receives in an event.
+    type Socket: Send + 'static;
+    /// An inbound connection before it is admitted or refused.
+    type Incoming: Incoming<Socket = Self::Socket>;
+    /// Inbound connections and accept errors. Its end ends accepting, not the controller.
+    type Listener: Stream<Item = io::Result<Self::Incoming>> + Send + 'static;
+    /// One attempt to connect. Dropping it calls the attempt off.
+    type Dial: Future<Output = io::Result<Dialed<Self::Socket>>> + Send + 'static;
+
+    /// Starts to listen at `at`; answers with the address that was bound, so with the real port where `at` had port 0.
+    fn listen(&mut self, at: SocketAddr) -> impl Future<Output = io::Result<(Self::Listener, SocketAddr)>> + Send;
+
+    /// Starts to connect to `to`, from the address `from` if there is one.
+    fn dial(&mut self, from: Option<IpAddr>, to: SocketAddr) -> Self::Dial;
+}
+
+/// A dial that succeeded.
+#[derive(Debug)]
+pub struct Dialed<S> {
+    /// The connected socket.
+    pub socket: S,
+    /// Our end of it: the dial as the other end sees it.
+    pub local_addr: SocketAddr,
+}
+
+/// An inbound connection before the decision. Dropping it refuses it.
+pub trait Incoming: Sized + Send + 'static {
+    /// What it becomes when it is admitted.
+    type Socket;
+
+    /// Who connected.
+    fn remote_addr(&self) -> SocketAddr;
+
+    /// Which of our addresses they connected to.
+    ///
+    /// # Errors
+    ///
+    /// The connection is dead already: its pending error, if it has one.
+    fn local_addr(&self) -> io::Result<SocketAddr>;
+
+    /// Takes the connection.
+    ///
+    /// # Errors
+    ///
+    /// It could not be taken; it is closed then. This counts as an accept error and blames nobody.
+    fn admit(self) -> io::Result<Self::Socket>;
+
+    /// Turns the connection away at once.
+    fn refuse(self) {}
+}
