@@ -107,3 +107,16 @@ impl fmt::Display for PeerStatus {
 /// Ids are never used twice, so that whatever speaks of a connection that is over can be told from its successor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct ConnectionId(pub(crate) u64);
+
+/// A peer as the peer file keeps it: what [`Peer`] shows, and what only the file and the table need.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct PeerRecord {
+    pub(crate) peer: Peer,
+    /// When the ban was set, for a ban that ends after a time.
+    pub(crate) banned_at: Option<DateTime<Utc>>,
+    /// Fields of the record that this crate does not know, to be written back as they were.
+    pub(crate) other: Option<Box<OtherFields>>,
+}
+
+/// Fields of a record of the peer file that this crate does not know.
+pub(crate) type OtherFields = serde_json::Map<String, serde_json::Value>;
