@@ -16,7 +16,7 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use clap::{Parser, value_parser};
-use support::board::{Board, Progress};
+use support::board::Board;
 use support::town::Town;
 use tokio::signal;
 use tokio::time;
@@ -43,6 +43,9 @@ const LOOK_INTERVAL: Duration = Duration::from_millis(50);
 /// How often in a row everything has to be as it should be at the end.
 const STEADY_LOOKS: usize = 20;
 
+/// How often the nodes are shown between two phases, in a terminal.
+const LOOKS_BETWEEN_PHASES: usize = 25;
+
 #[tokio::main]
 async fn main() -> ExitCode {
     let ended = tokio::select! {
@@ -62,7 +65,7 @@ async fn run(options: Options) -> Result<(), Box<dyn Error>> {
     let started = Instant::now();
     let town = Town::start(options.nodes, options.target.into()).await?;
     let mut run = Run {
-        board: Board::new(town.len()),
+        board: Board::new(),
         limit: Duration::from_secs(options.limit),
         town,
     };
@@ -77,6 +80,7 @@ async fn run(options: Options) -> Result<(), Box<dyn Error>> {
     run.phase("stay so", STEADY_LOOKS).await?;
     let totals = run.town.totals();
     run.town.stop().await?;
+    run.board.leave();
 
     println!(
         "\n{} nodes, each with {} outgoing connections: {} connections, never two between a pair\n\
@@ -105,35 +109,34 @@ impl Run {
         self.board.begin(name);
         let started = Instant::now();
         let mut steady = 0;
-        loop {
+        while steady < looks {
+            time::sleep(LOOK_INTERVAL).await;
             let complaints = self.town.complaints();
             steady = if complaints.is_empty() { steady + 1 } else { 0 };
-            self.board
-                .show(&self.town.rows(), self.progress(complaints.len(), steady, looks));
-            if steady == looks {
-                self.board
-                    .end(&format!("done in {:.1} s", started.elapsed().as_secs_f64()));
-                return Ok(());
+            self.board.show_nodes(&self.town.rows());
+            if looks > 1 {
+                self.board.show_progress(steady, looks);
+            } else {
+                let running = self.town.running();
+                self.board.show_progress(running - complaints.len(), running);
             }
             if started.elapsed() > self.limit {
                 self.board.end("failed");
                 return Err(failure(name, &complaints).into());
             }
-            time::sleep(LOOK_INTERVAL).await;
         }
+        let took = started.elapsed().as_secs_f64();
+        self.board.end(&format!("done in {took:.1} s"));
+        self.linger().await;
+        Ok(())
     }
 
-    fn progress(&self, complaints: usize, steady: usize, looks: usize) -> Progress {
-        if looks > 1 {
-            return Progress {
-                done: steady,
-                of: looks,
-            };
-        }
-        let of = self.town.running();
-        Progress {
-            done: of - complaints,
-            of,
+    /// Leaves time to look, where somebody does.
+    async fn linger(&mut self) {
+        let looks = if self.board.is_live() { LOOKS_BETWEEN_PHASES } else { 0 };
+        for _ in 0..looks {
+            time::sleep(LOOK_INTERVAL).await;
+            self.board.show_nodes(&self.town.rows());
         }
     }
 }

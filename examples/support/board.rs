@@ -17,7 +17,7 @@ pub(crate) struct Row {
     pub(crate) dials_per_second: u64,
 }
 
-const COLUMNS: &str = "node        out  in  known  banned  dials/s";
+const HEADING: &str = "node        out  in  known  banned  dials/s";
 const GAP: &str = "   ";
 
 impl Row {
@@ -27,13 +27,6 @@ impl Row {
             self.name, self.mood, self.out, self.incoming, self.known, self.banned, self.dials_per_second
         )
     }
-}
-
-/// How far a phase is.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Progress {
-    pub(crate) done: usize,
-    pub(crate) of: usize,
 }
 
 /// Shows a run.
@@ -46,12 +39,20 @@ pub(crate) enum Board {
 }
 
 impl Board {
-    /// The board for `nodes` nodes that suits the output.
-    pub(crate) fn new(nodes: usize) -> Self {
+    /// The board that suits the output.
+    pub(crate) fn new() -> Self {
         if io::stdout().is_terminal() {
-            Self::Live(Live::new(nodes))
+            Self::Live(Live::new())
         } else {
             Self::Plain(Plain::new())
+        }
+    }
+
+    /// Whether somebody is watching.
+    pub(crate) fn is_live(&self) -> bool {
+        match self {
+            Self::Live(_) => true,
+            Self::Plain(_) => false,
         }
     }
 
@@ -64,63 +65,79 @@ impl Board {
     }
 
     /// The nodes as they are now.
-    pub(crate) fn show(&mut self, rows: &[Row], progress: Progress) {
+    pub(crate) fn show_nodes(&mut self, rows: &[Row]) {
         match self {
-            Self::Live(live) => live.show(rows, progress),
-            Self::Plain(plain) => plain.show(rows, progress),
+            Self::Live(live) => live.show_nodes(rows),
+            Self::Plain(plain) => plain.show_nodes(rows),
+        }
+    }
+
+    /// How far the phase that began last is.
+    pub(crate) fn show_progress(&mut self, done: usize, of: usize) {
+        match self {
+            Self::Live(live) => live.show_progress(done, of),
+            Self::Plain(plain) => plain.show_progress(done, of),
         }
     }
 
     /// The phase that began last is over.
     pub(crate) fn end(&mut self, outcome: &str) {
         match self {
-            Self::Live(live) => live.end(outcome),
+            Self::Live(live) => live.phase.abandon_with_message(outcome.to_owned()),
             Self::Plain(_) => say(&format!("  {outcome}")),
+        }
+    }
+
+    /// Leaves everything on the screen as it is; the next line is written below it.
+    pub(crate) fn leave(self) {
+        match self {
+            Self::Live(live) => {
+                live.table.abandon();
+                say("");
+            }
+            Self::Plain(_) => {}
         }
     }
 }
 
-/// Two nodes a line, and below them one bar a phase.
+/// A table with two nodes a line, and below it one bar a phase.
 #[derive(Debug)]
 pub(crate) struct Live {
     screen: MultiProgress,
-    lines: Vec<ProgressBar>,
+    table: ProgressBar,
     phase: ProgressBar,
 }
 
 impl Live {
-    fn new(nodes: usize) -> Self {
-        let screen = MultiProgress::with_draw_target(ProgressDrawTarget::stdout_with_hz(20));
-        let line = || screen.add(ProgressBar::new(0).with_style(style("{msg}")));
-        let heading = line();
-        let lines = (0..nodes.div_ceil(2)).map(|_| line()).collect();
-        line().tick();
-        heading.set_message(format!("{COLUMNS}{GAP}{COLUMNS}"));
+    fn new() -> Self {
+        let screen = MultiProgress::with_draw_target(ProgressDrawTarget::stdout());
+        let table = screen.add(ProgressBar::new(0).with_style(style("{msg}")));
         Self {
             screen,
-            lines,
+            table,
             phase: ProgressBar::hidden(),
         }
     }
 
     fn begin(&mut self, phase: &str) {
-        let bar = ProgressBar::new(0).with_style(style("{prefix:<30} [{bar:24}] {pos:>2}/{len} {elapsed:>3} {msg}"));
+        let bar = ProgressBar::new(0).with_style(style("{prefix:<26} [{bar:24}] {pos:>2}/{len} {msg}"));
         self.phase = self.screen.add(bar.with_prefix(phase.to_owned()));
     }
 
-    fn show(&mut self, rows: &[Row], progress: Progress) {
-        let (left, right) = rows.split_at(self.lines.len());
+    fn show_nodes(&mut self, rows: &[Row]) {
+        let (left, right) = rows.split_at(rows.len().div_ceil(2));
         let mut right = right.iter();
-        for (line, row) in self.lines.iter().zip(left) {
+        let mut table = format!("{HEADING}{GAP}{HEADING}");
+        for row in left {
             let beside = right.next().map(Row::text).unwrap_or_default();
-            line.set_message(format!("{}{GAP}{beside}", row.text()));
+            table.extend(["\n", &row.text(), GAP, &beside]);
         }
-        self.phase.set_length(as_u64(progress.of));
-        self.phase.set_position(as_u64(progress.done));
+        self.table.set_message(table);
     }
 
-    fn end(&mut self, outcome: &str) {
-        self.phase.abandon_with_message(outcome.to_owned());
+    fn show_progress(&mut self, done: usize, of: usize) {
+        self.phase.set_length(as_u64(of));
+        self.phase.set_position(as_u64(done));
     }
 }
 
@@ -136,6 +153,7 @@ fn as_u64(count: usize) -> u64 {
 /// A line at each phase's begin and end, and one a second in between.
 #[derive(Debug)]
 pub(crate) struct Plain {
+    nodes: String,
     next_line: Instant,
 }
 
@@ -144,7 +162,8 @@ const LINE_INTERVAL: Duration = Duration::from_secs(1);
 impl Plain {
     fn new() -> Self {
         Self {
-            next_line: Instant::now() + LINE_INTERVAL,
+            nodes: String::new(),
+            next_line: Instant::now(),
         }
     }
 
@@ -153,18 +172,18 @@ impl Plain {
         self.next_line = Instant::now() + LINE_INTERVAL;
     }
 
-    fn show(&mut self, rows: &[Row], progress: Progress) {
-        if Instant::now() < self.next_line {
-            return;
-        }
-        self.next_line += LINE_INTERVAL;
+    fn show_nodes(&mut self, rows: &[Row]) {
         let connections: usize = rows.iter().map(|row| row.out).sum();
         let bans: usize = rows.iter().map(|row| row.banned).sum();
         let dials: u64 = rows.iter().map(|row| row.dials_per_second).sum();
-        let Progress { done, of } = progress;
-        say(&format!(
-            "  {done} of {of}: {connections} connections, {bans} bans, {dials} dials/s"
-        ));
+        self.nodes = format!("{connections} connections, {bans} bans, {dials} dials/s");
+    }
+
+    fn show_progress(&mut self, done: usize, of: usize) {
+        if Instant::now() >= self.next_line {
+            self.next_line += LINE_INTERVAL;
+            say(&format!("  {done} of {of}: {}", self.nodes));
+        }
     }
 }
 
