@@ -18,7 +18,7 @@ use std::time::Duration;
 
 use clap::Parser;
 use futures::StreamExt;
-use network::{NetworkConfig, NetworkController, NetworkControllerEvent, PeerLease, PeerStatus};
+use network::{NetworkConfig, NetworkController, NetworkControllerEvent, PeerLease};
 use support::session::{Pace, Session};
 use tokio::net::TcpStream;
 use tokio::signal;
@@ -165,12 +165,12 @@ fn cannot_make(path: &Path, error: &io::Error) -> String {
 }
 
 fn status(network: &NetworkController) -> String {
-    let count = |status| network.peers().filter(|peer| peer.status == status).count();
+    let stats = network.stats();
     format!(
         "alive {} out and {} in, {} known, {} banned",
-        count(PeerStatus::OutAlive),
-        count(PeerStatus::InAlive),
-        network.peers().count(),
-        count(PeerStatus::Banned),
+        stats.peers.out_alive,
+        stats.peers.in_alive,
+        stats.peers.total(),
+        stats.peers.banned,
     )
 }

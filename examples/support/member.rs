@@ -75,7 +75,7 @@ impl Sight {
         self.known = network.peers().map(|peer| peer.ip).collect();
         let banned = network.peers().filter(|peer| peer.status == PeerStatus::Banned);
         self.banned = banned.map(|peer| peer.ip).collect();
-        self.dials = network.stats().dials_started;
+        self.dials = network.stats().counters.dials_started;
     }
 }
 
