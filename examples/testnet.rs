@@ -111,7 +111,7 @@ impl Run {
         let mut steady = 0;
         while steady < looks {
             time::sleep(LOOK_INTERVAL).await;
-            let complaints = self.town.complaints();
+            let complaints = self.town.complaints()?;
             steady = if complaints.is_empty() { steady + 1 } else { 0 };
             self.board.show_nodes(&self.town.rows());
             if looks > 1 {

@@ -117,38 +117,51 @@ impl Town {
     }
 
     /// What is wrong with each node, as far as anything is; the dead are as they should be.
-    pub(crate) fn complaints(&self) -> Vec<(String, String)> {
+    ///
+    /// # Errors
+    ///
+    /// A peers file that is not whole, which it has to be at every moment.
+    pub(crate) fn complaints(&self) -> Result<Vec<(String, String)>, Box<dyn Error>> {
         let sights: HashMap<IpAddr, Sight> = self.alive().map(|member| (member.ip, member.sight())).collect();
-        let complain = |member: &Member| {
-            let complaint = self.complaint(member, &sights)?;
-            Some((name(member.ip), complaint))
-        };
-        self.alive().filter_map(complain).collect()
+        let mut complaints = Vec::new();
+        for ip in self.alive().map(|member| member.ip) {
+            let complaint = match self.complaint(ip, &sights) {
+                Some(complaint) => Some(complaint),
+                None => self.complaint_of_the_file(ip)?,
+            };
+            complaints.extend(complaint.map(|complaint| (name(ip), complaint)));
+        }
+        Ok(complaints)
     }
 
     fn alive(&self) -> impl Iterator<Item = &Member> {
         self.members.iter().filter(|member| member.is_running())
     }
 
-    fn complaint(&self, member: &Member, sights: &HashMap<IpAddr, Sight>) -> Option<String> {
-        let sight = &sights[&member.ip];
+    fn complaint(&self, ip: IpAddr, sights: &HashMap<IpAddr, Sight>) -> Option<String> {
+        let sight = &sights[&ip];
         if sight.doubled > 0 {
             return Some(format!(
                 "was given {} connections to peers it was connected to",
                 sight.doubled
             ));
         }
-        half_connection(member.ip, sights).or_else(|| {
-            if member.ip == self.members[self.rogue].ip {
-                self.complaint_of_the_rogue(sight)
-            } else {
-                self.complaint_of_the_honest(member.ip, sight)
-            }
-        })
+        match (ip == self.rogue(), self.misbehaves()) {
+            (true, true) => self.complaint_of_the_banned(sight),
+            (true, false) => half_connection(ip, sights).or_else(|| self.complaint_of_the_hub(sight)),
+            (false, _) => half_connection(ip, sights).or_else(|| self.complaint_of_the_honest(ip, sight)),
+        }
+    }
+
+    fn rogue(&self) -> IpAddr {
+        self.members[self.rogue].ip
+    }
+
+    fn misbehaves(&self) -> bool {
+        *self.misconduct.borrow()
     }
 
     fn complaint_of_the_honest(&self, ip: IpAddr, sight: &Sight) -> Option<String> {
-        let rogue = self.members[self.rogue].ip;
         let others = self.len() - 1;
         let known = sight.known.iter().filter(|&&peer| peer != ip).count();
         let out = sight.alive(true);
@@ -156,22 +169,42 @@ impl Town {
             Some(format!("knows {known} of {others} others"))
         } else if out != self.target {
             Some(format!("has {out} of {} outgoing connections", self.target))
-        } else if *self.misconduct.borrow() != sight.banned.contains(&rogue) {
-            Some(format!("is wrong about {}", name(rogue)))
+        } else if self.misbehaves() != sight.banned.contains(&self.rogue()) {
+            Some(format!("is wrong about {}", name(self.rogue())))
         } else {
             None
         }
     }
 
-    /// Before it misbehaves it is connected to everyone, after that to nobody.
-    fn complaint_of_the_rogue(&self, sight: &Sight) -> Option<String> {
-        let expected = if *self.misconduct.borrow() {
-            0
-        } else {
-            self.running() - 1
-        };
+    /// Until it misbehaves, the rogue is connected to everyone.
+    fn complaint_of_the_hub(&self, sight: &Sight) -> Option<String> {
+        let (alive, others) = (sight.alive(true) + sight.alive(false), self.running() - 1);
+        (alive != others).then(|| format!("is connected to {alive} of {others} others"))
+    }
+
+    /// It dials on, and is refused by everyone: a kernel completes connections before anybody refuses them.
+    fn complaint_of_the_banned(&self, sight: &Sight) -> Option<String> {
         let alive = sight.alive(true) + sight.alive(false);
-        (alive != expected).then(|| format!("has {alive} connections instead of {expected}"))
+        (alive > 0).then(|| format!("still has {alive} connections"))
+    }
+
+    /// What the peers file of a node does not say yet: who there is, and who is banned.
+    fn complaint_of_the_file(&self, ip: IpAddr) -> Result<Option<String>, Box<dyn Error>> {
+        let records = self.peers_file_of(ip)?;
+        let others = self.len() - 1;
+        if records.len() < others {
+            return Ok(Some(format!("wrote down {} of {others} others", records.len())));
+        }
+        let rogue = self.rogue().to_string();
+        let bans = |record: &serde_json::Value| record["ip"] == *rogue && record["status"] == "Banned";
+        let expected = self.misbehaves() && ip != self.rogue();
+        let is_wrong = expected != records.iter().any(bans);
+        Ok(is_wrong.then(|| "wrote down something else than the bans there are".to_owned()))
+    }
+
+    fn peers_file_of(&self, ip: IpAddr) -> Result<Vec<serde_json::Value>, Box<dyn Error>> {
+        let read = || -> Result<_, Box<dyn Error>> { Ok(serde_json::from_slice(&fs::read(self.peers_file(ip))?)?) };
+        read().map_err(|error| format!("the peers file of {} is not whole: {error}", name(ip)).into())
     }
 
     /// A line of the table for each node.
@@ -181,7 +214,7 @@ impl Town {
 
     fn row(&self, member: &Member) -> Row {
         let sight = member.sight();
-        let is_rogue = member.ip == self.members[self.rogue].ip && *self.misconduct.borrow();
+        let is_rogue = member.ip == self.rogue() && self.misbehaves();
         Row {
             name: name(member.ip),
             mood: match (member.is_running(), is_rogue) {
@@ -208,26 +241,13 @@ impl Town {
 
     /// Stops every node as its user would, and reads what it left in its peers file.
     pub(crate) async fn stop(&mut self) -> Result<(), Box<dyn Error>> {
-        for index in 0..self.members.len() {
-            let member = &mut self.members[index];
+        for member in &mut self.members {
             member.stop().await?;
-            let ip = member.ip;
-            self.check_peers_file(index)
-                .map_err(|error| format!("the peers file of {}: {error}", name(ip)))?;
         }
-        Ok(())
-    }
-
-    fn check_peers_file(&self, index: usize) -> Result<(), Box<dyn Error>> {
-        let text = fs::read_to_string(self.peers_file(self.members[index].ip))?;
-        let records: Vec<serde_json::Value> = serde_json::from_str(&text)?;
-        if records.len() < self.len() - 1 {
-            return Err(format!("{} peers instead of {}", records.len(), self.len() - 1).into());
-        }
-        let rogue = self.members[self.rogue].ip.to_string();
-        let bans = |record: &serde_json::Value| record["ip"] == *rogue && record["status"] == "Banned";
-        if index != self.rogue && !records.iter().any(bans) {
-            return Err("the ban is missing".into());
+        for member in &self.members {
+            if let Some(complaint) = self.complaint_of_the_file(member.ip)? {
+                return Err(format!("{} {complaint}", name(member.ip)).into());
+            }
         }
         Ok(())
     }
