@@ -1,0 +1,310 @@
+//! What a controller is told at its start: [`NetworkConfig`], the [`Clock`] it lives by, and [`ConfigError`] for what
+//! cannot work.
+
+mod seconds;
+#[cfg(test)]
+mod tests;
+
+use std::fmt;
+use std::net::{IpAddr, Ipv6Addr};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+
+/// The settings of a [`NetworkController`](crate::NetworkController).
+///
+/// [`new`](Self::new) and [`in_memory`](Self::in_memory) give settings for a full node on the open Internet; change the
+/// fields that should differ. No field has an upper bound but its type's: a very long time means *never*, and a cap
+/// costs what it lets in.
+///
+/// # In a file
+///
+/// A configuration can be read and written by anything that speaks serde. A duration stands there in seconds, whole or
+/// not, under the field's name with `_seconds` behind it; fields that are absent take their defaults, and a field that
+/// is not known is an error, so that a misspelt one is not taken for its default. [`clock`](Self::clock) and
+/// [`seed`](Self::seed) are for tests and have no place in a file.
+///
+/// ```
+/// # use std::time::Duration;
+/// let config: network::NetworkConfig = serde_json::from_str(
+///     r#"{ "peers_file": "peers.json", "listen_port": 31244, "dial_stagger_seconds": 0.1 }"#,
+/// )?;
+/// assert_eq!(config.dial_stagger, Duration::from_millis(100));
+/// assert_eq!(config.target_outgoing_connections, 8);
+/// # Ok::<(), serde_json::Error>(())
+/// ```
+#[non_exhaustive]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default = "NetworkConfig::for_absent_fields")]
+pub struct NetworkConfig {
+    /// The JSON file that the peers are loaded from at the start and dumped to. It has to exist: at the first launch
+    /// it should name some bootstrap peers, or be an empty array. `None` keeps no file: whatever was learnt is lost
+    /// with the controller.
+    pub peers_file: Option<PathBuf>,
+
+    /// The port to listen on, and unless [`peer_port`](Self::peer_port) says otherwise the port that peers are dialed
+    /// on. 0 takes a free port from the system, good for tests only: the peers would have to guess it.
+    pub listen_port: u16,
+
+    /// How many outgoing connections to keep alive. More make a node harder to cut off and gossip faster, and take
+    /// more of other nodes' incoming connections. 8, the default, is what Bitcoin Core has long kept for its full
+    /// relay. 0 never dials.
+    pub target_outgoing_connections: usize,
+
+    /// How many incoming connections there may be, those still shaking hands included. Each costs a file descriptor
+    /// here and whatever the application keeps for it; a network needs as many incoming places as its nodes have
+    /// outgoing targets, and more, as not every node can be reached. 117, the default, is what is left of Bitcoin
+    /// Core's 125 connections. 0 turns everybody away.
+    pub max_incoming_connections: usize,
+
+    /// How many outgoing connections may be connecting or shaking hands at one time. More find live peers sooner where
+    /// many known ones are gone, and cost as many file descriptors and SYN packets. The default is 16, twice the
+    /// target. At least 1, unless the target is 0.
+    pub max_simultaneous_outgoing_connection_attempts: usize,
+
+    /// How many incoming connections may be shaking hands at one time. Fewer bound what strangers can make us do at
+    /// once; too few let a handful of silent ones keep everybody else out for a
+    /// [`handshake_timeout`](Self::handshake_timeout). The default is 32. 0 turns everybody away.
+    pub max_simultaneous_incoming_connection_attempts: usize,
+
+    /// How many peers to remember that nothing is done with. More survive longer outages and are harder to flush out
+    /// by someone who floods us with made-up addresses; they cost memory and make the peer file longer. The default is
+    /// 10 000. 0 forgets every peer as soon as it is idle, so nobody could be dialed twice.
+    pub max_idle_peers: usize,
+
+    /// How many bans to remember, at the same cost a peer as [`max_idle_peers`](Self::max_idle_peers). Beyond it old
+    /// bans are dropped, so too low a number lets a banned peer return once enough others are banned. The default is
+    /// 10 000. 0 remembers no ban: it ends the connection, and that is all.
+    pub max_banned_peers: usize,
+
+    /// The least time between two dumps of the peer file; without changes none is made. At most this much is lost in
+    /// a crash, and each dump rewrites the whole file. The default is ten minutes. Not 0.
+    #[serde(rename = "peer_file_dump_interval_seconds", with = "seconds")]
+    pub peer_file_dump_interval: Duration,
+
+    /// Peers to know from the start, merged into those of the file as a peer list from another peer would be. Useful
+    /// for bootstrap peers without a file. Empty by default.
+    pub initial_peers: Vec<IpAddr>,
+
+    /// The address to listen on. The default, `::`, takes connections of both families, or of IPv4 alone on a host that
+    /// has no IPv6. From a specific address dials leave too, so that others know this node by it: so several nodes can
+    /// live on one host, on 127.0.0.2, 127.0.0.3 and so on.
+    pub listen_ip: IpAddr,
+
+    /// The port that peers are dialed on, where it is not the one that we listen on. `None` by default. Not 0.
+    pub peer_port: Option<u16>,
+
+    /// How long one attempt to connect may take. Longer reaches slow and distant peers, shorter moves on sooner from
+    /// those whose hosts are gone. The default is 5 s, as in Bitcoin Core. Not 0.
+    #[serde(rename = "connect_timeout_seconds", with = "seconds")]
+    pub connect_timeout: Duration,
+
+    /// How long to wait for the outcome of the dials under way before one more is raced beside them. Shorter reaches
+    /// the target sooner where many known peers are gone, at the price of dials that are called off when it is met.
+    /// The default is 250 ms, the connection attempt delay that RFC 8305 recommends. 0 races all at once.
+    #[serde(rename = "dial_stagger_seconds", with = "seconds")]
+    pub dial_stagger: Duration,
+
+    /// How long a connection may go without feedback after its event before it counts as failed, so that a forgotten
+    /// one cannot hold a place for ever. An application should give up well before it. The default is 30 s. `None`
+    /// waits for ever; not 0.
+    #[serde(rename = "handshake_timeout_seconds", with = "seconds::optional")]
+    pub handshake_timeout: Option<Duration>,
+
+    /// How long a peer is left alone after its first failure, and after a connection that was closed cleanly. It
+    /// doubles with each failure in a row. Longer is kinder to peers that restart, shorter has them back sooner. The
+    /// default is 5 s. Not 0.
+    #[serde(rename = "retry_backoff_seconds", with = "seconds")]
+    pub retry_backoff: Duration,
+
+    /// The longest a peer is left alone after failures in a row, so about how long we take to notice that it is back.
+    /// The default is 10 minutes. At least [`retry_backoff`](Self::retry_backoff).
+    #[serde(rename = "max_retry_backoff_seconds", with = "seconds")]
+    pub max_retry_backoff: Duration,
+
+    /// How long a ban lasts from when it was set. With `None`, the default, it lasts until it is lifted, or until
+    /// [`max_banned_peers`](Self::max_banned_peers) newer ones need its place. Addresses change hands: a day or two is
+    /// sound for bans that no human decided. Not 0.
+    #[serde(rename = "ban_duration_seconds", with = "seconds::optional")]
+    pub ban_duration: Option<Duration>,
+
+    /// How many incoming connections one subnet may hold, /24 for IPv4 and /48 for IPv6. A low number keeps one
+    /// network from taking all places, and keeps out some of many nodes behind one provider. `None`, the default, sets
+    /// no limit; not 0.
+    pub max_incoming_per_subnet: Option<usize>,
+
+    /// Whether to refuse private, loopback and link-local addresses from peer lists. `false` by default, as networks in
+    /// a house or on one host need them; a node on the open Internet should say `true`, or strangers can make it dial
+    /// into its own network.
+    pub global_peers_only: bool,
+
+    /// What tells the time. [`Clock::System`] by default. Not in a file.
+    #[serde(skip)]
+    pub clock: Clock,
+
+    /// Replays every random choice of a run that had the same seed and the same inputs. `None`, the default, takes one
+    /// from the system; a fixed one lets strangers foresee whom we dial, so it is for tests. Not in a file.
+    #[serde(skip)]
+    pub seed: Option<u64>,
+}
+
+impl NetworkConfig {
+    /// Sound settings for a node that keeps its peers in `peers_file` and listens on `listen_port`.
+    #[must_use]
+    pub fn new(peers_file: impl AsRef<Path>, listen_port: u16) -> Self {
+        Self {
+            peers_file: Some(peers_file.as_ref().to_owned()),
+            ..Self::in_memory(listen_port)
+        }
+    }
+
+    /// The settings of [`new`](Self::new) for a node that keeps no file.
+    #[must_use]
+    pub fn in_memory(listen_port: u16) -> Self {
+        Self {
+            peers_file: None,
+            listen_port,
+            target_outgoing_connections: 8,
+            max_incoming_connections: 117,
+            max_simultaneous_outgoing_connection_attempts: 16,
+            max_simultaneous_incoming_connection_attempts: 32,
+            max_idle_peers: 10_000,
+            max_banned_peers: 10_000,
+            peer_file_dump_interval: Duration::from_secs(600),
+            initial_peers: Vec::new(),
+            listen_ip: IpAddr::V6(Ipv6Addr::UNSPECIFIED),
+            peer_port: None,
+            connect_timeout: Duration::from_secs(5),
+            dial_stagger: Duration::from_millis(250),
+            handshake_timeout: Some(Duration::from_secs(30)),
+            retry_backoff: Duration::from_secs(5),
+            max_retry_backoff: Duration::from_secs(600),
+            ban_duration: None,
+            max_incoming_per_subnet: None,
+            global_peers_only: false,
+            clock: Clock::System,
+            seed: None,
+        }
+    }
+
+    /// Says whether a controller could work with these settings. A controller asks it before anything else.
+    ///
+    /// # Errors
+    ///
+    /// The first field that cannot work, with what would do instead.
+    pub fn validate(&self) -> Result<(), ConfigError> {
+        self.validate_counts()?;
+        self.validate_times()
+    }
+
+    fn validate_counts(&self) -> Result<(), ConfigError> {
+        let target = self.target_outgoing_connections;
+        let attempts = self.max_simultaneous_outgoing_connection_attempts;
+        check(
+            target == 0 || attempts > 0,
+            "max_simultaneous_outgoing_connection_attempts",
+            attempts,
+            format_args!("at least 1, as `target_outgoing_connections` is {target}"),
+        )?;
+        check(
+            self.peer_port != Some(0),
+            "peer_port",
+            0,
+            "a port from 1 to 65535, or none for the listen port",
+        )?;
+        check(
+            self.max_incoming_per_subnet != Some(0),
+            "max_incoming_per_subnet",
+            0,
+            "at least 1, or none for no limit (`max_incoming_connections` of 0 turns everybody away)",
+        )
+    }
+
+    fn validate_times(&self) -> Result<(), ConfigError> {
+        check_time("peer_file_dump_interval", self.peer_file_dump_interval)?;
+        check_time("connect_timeout", self.connect_timeout)?;
+        check_limit("handshake_timeout", self.handshake_timeout)?;
+        check_time("retry_backoff", self.retry_backoff)?;
+        check(
+            self.max_retry_backoff >= self.retry_backoff,
+            "max_retry_backoff",
+            self.max_retry_backoff,
+            format_args!("at least `retry_backoff`, which is {:?}", self.retry_backoff),
+        )?;
+        check_limit("ban_duration", self.ban_duration)
+    }
+
+    fn for_absent_fields() -> Self {
+        Self::in_memory(0)
+    }
+}
+
+fn check_time(field: &'static str, time: Duration) -> Result<(), ConfigError> {
+    check(!time.is_zero(), field, time, "longer than 0")
+}
+
+fn check_limit(field: &'static str, limit: Option<Duration>) -> Result<(), ConfigError> {
+    let time = limit.unwrap_or(Duration::MAX);
+    check(!time.is_zero(), field, time, "longer than 0, or none for no limit")
+}
+
+fn check(
+    works: bool,
+    field: &'static str,
+    value: impl fmt::Debug,
+    expected: impl fmt::Display,
+) -> Result<(), ConfigError> {
+    if works {
+        return Ok(());
+    }
+    Err(ConfigError {
+        field,
+        value: format!("{value:?}"),
+        expected: expected.to_string(),
+    })
+}
+
+/// What tells a controller the time.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub enum Clock {
+    /// The system's clock for the times that are shown and stored, Tokio's for what is waited for.
+    #[default]
+    System,
+    /// Tokio's clock for both, so that in a test with a paused clock the stored times follow it too.
+    Tokio {
+        /// The date and time at the controller's start.
+        start: DateTime<Utc>,
+    },
+}
+
+/// A configuration that cannot work: which field, its value, and what would do.
+#[non_exhaustive]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("`{field}` is {value}, expected {expected}")]
+pub struct ConfigError {
+    field: &'static str,
+    value: String,
+    expected: String,
+}
+
+impl ConfigError {
+    /// The name of the field, as [`NetworkConfig`] has it.
+    #[must_use]
+    pub fn field(&self) -> &str {
+        self.field
+    }
+
+    /// The value that it had.
+    #[must_use]
+    pub fn value(&self) -> &str {
+        &self.value
+    }
+
+    /// What would do instead.
+    #[must_use]
+    pub fn expected(&self) -> &str {
+        &self.expected
+    }
+}
