@@ -34,7 +34,7 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 
 pub(crate) use self::dialing::{DialFailure, Reached};
-pub(crate) use self::inbound::{Refusal, Verdict};
+pub(crate) use self::inbound::Verdict;
 pub(crate) use self::reports::Report;
 pub(crate) use self::slots::PeerId;
 

@@ -76,10 +76,6 @@ impl PeerTable {
         Some(id)
     }
 
-    pub(crate) fn any_settled(&self) -> bool {
-        self.parking.any_settled()
-    }
-
     pub(super) fn refuse_parked(&mut self, id: ConnectionId) {
         self.counters.refused_parked += 1;
         self.unpark(id);

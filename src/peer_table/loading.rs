@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 
-use crate::peer::{Peer, PeerRecord, PeerStatus};
+use crate::peer::{Peer, PeerRecord, PeerStatus, is_peer_address};
 use crate::peer_table::entry::{Entry, Times};
-use crate::peer_table::subnet::{is_global, is_peer_address};
+use crate::peer_table::subnet::is_global;
 use crate::peer_table::{Now, PeerTable};
 
 impl PeerTable {

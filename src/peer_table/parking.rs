@@ -94,10 +94,6 @@ impl Parking {
         self.settled.pop_front()
     }
 
-    pub(crate) fn any_settled(&self) -> bool {
-        self.settled.iter().any(|id| self.sockets.contains_key(id))
-    }
-
     pub(crate) fn next_deadline(&self) -> Option<Duration> {
         self.deadlines.first().map(|&(until, _)| until)
     }

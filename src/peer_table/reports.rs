@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use crate::peer::{ConnectionId, Peer, PeerStatus};
+use crate::peer::{ConnectionId, Peer, PeerStatus, is_peer_address};
 use crate::peer_table::{Action, Now, PeerId, PeerTable};
 
 /// What is reported of one peer.
@@ -125,7 +125,7 @@ impl PeerTable {
     }
 
     fn may_be_banned(&self, ip: IpAddr) -> bool {
-        super::subnet::is_peer_address(ip) && !self.own.contains(ip)
+        is_peer_address(ip) && !self.own.contains(ip)
     }
 
     /// An own address is never stored, so not as banned either; its connection ends all the same.

@@ -1,4 +1,4 @@
-//! Which addresses stand or fall together, and which are no peer's at all.
+//! Which addresses stand or fall together, and which are reachable from anywhere.
 
 use std::net::{IpAddr, Ipv6Addr};
 
@@ -26,12 +26,6 @@ impl Subnet {
             IpAddr::V6(ip) => Self(u64::try_from(ip.to_bits() >> (128 - v6)).unwrap_or(u64::MAX >> 1)),
         }
     }
-}
-
-/// Whether a peer can have this address at all: not unspecified, not multicast, not broadcast.
-pub(crate) fn is_peer_address(ip: IpAddr) -> bool {
-    let broadcast = matches!(ip, IpAddr::V4(ip) if ip.is_broadcast());
-    !(ip.is_unspecified() || ip.is_multicast() || broadcast)
 }
 
 /// Whether the address can be reached from the open Internet, as far as `global_peers_only` cares: not private
@@ -77,16 +71,6 @@ mod tests {
     fn families_never_share_a_subnet() {
         assert_ne!(Subnet::of(ip("0.1.0.0")), Subnet::of(ip("0:1::")));
         assert_ne!(Subnet::of(ip("255.255.1.1")), Subnet::of(ip("ffff:ffff::")));
-    }
-
-    #[test]
-    fn addresses_that_no_peer_has() {
-        for no in ["0.0.0.0", "::", "224.0.0.1", "239.1.1.1", "ff02::1", "255.255.255.255"] {
-            assert!(!is_peer_address(ip(no)), "{no}");
-        }
-        for yes in ["127.0.0.1", "::1", "10.0.0.1", "192.0.2.255", "2001:db8::1"] {
-            assert!(is_peer_address(ip(yes)), "{yes}");
-        }
     }
 
     #[test]

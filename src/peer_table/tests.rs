@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
+use super::inbound::Refusal;
 use super::random::Random;
 use super::*;
 use crate::peer::PeerRecord;
