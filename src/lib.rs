@@ -26,3 +26,7 @@ pub use peer::{Peer, PeerStatus};
 pub use peer_file::PeerFileError;
 pub use stats::{Counters, Stats, StatusCounts, Usage};
 pub use transport::{Dialed, Incoming, TcpDial, TcpIncoming, TcpListening, TcpTransport, Transport};
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -12,7 +12,7 @@ use tokio_test::task;
 use super::*;
 use crate::memory::{IncomingProbe, MemoryHandle, MemorySocket, MemoryTransport, memory};
 use crate::peer::PeerStatus;
-use crate::transport::Transport;
+
 
 const PORT: u16 = 4000;
 

@@ -114,11 +114,6 @@ impl Parking {
     }
 
     #[cfg(test)]
-    pub(crate) fn iter(&self) -> impl Iterator<Item = (ConnectionId, &Parked)> {
-        self.sockets.iter().map(|(&id, parked)| (id, parked))
-    }
-
-    #[cfg(test)]
     pub(crate) fn is_consistent(&self) -> bool {
         let waiting = self.deadlines.len() + self.settled.iter().filter(|id| self.sockets.contains_key(id)).count();
         waiting == self.sockets.len()

@@ -1,0 +1,176 @@
+//! A whole peer-to-peer node on `network`: it keeps its peers in a file, stays connected to some of them, exchanges
+//! peer lists, and bans who breaks the protocol. See `README.md` in this folder for how to run it.
+
+mod support {
+    pub(crate) mod protocol;
+    pub(crate) mod session;
+}
+
+use std::error::Error;
+use std::fs::OpenOptions;
+use std::io::{self, Write};
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+use std::pin::pin;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use clap::Parser;
+use futures::StreamExt;
+use network::{NetworkConfig, NetworkController, NetworkControllerEvent, PeerLease};
+use support::session::{Pace, Session};
+use tokio::net::TcpStream;
+use tokio::signal;
+use tokio::task::JoinSet;
+use tokio::time;
+
+/// A peer-to-peer node: finds peers, stays connected to them, remembers them in a file.
+#[derive(Debug, Parser)]
+struct Options {
+    /// JSON file of the known peers; read at the start, rewritten while the node runs
+    #[arg(long, value_name = "FILE")]
+    peers: PathBuf,
+
+    /// Port to listen on, and to dial peers on
+    #[arg(long, default_value_t = 31244)]
+    port: u16,
+
+    /// Address to listen on and to dial from [default: every address of this host]
+    #[arg(long, value_name = "IP")]
+    listen_ip: Option<IpAddr>,
+
+    /// A peer to begin with; may be given more than once. Makes the peers file if there is none
+    #[arg(long, value_name = "IP")]
+    bootstrap: Vec<IpAddr>,
+
+    /// Outgoing connections to keep
+    #[arg(long, default_value_t = 8, value_name = "COUNT")]
+    target: usize,
+
+    /// Incoming connections to allow
+    #[arg(long, default_value_t = 117, value_name = "COUNT")]
+    max_incoming: usize,
+
+    /// Seconds between two dumps of the peers file
+    #[arg(long, default_value_t = 60, value_name = "SECONDS")]
+    dump_interval: u64,
+
+    /// Refuse private and loopback addresses that peers tell of; for nodes on the open Internet
+    #[arg(long)]
+    global_peers_only: bool,
+}
+
+const PACE: Pace = Pace {
+    handshake: Duration::from_secs(10),
+    round: Duration::from_secs(30),
+    patience: Duration::from_secs(10),
+};
+
+const STATUS_INTERVAL: Duration = Duration::from_secs(10);
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    match run(Options::parse()).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(options: Options) -> Result<(), Box<dyn Error>> {
+    prepare_peers_file(&options.peers, &options.bootstrap)?;
+    let network = NetworkController::with_config(config(&options)).await?;
+    println!("listening on {}, {}", network.local_addr(), status(&network));
+
+    let session = Arc::new(Session::new(PACE, network.feedback_sink()));
+    let mut connections = network.leased();
+    let mut tasks = JoinSet::new();
+    let mut statuses = time::interval_at(time::Instant::now() + STATUS_INTERVAL, STATUS_INTERVAL);
+    let mut stop = pin!(signal::ctrl_c());
+    loop {
+        tokio::select! {
+            Some((event, lease)) = connections.next() => {
+                let NetworkControllerEvent::CandidateConnection { socket, .. } = event;
+                tasks.spawn(serve(Arc::clone(&session), socket, lease));
+            }
+            Some(ended) = tasks.join_next() => ended?,
+            _ = statuses.tick() => println!("{}", status(connections.get_ref())),
+            stopped = &mut stop => {
+                stopped?;
+                break;
+            }
+        }
+    }
+
+    // The controller first: leases that end after it blame nobody, and are told that they are over.
+    println!("leaving, {}", status(connections.get_ref()));
+    connections.get_mut().close().await?;
+    let farewell = async { while tasks.join_next().await.is_some() {} };
+    if time::timeout(PACE.patience, farewell).await.is_err() {
+        println!("some peers did not take our goodbye");
+    }
+    println!("peers are in {}", options.peers.display());
+    Ok(())
+}
+
+/// One connection, from its event to its end.
+async fn serve(session: Arc<Session>, mut socket: TcpStream, lease: PeerLease) {
+    let (ip, direction) = (lease.ip(), if lease.is_outgoing() { "out" } else { "in" });
+    let on_alive = || println!("{ip} ({direction}) is alive");
+    let ending = session.converse(&mut socket, &lease, on_alive).await;
+    println!("{ip} ({direction}) is gone: {ending}");
+    drop(socket);
+    ending.settle(lease);
+}
+
+fn config(options: &Options) -> NetworkConfig {
+    let mut config = NetworkConfig::new(&options.peers, options.port);
+    config.initial_peers.clone_from(&options.bootstrap);
+    config.listen_ip = options.listen_ip.unwrap_or(config.listen_ip);
+    config.target_outgoing_connections = options.target;
+    config.max_simultaneous_outgoing_connection_attempts = options.target.saturating_mul(2);
+    config.max_incoming_connections = options.max_incoming;
+    config.peer_file_dump_interval = Duration::from_secs(options.dump_interval);
+    config.global_peers_only = options.global_peers_only;
+    config
+}
+
+/// Makes an empty peers file where there is none, if we know whom to begin with.
+fn prepare_peers_file(path: &Path, bootstrap: &[IpAddr]) -> Result<(), Box<dyn Error>> {
+    if path.try_exists()? {
+        return Ok(());
+    }
+    if bootstrap.is_empty() {
+        return Err(missing_peers_file(path).into());
+    }
+    let made = OpenOptions::new().write(true).create_new(true).open(path);
+    made.and_then(|mut file| file.write_all(b"[]\n"))
+        .map_err(|error| cannot_make(path, &error).into())
+}
+
+fn missing_peers_file(path: &Path) -> String {
+    let path = path.display();
+    format!(
+        "there is no peers file {path}\n\
+         To make one, name a peer to begin with: --bootstrap IP\n\
+         The first node of a network begins with nobody: echo '[]' > {path}"
+    )
+}
+
+fn cannot_make(path: &Path, error: &io::Error) -> String {
+    format!("cannot make the peers file {}: {error}", path.display())
+}
+
+fn status(network: &NetworkController) -> String {
+    let stats = network.stats();
+    format!(
+        "alive {} out and {} in, {} known, {} banned",
+        stats.peers.out_alive,
+        stats.peers.in_alive,
+        stats.peers.total(),
+        stats.peers.banned,
+    )
+}

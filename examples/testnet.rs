@@ -1,0 +1,150 @@
+//! A whole network in one process: nodes on loopback addresses that find each other, lose a quarter of them, ban one
+//! that misbehaves, and take the dead back. Exits with 0 only if every node ended where it should. See `README.md` in
+//! this folder.
+
+mod support {
+    pub(crate) mod addresses;
+    pub(crate) mod board;
+    pub(crate) mod member;
+    pub(crate) mod protocol;
+    pub(crate) mod session;
+    pub(crate) mod town;
+}
+
+use std::error::Error;
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use clap::{Parser, value_parser};
+use support::board::Board;
+use support::town::Town;
+use tokio::signal;
+use tokio::time;
+
+/// Runs a peer-to-peer network in one process and checks that it heals.
+#[derive(Debug, Parser)]
+struct Options {
+    /// Nodes to run; all their addresses have to fit into one peer list
+    #[arg(long, default_value_t = 24, value_name = "COUNT", value_parser = value_parser!(u8).range(24..=64))]
+    nodes: u8,
+
+    /// Outgoing connections that each node should keep
+    #[arg(long, default_value_t = 3, value_name = "COUNT", value_parser = value_parser!(u8).range(1..=3))]
+    target: u8,
+
+    /// Seconds after which a phase has failed
+    #[arg(long, default_value_t = 20, value_name = "SECONDS")]
+    limit: u64,
+}
+
+/// How often the nodes are looked at.
+const LOOK_INTERVAL: Duration = Duration::from_millis(50);
+
+/// How often in a row everything has to be as it should be at the end.
+const STEADY_LOOKS: usize = 20;
+
+/// How often the nodes are shown between two phases, in a terminal.
+const LOOKS_BETWEEN_PHASES: usize = 25;
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let ended = tokio::select! {
+        ended = run(Options::parse()) => ended,
+        _ = signal::ctrl_c() => Err("interrupted".into()),
+    };
+    match ended {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(options: Options) -> Result<(), Box<dyn Error>> {
+    let started = Instant::now();
+    let town = Town::start(options.nodes, options.target.into()).await?;
+    let mut run = Run {
+        board: Board::new(),
+        limit: Duration::from_secs(options.limit),
+        town,
+    };
+
+    run.phase("find each other", 1).await?;
+    let dead = run.town.kill_a_quarter().await;
+    run.phase(&format!("replace {} dead", dead.len()), 1).await?;
+    let rogue = run.town.turn_rogue();
+    run.phase(&format!("ban {rogue}, which misbehaves"), 1).await?;
+    run.town.revive().await?;
+    run.phase("take the dead back", 1).await?;
+    run.phase("stay so", STEADY_LOOKS).await?;
+    let totals = run.town.totals();
+    run.town.stop().await?;
+    run.board.leave();
+
+    println!(
+        "\n{} nodes, each with {} outgoing connections: {} connections, never two between a pair\n\
+         {} dials; {} nodes banned {rogue}; the dead came back: {}\n\
+         every node left a peers file that says so; done in {:.1} s",
+        options.nodes,
+        options.target,
+        totals.connections,
+        totals.dials,
+        totals.bans,
+        dead.join(" "),
+        started.elapsed().as_secs_f64(),
+    );
+    Ok(())
+}
+
+struct Run {
+    town: Town,
+    board: Board,
+    limit: Duration,
+}
+
+impl Run {
+    /// Waits until nothing is wrong, `looks` times in a row.
+    async fn phase(&mut self, name: &str, looks: usize) -> Result<(), Box<dyn Error>> {
+        self.board.begin(name);
+        let started = Instant::now();
+        let mut steady = 0;
+        while steady < looks {
+            time::sleep(LOOK_INTERVAL).await;
+            let complaints = self.town.complaints();
+            steady = if complaints.is_empty() { steady + 1 } else { 0 };
+            self.board.show_nodes(&self.town.rows());
+            if looks > 1 {
+                self.board.show_progress(steady, looks);
+            } else {
+                let running = self.town.running();
+                self.board.show_progress(running - complaints.len(), running);
+            }
+            if started.elapsed() > self.limit {
+                self.board.end("failed");
+                return Err(failure(name, &complaints).into());
+            }
+        }
+        let took = started.elapsed().as_secs_f64();
+        self.board.end(&format!("done in {took:.1} s"));
+        self.linger().await;
+        Ok(())
+    }
+
+    /// Leaves time to look, where somebody does.
+    async fn linger(&mut self) {
+        let looks = if self.board.is_live() { LOOKS_BETWEEN_PHASES } else { 0 };
+        for _ in 0..looks {
+            time::sleep(LOOK_INTERVAL).await;
+            self.board.show_nodes(&self.town.rows());
+        }
+    }
+}
+
+fn failure(phase: &str, complaints: &[(String, String)]) -> String {
+    let lines: Vec<String> = complaints
+        .iter()
+        .map(|(node, what)| format!("\n  {node} {what}"))
+        .collect();
+    format!("not in time: {phase}{}", lines.concat())
+}
