@@ -120,3 +120,28 @@ pub(crate) struct PeerRecord {
 
 /// Fields of a record of the peer file that this crate does not know.
 pub(crate) type OtherFields = serde_json::Map<String, serde_json::Value>;
+
+/// Whether a peer can have this address at all: not unspecified, not multicast, not broadcast.
+pub(crate) fn is_peer_address(ip: IpAddr) -> bool {
+    let broadcast = matches!(ip, IpAddr::V4(ip) if ip.is_broadcast());
+    !(ip.is_unspecified() || ip.is_multicast() || broadcast)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ip(text: &str) -> IpAddr {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn addresses_that_no_peer_has() {
+        for no in ["0.0.0.0", "::", "224.0.0.1", "239.1.1.1", "ff02::1", "255.255.255.255"] {
+            assert!(!is_peer_address(ip(no)), "{no}");
+        }
+        for yes in ["127.0.0.1", "::1", "10.0.0.1", "192.0.2.255", "2001:db8::1"] {
+            assert!(is_peer_address(ip(yes)), "{yes}");
+        }
+    }
+}

@@ -6,6 +6,10 @@ use std::net::{IpAddr, SocketAddr};
 
 use futures::Stream;
 
+pub use tcp::{TcpDial, TcpIncoming, TcpListening, TcpTransport};
+
+mod tcp;
+
 /// How connections are made and accepted. [`TcpTransport`] is the default; another one serves tests, simulations, or
 /// networks that are not plain TCP.
 pub trait Transport: Send + 'static {

@@ -1,0 +1,387 @@
+//! The controller: [`NetworkController`], its events and its errors. Its parts, and how they are composed into one
+//! polled future, are in [`engine`].
+
+mod clock;
+mod closing;
+mod engine;
+mod feedback;
+mod housekeeping;
+mod lease;
+#[cfg(test)]
+mod tests;
+mod wakers;
+
+use std::fmt;
+use std::future::{Ready, poll_fn, ready};
+use std::hash::{BuildHasher, RandomState};
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use futures::Sink;
+use futures::stream::{FusedStream, Stream};
+use thiserror::Error;
+use tokio::net::TcpStream;
+use tokio_stream::StreamExt;
+
+pub use self::feedback::{Feedback, FeedbackSink};
+pub use self::lease::{Leased, PeerLease};
+
+use self::engine::Engine;
+use crate::config::{ConfigError, NetworkConfig};
+use crate::peer::Peer;
+use crate::peer_file::{self, PeerFileError};
+use crate::peer_table::Report;
+use crate::stats::Stats;
+use crate::transport::{TcpTransport, Transport};
+
+/// Keeps a list of peers, keeps a target number of outgoing connections alive, admits incoming ones under caps, and
+/// hands each new connection to the application as an event of its stream.
+///
+/// It is one future, polled through [`Stream`]: nothing is spawned, and dropping it cancels everything. While nobody
+/// polls it, nothing happens: no dial, no accept, no deadline, no dump. So shake hands in another task or beside the
+/// stream (`select!`), not in its loop body if that can take long.
+///
+/// The application reports what becomes of each connection: by address (the `feedback_…` methods or this type's
+/// [`Sink`]), through a [`FeedbackSink`] from elsewhere, or through the connection's [`PeerLease`].
+///
+/// # Example
+///
+/// ```
+/// # use std::time::Duration;
+/// use futures::StreamExt;
+/// use network::{NetworkConfig, NetworkController, NetworkControllerEvent};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), network::NetworkError> {
+/// let mut net = NetworkController::with_config(NetworkConfig::in_memory(0)).await?;
+/// # let address = std::net::SocketAddr::from(([127, 0, 0, 1], net.local_addr().port()));
+/// # let _client = tokio::net::TcpStream::connect(address).await.unwrap();
+/// if let Some(event) = net.next().await {
+///     let NetworkControllerEvent::CandidateConnection { ip, socket, is_outgoing } = event;
+///     println!("{ip} ({})", if is_outgoing { "we dialed it" } else { "it came in" });
+///     // … shake hands over `socket`, and then:
+///     net.feedback_peer_alive(ip).await;
+/// #   drop(socket);
+/// }
+/// net.close().await
+/// # }
+/// ```
+#[must_use = "a controller does nothing unless it is polled"]
+pub struct NetworkController<T: Transport = TcpTransport> {
+    engine: Pin<Box<Engine<T>>>,
+}
+
+/// What a controller tells the application.
+#[derive(Debug)]
+pub enum NetworkControllerEvent<S = TcpStream> {
+    /// A TCP connection with a peer is established. Shake hands over `socket`, then report the peer alive or failed.
+    CandidateConnection {
+        /// The peer, in canonical form.
+        ip: IpAddr,
+        /// The connection. It is the application's: closing it is not seen here, so report it.
+        socket: S,
+        /// Whether we connected to the peer, rather than it to us.
+        is_outgoing: bool,
+    },
+}
+
+/// What a controller can fail at. Nothing that a peer, a file being dumped or feedback does is among it once the
+/// controller runs: that is counted in [`Stats`].
+#[non_exhaustive]
+#[derive(Debug, Error)]
+pub enum NetworkError {
+    /// The controller is closed, or dropped.
+    #[error("the network controller is closed")]
+    Closed,
+    /// The configuration cannot work; nothing was started.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The port could not be listened on; nothing was started.
+    #[error("cannot listen on {addr}: {source}")]
+    Listen {
+        /// Where to listen.
+        addr: SocketAddr,
+        /// Why not.
+        source: io::Error,
+    },
+    /// The peer file could not be loaded, so nothing was started; or the last dump of a controller being closed failed.
+    /// The file is as it was.
+    #[error("peer file {}: {source}", path.display())]
+    PeerFile {
+        /// The file, as the configuration names it.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: PeerFileError,
+    },
+}
+
+impl NetworkController {
+    /// Starts a controller: loads `peers_file`, listens on `listen_port` of every address of this host, and dials once
+    /// it is polled. Everything that is not named here has the default of [`NetworkConfig::new`].
+    ///
+    /// Must be called within a Tokio runtime with I/O and time enabled.
+    ///
+    /// # Errors
+    ///
+    /// The numbers cannot work ([`NetworkError::Config`]), the file is missing, unreadable or malformed
+    /// ([`NetworkError::PeerFile`]), or the port is taken ([`NetworkError::Listen`]).
+    #[expect(clippy::too_many_arguments, reason = "the contract's own signature")]
+    pub async fn new(
+        peers_file: impl AsRef<Path>,
+        listen_port: u16,
+        target_outgoing_connections: usize,
+        max_incoming_connections: usize,
+        max_simultaneous_outgoing_connection_attempts: usize,
+        max_simultaneous_incoming_connection_attempts: usize,
+        max_idle_peers: usize,
+        max_banned_peers: usize,
+        peer_file_dump_interval_seconds: u64,
+    ) -> Result<Self, NetworkError> {
+        let mut config = NetworkConfig::new(peers_file, listen_port);
+        config.target_outgoing_connections = target_outgoing_connections;
+        config.max_incoming_connections = max_incoming_connections;
+        config.max_simultaneous_outgoing_connection_attempts = max_simultaneous_outgoing_connection_attempts;
+        config.max_simultaneous_incoming_connection_attempts = max_simultaneous_incoming_connection_attempts;
+        config.max_idle_peers = max_idle_peers;
+        config.max_banned_peers = max_banned_peers;
+        config.peer_file_dump_interval = Duration::from_secs(peer_file_dump_interval_seconds);
+        Self::with_config(config).await
+    }
+
+    /// Starts a controller over TCP.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::new`].
+    pub async fn with_config(config: NetworkConfig) -> Result<Self, NetworkError> {
+        Self::with_transport(config, TcpTransport::new()).await
+    }
+}
+
+impl<T: Transport> NetworkController<T> {
+    /// Starts a controller over another transport.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::new`].
+    pub async fn with_transport(config: NetworkConfig, mut transport: T) -> Result<Self, NetworkError> {
+        config.validate()?;
+        let records = match &config.peers_file {
+            Some(path) => peer_file::load(path)
+                .await
+                .map_err(|source| peer_file_error(path, source))?,
+            None => Vec::new(),
+        };
+        let addr = SocketAddr::new(config.listen_ip, config.listen_port);
+        let listening = transport
+            .listen(addr)
+            .await
+            .map_err(|source| NetworkError::Listen { addr, source })?;
+        let seed = config.seed.unwrap_or_else(|| RandomState::new().hash_one(addr));
+        Ok(Self {
+            engine: Box::pin(Engine::new(config, transport, listening, seed, records)),
+        })
+    }
+
+    /// Waits for the next event.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future loses nothing: the event comes with a later call.
+    ///
+    /// # Errors
+    ///
+    /// [`NetworkError::Closed`] after [`Self::close`].
+    pub async fn wait_event(&mut self) -> Result<NetworkControllerEvent<T::Socket>, NetworkError> {
+        self.next().await.ok_or(NetworkError::Closed)
+    }
+
+    /// The peer gave a sign of life: the handshake is done, or a message came. Updates `last_alive`.
+    ///
+    /// Like every `feedback_…` method it is applied when it is called: awaiting it is for form, and forgetting to is no
+    /// forgotten report. After [`Self::close`] it does nothing.
+    pub fn feedback_peer_alive(&mut self, ip: IpAddr) -> Ready<()> {
+        self.report(ip, Report::Alive)
+    }
+
+    /// The handshake failed, or the connection ended unexpectedly. Updates `last_failure`; the peer becomes Idle.
+    pub fn feedback_peer_failed(&mut self, ip: IpAddr) -> Ready<()> {
+        self.report(ip, Report::Failed)
+    }
+
+    /// The peer misbehaved: it is neither dialed nor admitted any more. Updates `last_failure`.
+    pub fn feedback_peer_banned(&mut self, ip: IpAddr) -> Ready<()> {
+        self.report(ip, Report::Banned)
+    }
+
+    /// We have closed the connection cleanly: the peer becomes Idle, blamed for nothing.
+    pub fn feedback_peer_closed(&mut self, ip: IpAddr) -> Ready<()> {
+        self.report(ip, Report::Closed)
+    }
+
+    /// The peer is banned no more: it becomes Idle.
+    pub fn feedback_peer_unbanned(&mut self, ip: IpAddr) -> Ready<()> {
+        self.report(ip, Report::Unbanned)
+    }
+
+    /// Merges peers that somebody told us of: those that are not known are added, the others left as they are. Takes no
+    /// more than `max_idle_peers` addresses from the list, however long it is.
+    pub fn feedback_peer_list(&mut self, ips: impl IntoIterator<Item = IpAddr>) -> Ready<()> {
+        self.engine.as_mut().merge_list(ips);
+        ready(())
+    }
+
+    /// The peers to tell others of, from best to worst, without those that are banned.
+    #[must_use]
+    pub fn get_good_peer_ips(&self) -> Vec<IpAddr> {
+        let mut ips = Vec::with_capacity(self.engine.table().good_peers());
+        ips.extend(self.good_peer_ips());
+        ips
+    }
+
+    /// The same as [`Self::get_good_peer_ips`] one by one: `.take(100)` costs 100.
+    pub fn good_peer_ips(&self) -> impl Iterator<Item = IpAddr> {
+        self.engine.table().good_peer_ips()
+    }
+
+    /// A way to report from elsewhere.
+    #[must_use]
+    pub fn feedback_sink(&self) -> FeedbackSink {
+        self.engine.feedback_sink()
+    }
+
+    /// The lease of the peer's present connection: `None` if it has none whose event was returned, or if its lease was
+    /// taken before.
+    #[must_use = "a lease that is dropped reports that its connection failed"]
+    pub fn lease(&mut self, ip: IpAddr) -> Option<PeerLease> {
+        self.engine.as_mut().lease(ip.to_canonical())
+    }
+
+    /// A stream that yields each event together with the lease of its connection.
+    pub fn leased(self) -> Leased<T> {
+        Leased::new(self)
+    }
+
+    /// Every known peer, in no particular order.
+    pub fn peers(&self) -> impl Iterator<Item = &Peer> {
+        self.engine.table().peers()
+    }
+
+    /// What is known of one peer; `None` if nothing is.
+    #[must_use]
+    pub fn peer(&self, ip: IpAddr) -> Option<&Peer> {
+        self.engine.table().peer(ip.to_canonical())
+    }
+
+    /// How many peers are in which status, how full each cap is, what happened how often, and the last dump.
+    #[must_use]
+    pub fn stats(&self) -> Stats {
+        self.engine.stats()
+    }
+
+    /// What the controller was started with.
+    #[must_use]
+    pub fn config(&self) -> &NetworkConfig {
+        self.engine.table().config()
+    }
+
+    /// Where the controller listens: with the real port, also where port 0 was asked for.
+    #[must_use]
+    pub fn local_addr(&self) -> SocketAddr {
+        self.engine.local_addr()
+    }
+
+    /// Ends the controller: applies what sinks and leases have reported (a lease that was dropped unspent counts as
+    /// closed, not as failed), revokes the others, stops listening and dialing, dumps the peers if something has
+    /// changed, and ends the stream. Sockets that were handed over are the application's.
+    ///
+    /// Close first and end the tasks of the connections after: leases that are dropped then blame nobody.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future loses nothing; another call, or polling the stream, goes on with it.
+    ///
+    /// # Errors
+    ///
+    /// [`NetworkError::PeerFile`] if the last dump failed. Everything else is ended then, and another call tries the
+    /// dump again. After `Ok`, again is `Ok`.
+    pub async fn close(&mut self) -> Result<(), NetworkError> {
+        poll_fn(|cx| self.engine.as_mut().poll_close(cx)).await
+    }
+
+    fn report(&mut self, ip: IpAddr, report: Report) -> Ready<()> {
+        self.engine.as_mut().report(ip, report);
+        ready(())
+    }
+}
+
+/// Ends only after [`NetworkController::close`], and then for ever.
+impl<T: Transport> Stream for NetworkController<T> {
+    type Item = NetworkControllerEvent<T::Socket>;
+
+    /// - `Ready(Some(event))`: a new connection; there may be more at once;
+    /// - `Pending`: nothing to tell now; the task is woken when something may have changed, which it need not have for
+    ///   the application;
+    /// - `Ready(None)`: closed.
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        self.engine.as_mut().poll_event(cx)
+    }
+}
+
+impl<T: Transport> FusedStream for NetworkController<T> {
+    fn is_terminated(&self) -> bool {
+        self.engine.is_ended()
+    }
+}
+
+/// Feedback is applied when it is sent. Closing the sink is [`NetworkController::close`].
+impl<T: Transport> Sink<Feedback> for NetworkController<T> {
+    type Error = NetworkError;
+
+    fn poll_ready(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Result<(), NetworkError>> {
+        Poll::Ready(self.engine.check_open())
+    }
+
+    fn start_send(mut self: Pin<&mut Self>, feedback: Feedback) -> Result<(), NetworkError> {
+        self.engine.check_open()?;
+        let engine = self.engine.as_mut();
+        match feedback {
+            Feedback::Alive(ip) => engine.report(ip, Report::Alive),
+            Feedback::Failed(ip) => engine.report(ip, Report::Failed),
+            Feedback::Banned(ip) => engine.report(ip, Report::Banned),
+            Feedback::Closed(ip) => engine.report(ip, Report::Closed),
+            Feedback::Unbanned(ip) => engine.report(ip, Report::Unbanned),
+            Feedback::PeerList(ips) => engine.merge_list(ips),
+        }
+        Ok(())
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Result<(), NetworkError>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), NetworkError>> {
+        self.engine.as_mut().poll_close(cx)
+    }
+}
+
+impl<T: Transport> fmt::Debug for NetworkController<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("NetworkController")
+            .field("local_addr", &self.local_addr())
+            .field("is_closed", &self.engine.is_ended())
+            .field("stats", &self.stats())
+            .finish_non_exhaustive()
+    }
+}
+
+fn peer_file_error(path: &Path, source: PeerFileError) -> NetworkError {
+    NetworkError::PeerFile {
+        path: path.to_owned(),
+        source,
+    }
+}

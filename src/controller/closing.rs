@@ -1,0 +1,94 @@
+//! The end of a controller.
+
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use crate::controller::engine::Engine;
+use crate::controller::{NetworkError, peer_file_error};
+use crate::peer_table::Report;
+use crate::transport::Transport;
+
+/// How far a controller is on its way to its end.
+#[derive(Debug)]
+pub(super) enum Phase {
+    Open,
+    /// Everything is ended but the last dump.
+    Dumping,
+    /// So it is here, and the last dump failed; the error is there until somebody was told. To be tried again.
+    Failed(Option<NetworkError>),
+    Closed,
+}
+
+impl<T: Transport> Engine<T> {
+    /// Whether the stream has ended.
+    pub(crate) fn is_ended(&self) -> bool {
+        matches!(self.phase, Phase::Closed | Phase::Failed(_))
+    }
+
+    /// Closes; to be polled by whoever polls the sink.
+    pub(crate) fn poll_close(mut self: Pin<&mut Self>, cx: &Context<'_>) -> Poll<Result<(), NetworkError>> {
+        self.wakers.register_sink(cx.waker());
+        let waker = self.waker.clone();
+        let mut cx = Context::from_waker(&waker);
+        self.as_mut().begin_or_retry();
+        ready!(self.as_mut().poll_end(&mut cx));
+        match self.project().phase {
+            Phase::Failed(error) => Poll::Ready(error.take().map_or(Ok(()), Err)),
+            Phase::Open | Phase::Dumping | Phase::Closed => Poll::Ready(Ok(())),
+        }
+    }
+
+    /// Goes on with the last dump until it is done, well or not. Both halves may poll it.
+    pub(super) fn poll_end(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let this = self.project();
+        if !matches!(this.phase, Phase::Dumping) {
+            return Poll::Ready(());
+        }
+        let result = ready!(this.dumping.poll_last(cx, this.table, this.clock.now().utc));
+        *this.phase = match result {
+            Ok(()) => Phase::Closed,
+            Err(source) => {
+                let path = this.table.config().peers_file.as_deref().unwrap_or("".as_ref());
+                Phase::Failed(Some(peer_file_error(path, source)))
+            }
+        };
+        this.wakers.wake_both();
+        Poll::Ready(())
+    }
+
+    fn begin_or_retry(mut self: Pin<&mut Self>) {
+        match self.phase {
+            Phase::Open => self.end_all(),
+            Phase::Failed(None) => *self.as_mut().project().phase = Phase::Dumping,
+            Phase::Failed(Some(_)) | Phase::Dumping | Phase::Closed => {}
+        }
+    }
+
+    /// Applies what was reported and ends everything but the dump. From here on the table does not change any more.
+    fn end_all(mut self: Pin<&mut Self>) {
+        self.as_mut().apply_everything();
+        let mut this = self.project();
+        this.handed_over.end_all();
+        this.listener.set(None);
+        this.dials.clear();
+        this.parked.clear();
+        this.timer.set(None);
+        *this.phase = Phase::Dumping;
+        this.wakers.wake_stream();
+    }
+
+    fn apply_everything(mut self: Pin<&mut Self>) {
+        let Some(urgent) = self.mailbox.look() else {
+            return;
+        };
+        for _ in 0..urgent.present {
+            self.as_mut().apply_present();
+        }
+        for _ in 0..urgent.leases {
+            self.as_mut().apply_lease(Report::Closed);
+        }
+        // The bounds of the mailbox bound these.
+        self.as_mut().apply_absent(usize::MAX);
+        self.apply_listed(usize::MAX);
+    }
+}

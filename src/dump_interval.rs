@@ -1,0 +1,254 @@
+//! [`DumpInterval`]: when to dump, and one dump in flight.
+//!
+//! It owns the timer, the file that is being written and a bounded buffer, and knows nothing of what is dumped: it asks
+//! for the records, a buffer at a time, so that a list that keeps changing is neither borrowed nor copied.
+//!
+//! - There is no timer while nothing is to be written, and none while a dump is in flight.
+//! - This buffer and that of the file hold no more than 256 KiB together, unless one record is longer than that.
+//! - Nothing here spawns. Dropping it gives the dump in flight up and removes its temporary file.
+
+use std::mem;
+use std::path::PathBuf;
+use std::pin::Pin;
+use std::task::{Context, Poll, Waker, ready};
+use std::time::Duration;
+
+use futures::Stream;
+use pin_project::pin_project;
+use tokio::time::{Instant, Sleep, sleep_until};
+
+use crate::peer_file::{PeerFileError, StagedFile};
+
+/// The buffer is written once it holds this many bytes.
+pub(crate) const CHUNK: usize = 64 * 1024;
+
+/// Room for the records that fill the buffer, so that it need not grow.
+const OVERSHOOT: usize = 16 * 1024;
+
+/// Stands for every longer interval, so that no time is beyond what the clock can express.
+const FAR_FUTURE: Duration = Duration::from_secs(60 * 60 * 24 * 365 * 30);
+
+/// What a [`DumpInterval`] asks for, in this order: one `Due`, `Room` as often as needed, one `Done`.
+#[derive(Debug)]
+pub(crate) enum DumpEvent {
+    /// A dump begins. What changes from now on may miss it.
+    Due,
+    /// [`room`](DumpInterval::room) takes more records. It comes again at once until the buffer holds [`CHUNK`] bytes
+    /// or [`end_of_records`](DumpInterval::end_of_records) was called. A dump can fail before its first `Room`.
+    Room,
+    /// The dump is over. After an error the interval is idle and the old file whole: [`arm`](DumpInterval::arm) tries
+    /// again an interval later.
+    Done(Result<(), PeerFileError>),
+}
+
+/// Says when to dump and carries the dump out.
+///
+/// [`arm`](Self::arm) it when something stored has changed. A change during a dump is not remembered here: whoever
+/// dumps compares, at [`Done`](DumpEvent::Done), its count of changes with the one noted at [`Due`](DumpEvent::Due).
+#[pin_project]
+pub(crate) struct DumpInterval {
+    path: PathBuf,
+    interval: Duration,
+    state: State,
+    /// Exists only from the first poll after `arm` until the dump begins.
+    #[pin]
+    timer: Option<Sleep>,
+    buffer: Vec<u8>,
+    is_last: bool,
+    /// Who polled last while no dump was in flight.
+    waker: Option<Waker>,
+}
+
+type Work<T> = Pin<Box<dyn Future<Output = Result<T, PeerFileError>> + Send + Sync>>;
+
+enum State {
+    Idle,
+    Armed { due: Instant },
+    Begin,
+    Opening(Work<StagedFile>),
+    Filling(StagedFile),
+    Writing(Work<(StagedFile, Vec<u8>)>),
+    Committing(Work<()>),
+}
+
+impl DumpInterval {
+    /// Will dump to `path`, as it is meant in the present working directory, `interval` after something has changed.
+    pub(crate) fn new(path: PathBuf, interval: Duration) -> Self {
+        Self {
+            path: std::path::absolute(&path).unwrap_or(path),
+            interval,
+            state: State::Idle,
+            timer: None,
+            buffer: Vec::new(),
+            is_last: false,
+            waker: None,
+        }
+    }
+
+    /// Something stored has changed: a dump begins an interval from now, unless one is to begin or in flight already.
+    /// Needs no runtime.
+    pub(crate) fn arm(self: Pin<&mut Self>) {
+        let this = self.project();
+        if matches!(this.state, State::Idle) {
+            let due = Instant::now() + (*this.interval).min(FAR_FUTURE);
+            *this.state = State::Armed { due };
+            wake(this.waker);
+        }
+    }
+
+    /// Lets a dump begin with the next poll, unless one is in flight.
+    pub(crate) fn dump_now(self: Pin<&mut Self>) {
+        let mut this = self.project();
+        if matches!(this.state, State::Idle | State::Armed { .. }) {
+            this.timer.set(None);
+            *this.state = State::Begin;
+            wake(this.waker);
+        }
+    }
+
+    /// Whether a dump begins once the interval is over.
+    #[cfg(test)]
+    pub(crate) fn is_armed(&self) -> bool {
+        matches!(self.state, State::Armed { .. })
+    }
+
+    /// Whether a dump is in flight or about to begin: a [`Done`](DumpEvent::Done) will come.
+    pub(crate) fn is_dumping(&self) -> bool {
+        !matches!(self.state, State::Idle | State::Armed { .. })
+    }
+
+    /// The buffer, to append records to after a [`Room`](DumpEvent::Room): at least one, and none once it holds
+    /// [`CHUNK`] bytes.
+    pub(crate) fn room(self: Pin<&mut Self>) -> &mut Vec<u8> {
+        let this = self.project();
+        debug_assert!(matches!(this.state, State::Filling(_)), "only a Room makes room");
+        this.buffer
+    }
+
+    /// What the buffer holds is the last of this dump. Called after a [`Room`](DumpEvent::Room).
+    pub(crate) fn end_of_records(self: Pin<&mut Self>) {
+        let this = self.project();
+        debug_assert!(matches!(this.state, State::Filling(_)), "records end in a Room");
+        *this.is_last = true;
+    }
+}
+
+/// Never ends.
+impl Stream for DumpInterval {
+    type Item = DumpEvent;
+
+    /// - `Pending`: nothing has changed, or the interval is not over, or the file system is at work;
+    /// - `Ready(Some(event))`: see [`DumpEvent`]; to be polled again.
+    ///
+    /// # Panics
+    ///
+    /// While it is armed or dumps, outside of a Tokio runtime.
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<DumpEvent>> {
+        loop {
+            let mut this = self.as_mut().project();
+            match this.state {
+                State::Idle => {
+                    park(this.waker, cx);
+                    return Poll::Pending;
+                }
+                State::Armed { due } => {
+                    let due = *due;
+                    park(this.waker, cx);
+                    ready!(poll_timer(this.timer.as_mut(), due, cx));
+                    *this.state = State::Begin;
+                }
+                State::Begin => {
+                    self.begin();
+                    return Poll::Ready(Some(DumpEvent::Due));
+                }
+                State::Opening(work) => match ready!(work.as_mut().poll(cx)) {
+                    Ok(file) => {
+                        this.buffer.reserve(CHUNK + OVERSHOOT);
+                        *this.state = State::Filling(file);
+                    }
+                    Err(error) => return self.done(Err(error)),
+                },
+                State::Filling(_) if this.buffer.len() < CHUNK && !*this.is_last => {
+                    return Poll::Ready(Some(DumpEvent::Room));
+                }
+                State::Filling(_) => self.as_mut().drain(),
+                State::Writing(work) => match ready!(work.as_mut().poll(cx)) {
+                    Ok((file, buffer)) => {
+                        *this.buffer = buffer;
+                        *this.state = State::Filling(file);
+                    }
+                    Err(error) => return self.done(Err(error)),
+                },
+                State::Committing(work) => {
+                    let result = ready!(work.as_mut().poll(cx));
+                    return self.done(result);
+                }
+            }
+        }
+    }
+}
+
+impl DumpInterval {
+    fn begin(self: Pin<&mut Self>) {
+        let this = self.project();
+        let path = this.path.clone();
+        *this.is_last = false;
+        *this.waker = None;
+        *this.state = State::Opening(Box::pin(async move { StagedFile::create(&path).await }));
+    }
+
+    /// Writes what the buffer holds, or commits if that was the last of it.
+    fn drain(self: Pin<&mut Self>) {
+        let this = self.project();
+        let State::Filling(file) = mem::replace(this.state, State::Idle) else {
+            unreachable!("only a dump that is being filled is drained");
+        };
+        *this.state = if this.buffer.is_empty() {
+            State::Committing(Box::pin(file.commit()))
+        } else {
+            State::Writing(Box::pin(write(file, mem::take(this.buffer))))
+        };
+    }
+
+    fn done(self: Pin<&mut Self>, result: Result<(), PeerFileError>) -> Poll<Option<DumpEvent>> {
+        let this = self.project();
+        *this.buffer = Vec::new();
+        *this.state = State::Idle;
+        Poll::Ready(Some(DumpEvent::Done(result)))
+    }
+}
+
+/// Gives the emptied buffer back.
+async fn write(mut file: StagedFile, mut buffer: Vec<u8>) -> Result<(StagedFile, Vec<u8>), PeerFileError> {
+    file.write_all(&buffer).await?;
+    buffer.clear();
+    buffer.shrink_to(CHUNK + OVERSHOOT);
+    Ok((file, buffer))
+}
+
+fn poll_timer(mut timer: Pin<&mut Option<Sleep>>, due: Instant, cx: &mut Context<'_>) -> Poll<()> {
+    if timer.is_none() {
+        timer.set(Some(sleep_until(due)));
+    }
+    if let Some(sleep) = timer.as_mut().as_pin_mut() {
+        ready!(sleep.poll(cx));
+    }
+    timer.set(None);
+    Poll::Ready(())
+}
+
+fn park(waker: &mut Option<Waker>, cx: &Context<'_>) {
+    match waker {
+        Some(waker) => waker.clone_from(cx.waker()),
+        None => *waker = Some(cx.waker().clone()),
+    }
+}
+
+fn wake(waker: &mut Option<Waker>) {
+    if let Some(waker) = waker.take() {
+        waker.wake();
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,79 @@
+//! From peers to bytes, one record a line, so that `git diff` and `grep` serve an operator. Pure: no file, no clock.
+
+use chrono::{DateTime, NaiveDate, NaiveTime, Utc};
+use serde::ser::{Serialize, SerializeMap, Serializer};
+
+use super::implied_failures;
+use crate::peer::{OtherFields, Peer, PeerStatus};
+
+/// Opens the array.
+pub(crate) fn encode_head(out: &mut Vec<u8>) {
+    out.push(b'[');
+}
+
+/// Appends one record; `first` says that none was appended since the head. A `banned_at` is written for a banned peer
+/// only, as reading would drop it.
+pub(crate) fn encode_record(
+    out: &mut Vec<u8>,
+    first: bool,
+    peer: &Peer,
+    banned_at: Option<DateTime<Utc>>,
+    other: Option<&OtherFields>,
+) {
+    out.extend_from_slice(if first { b"\n  " } else { b",\n  " });
+    let record = Record { peer, banned_at, other };
+    serde_json::to_writer(out, &record).expect("a record's field names are strings, and a Vec takes every byte");
+}
+
+/// Closes the array; `any` says whether records were appended.
+pub(crate) fn encode_tail(out: &mut Vec<u8>, any: bool) {
+    out.extend_from_slice(if any { b"\n]\n" } else { b"]\n" });
+}
+
+struct Record<'a> {
+    peer: &'a Peer,
+    banned_at: Option<DateTime<Utc>>,
+    other: Option<&'a OtherFields>,
+}
+
+impl Serialize for Record<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let peer = self.peer;
+        let mut map = serializer.serialize_map(None)?;
+        map.serialize_entry("ip", &peer.ip)?;
+        map.serialize_entry("status", &peer.status)?;
+        map.serialize_entry("last_alive", &peer.last_alive.map(Time))?;
+        map.serialize_entry("last_failure", &peer.last_failure.map(Time))?;
+        if let Some(time) = peer.last_alive_outgoing {
+            map.serialize_entry("last_alive_outgoing", &Time(time))?;
+        }
+        if peer.failures_in_row > 0 || implied_failures(peer.last_alive, peer.last_failure) > 0 {
+            map.serialize_entry("failures_in_row", &peer.failures_in_row)?;
+        }
+        if let Some(time) = self.banned_at.filter(|_| peer.status == PeerStatus::Banned) {
+            map.serialize_entry("banned_at", &Time(time))?;
+        }
+        for (name, value) in self.other.into_iter().flatten() {
+            map.serialize_entry(name, value)?;
+        }
+        map.end()
+    }
+}
+
+/// A time in UTC with as many digits of a second as it needs. RFC 3339 has no years beyond 0 to 9999, and a file that
+/// holds one could not be read again: such times become the nearest that it has.
+struct Time(DateTime<Utc>);
+
+impl Serialize for Time {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.0.clamp(FIRST_TIME, LAST_TIME).serialize(serializer)
+    }
+}
+
+const FIRST_TIME: DateTime<Utc> = day(0, 1, 1).and_time(NaiveTime::MIN).and_utc();
+const LAST_TIME: DateTime<Utc> = day(9999, 12, 31).and_time(LAST_SECOND).and_utc();
+const LAST_SECOND: NaiveTime = NaiveTime::from_hms_opt(23, 59, 59).expect("a second of every day");
+
+const fn day(year: i32, month: u32, day: u32) -> NaiveDate {
+    NaiveDate::from_ymd_opt(year, month, day).expect("a day of the calendar")
+}

@@ -1,0 +1,373 @@
+//! Every decision about peers, as a state machine without a clock, a socket or a task.
+//!
+//! [`PeerTable`] is told what happened (`on_…`, each with the time) and answers with what to do: some answers are
+//! return values, the others wait in [`PeerTable::next_action`], [`PeerTable::next_dial`] and
+//! [`PeerTable::next_settled`]. It knows connections by [`ConnectionId`]; the sockets are somebody else's. Its
+//! randomness comes from a seed, so that a run can be replayed.
+//!
+//! Every status change goes through [`PeerTable::change`], which moves the peer in all indexes and notes whether the
+//! peer file would say something else now. Slots of caps are counted from statuses and never held in a second place.
+
+mod candidates;
+mod dialing;
+mod entry;
+mod eviction;
+mod inbound;
+mod indexes;
+#[cfg(test)]
+mod invariants;
+mod loading;
+mod own;
+mod parking;
+mod random;
+mod rank;
+mod reports;
+mod slots;
+mod subnet;
+#[cfg(test)]
+mod tests;
+
+use std::collections::{HashMap, VecDeque};
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+
+pub(crate) use self::dialing::{DialFailure, Reached};
+pub(crate) use self::inbound::Verdict;
+pub(crate) use self::reports::Report;
+pub(crate) use self::slots::PeerId;
+
+use self::dialing::Pace;
+use self::entry::{Entry, Place, Stored};
+use self::indexes::Indexes;
+use self::own::OwnAddresses;
+use self::parking::Parking;
+use self::random::Random;
+use self::slots::Slots;
+use crate::config::NetworkConfig;
+use crate::peer::{ConnectionId, OtherFields, Peer, PeerStatus};
+use crate::stats::{Counters, Stats, Usage};
+
+/// How many pauses or deadlines that are over are dealt with in one call, so that a million of them stall nobody.
+const DUE_PER_CALL: usize = 256;
+
+/// A moment, on both clocks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Now {
+    /// What is stored. May jump.
+    pub(crate) utc: DateTime<Utc>,
+    /// What is waited for: time since the start. Never goes back.
+    pub(crate) since_start: Duration,
+}
+
+impl Now {
+    fn after(self, wait: Duration) -> Duration {
+        self.since_start.saturating_add(wait)
+    }
+}
+
+/// Something to do with a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Action {
+    /// Drop this dial.
+    CallOff(ConnectionId),
+    /// Refuse this parked socket.
+    RefuseParked(ConnectionId),
+    /// The slot of this connection is free again; whoever holds its socket should let go of it.
+    Ended(ConnectionId),
+}
+
+/// A stored peer, as the peer file wants it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct StoredPeer<'a> {
+    pub(crate) peer: &'a Peer,
+    pub(crate) banned_at: Option<DateTime<Utc>>,
+    pub(crate) other: Option<&'a OtherFields>,
+}
+
+#[derive(Debug)]
+pub(crate) struct PeerTable {
+    config: NetworkConfig,
+    random: Random,
+    ids: HashMap<IpAddr, PeerId>,
+    slots: Slots,
+    indexes: Indexes,
+    parking: Parking,
+    own: OwnAddresses,
+    pace: Pace,
+    /// The peers of dials and of connections, by the id of the dial or connection.
+    connections: HashMap<ConnectionId, PeerId>,
+    last_connection: u64,
+    /// Numbers the events that concern bans.
+    last_event: u64,
+    actions: VecDeque<Action>,
+    counters: Counters,
+    changes: u64,
+}
+
+impl PeerTable {
+    /// An empty table of a node that listens at `listen`, for a valid `config`.
+    pub(crate) fn new(config: NetworkConfig, listen: SocketAddr, seed: u64, now: Now) -> Self {
+        let mut random = Random::new(seed);
+        let peer_port = config.peer_port.unwrap_or(listen.port());
+        let outage_wait = random.jittered(config.retry_backoff);
+        Self {
+            ids: HashMap::new(),
+            slots: Slots::default(),
+            indexes: Indexes::new(),
+            parking: Parking::default(),
+            own: OwnAddresses::new(listen, peer_port),
+            pace: Pace::new(now, outage_wait),
+            connections: HashMap::new(),
+            last_connection: 0,
+            last_event: 0,
+            actions: VecDeque::new(),
+            counters: Counters::default(),
+            changes: 0,
+            config,
+            random,
+        }
+    }
+
+    /// What to do next about connections that exist.
+    pub(crate) fn next_action(&mut self) -> Option<Action> {
+        self.actions.pop_front()
+    }
+
+    /// Ends what is overdue: handshakes, bans, parked sockets, pauses. May leave some for the next call, which
+    /// [`Self::next_deadline`] then wants at once.
+    pub(crate) fn on_time(&mut self, now: Now) {
+        for _ in 0..DUE_PER_CALL {
+            match self.indexes.deadlines.first() {
+                Some(&(due, id)) if due <= now.since_start => self.on_deadline(now, id),
+                _ => break,
+            }
+        }
+        while let Some(id) = self.parking.next_overdue(now.since_start) {
+            self.refuse_parked(id);
+        }
+        self.end_pauses(now);
+    }
+
+    /// When to call [`Self::on_time`] and [`Self::next_dial`] again at the latest; in the past if at once.
+    pub(crate) fn next_deadline(&self) -> Option<Duration> {
+        let handshakes_and_bans = self.indexes.deadlines.first().map(|&(due, _)| due);
+        [handshakes_and_bans, self.parking.next_deadline(), self.next_dial_time()]
+            .into_iter()
+            .flatten()
+            .min()
+    }
+
+    /// Rises whenever the peer file would say something else than before.
+    pub(crate) fn changes(&self) -> u64 {
+        self.changes
+    }
+
+    pub(crate) fn config(&self) -> &NetworkConfig {
+        &self.config
+    }
+
+    pub(crate) fn peers(&self) -> impl Iterator<Item = &Peer> {
+        self.slots.iter().map(|entry| &entry.peer)
+    }
+
+    pub(crate) fn peer(&self, ip: IpAddr) -> Option<&Peer> {
+        self.ids.get(&ip).map(|&id| &self.slots.get(id).peer)
+    }
+
+    /// Best to worst, without banned peers and own addresses.
+    pub(crate) fn good_peer_ips(&self) -> impl Iterator<Item = IpAddr> {
+        self.indexes.order.iter().map(|&(_, id)| self.slots.get(id).peer.ip)
+    }
+
+    /// How many addresses [`Self::good_peer_ips`] yields.
+    pub(crate) fn good_peers(&self) -> usize {
+        self.indexes.order.len()
+    }
+
+    /// The connection that the peer has, and whether we made it.
+    pub(crate) fn connection(&self, ip: IpAddr) -> Option<(ConnectionId, bool)> {
+        let entry = self.slots.get(*self.ids.get(&ip)?);
+        let id = entry.connection.filter(|_| entry.peer.status.is_connected())?;
+        Some((id, entry.is_outgoing()))
+    }
+
+    /// The slots from `cursor` on, for a dump: `None` for one that holds nothing to be stored.
+    pub(crate) fn stored_from(&self, cursor: usize) -> impl Iterator<Item = Option<StoredPeer<'_>>> {
+        self.slots.from(cursor).map(|entry| {
+            entry.filter(|entry| !entry.is_own).map(|entry| StoredPeer {
+                peer: &entry.peer,
+                banned_at: entry.banned_at,
+                other: entry.other.as_deref(),
+            })
+        })
+    }
+
+    /// Counts something that the table does not see itself.
+    pub(crate) fn counters_mut(&mut self) -> &mut Counters {
+        &mut self.counters
+    }
+
+    pub(crate) fn stats(&self) -> Stats {
+        let peers = self.indexes.counts;
+        let config = &self.config;
+        let parked = self.parking.len();
+        let attempts_in = peers.in_handshaking + parked;
+        Stats {
+            peers,
+            outgoing_connections: Usage {
+                used: peers.out_handshaking + peers.out_alive,
+                limit: config.target_outgoing_connections,
+            },
+            outgoing_attempts: Usage {
+                used: peers.out_connecting + peers.out_handshaking,
+                limit: config.max_simultaneous_outgoing_connection_attempts,
+            },
+            incoming_connections: Usage {
+                used: attempts_in + peers.in_alive,
+                limit: config.max_incoming_connections,
+            },
+            incoming_attempts: Usage {
+                used: attempts_in,
+                limit: config.max_simultaneous_incoming_connection_attempts,
+            },
+            idle_peers: Usage {
+                used: peers.idle,
+                limit: config.max_idle_peers,
+            },
+            banned_peers: Usage {
+                used: peers.banned,
+                limit: config.max_banned_peers,
+            },
+            counters: self.counters,
+            last_dump: None,
+            last_dump_error: None,
+        }
+    }
+
+    // What follows is shared by the modules below.
+
+    /// The one place where a peer changes.
+    fn change<R>(&mut self, id: PeerId, edit: impl FnOnce(&mut Entry) -> R) -> R {
+        let entry = self.slots.get_mut(id);
+        let (place, stored) = (Place::of(entry), Stored::of(entry));
+        let result = edit(entry);
+        debug_assert_eq!(
+            entry.connection.is_some(),
+            !matches!(entry.peer.status, PeerStatus::Idle | PeerStatus::Banned),
+            "a peer has a connection id just while it has a dial or connection"
+        );
+        if Stored::of(entry) != stored {
+            self.changes += 1;
+        }
+        let after = Place::of(entry);
+        self.indexes.shift(id, Some(place), Some(after));
+        result
+    }
+
+    /// Adds a peer, in whatever state the entry has it.
+    fn add(&mut self, mut entry: Entry) -> PeerId {
+        let ip = entry.peer.ip;
+        entry.has_parked = self.parking.has(ip);
+        if !entry.is_own {
+            self.changes += 1;
+            self.counters.peers_added += 1;
+        }
+        let place = Place::of(&entry);
+        let id = self.slots.insert(entry);
+        self.ids.insert(ip, id);
+        self.indexes.shift(id, None, Some(place));
+        id
+    }
+
+    fn forget(&mut self, id: PeerId) {
+        let Some(entry) = self.slots.remove(id) else {
+            return;
+        };
+        self.ids.remove(&entry.peer.ip);
+        if !entry.is_own {
+            self.changes += 1;
+        }
+        self.indexes.shift(id, Some(Place::of(&entry)), None);
+    }
+
+    fn new_entry(&self, peer: Peer) -> Entry {
+        let tie = self.random.tie(peer.ip);
+        Entry::new(peer, tie)
+    }
+
+    fn new_connection(&mut self, id: PeerId) -> ConnectionId {
+        let connection = self.new_connection_id();
+        self.connections.insert(connection, id);
+        connection
+    }
+
+    fn new_connection_id(&mut self) -> ConnectionId {
+        self.last_connection += 1;
+        ConnectionId(self.last_connection)
+    }
+
+    /// The peer's dial or connection is over: it becomes Idle or Banned as `edit` leaves it, and what waited for the
+    /// outcome is settled.
+    fn end_connection(&mut self, id: PeerId, edit: impl FnOnce(&mut Entry)) {
+        let (connection, was) = self.change(id, |entry| {
+            let ended = (entry.connection.take(), entry.peer.status);
+            entry.deadline = None;
+            entry.peer.status = PeerStatus::Idle;
+            edit(entry);
+            ended
+        });
+        if let Some(connection) = connection {
+            self.connections.remove(&connection);
+            if was.is_connected() {
+                self.actions.push_back(Action::Ended(connection));
+            } else {
+                self.settle_suspects(connection);
+            }
+        }
+        self.settle_crossing(id);
+        self.keep_bounds(id);
+    }
+
+    /// Forgets what became too many by the last change of `id`.
+    fn keep_bounds(&mut self, id: PeerId) {
+        if self.slots.get(id).is_own && self.slots.get(id).peer.status == PeerStatus::Idle {
+            self.forget(id);
+        }
+        while self.indexes.counts.idle > self.config.max_idle_peers {
+            let worst_proven = self.indexes.idle_proven.last().map(|&(_, id)| id);
+            let Some(victim) = self.indexes.idle_unproven.victim().or(worst_proven) else {
+                break;
+            };
+            self.counters.peers_forgotten += 1;
+            self.forget(victim);
+        }
+        while self.indexes.counts.banned > self.config.max_banned_peers {
+            let Some(victim) = self.indexes.bans.victim() else {
+                break;
+            };
+            self.counters.peers_forgotten += 1;
+            self.forget(victim);
+        }
+    }
+
+    fn on_deadline(&mut self, now: Now, id: PeerId) {
+        if self.slots.get(id).peer.status == PeerStatus::Banned {
+            self.counters.bans_ended += 1;
+            self.lift_ban(id);
+        } else {
+            self.counters.handshakes_timed_out += 1;
+            self.fail_connection(now, id);
+        }
+    }
+
+    /// The pause after `streak` failures in a row: `retry_backoff`, doubled for each after the first, with a jitter of
+    /// up to a quarter, at most `max_retry_backoff`.
+    fn backoff(&mut self, streak: u32) -> Duration {
+        let doublings = streak.saturating_sub(1).min(31);
+        let longest = self.config.max_retry_backoff;
+        let pause = self.config.retry_backoff.saturating_mul(1 << doublings).min(longest);
+        self.random.jittered(pause).min(longest)
+    }
+}

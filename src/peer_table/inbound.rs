@@ -1,0 +1,234 @@
+//! Inbound sockets: admitted, parked or refused.
+//!
+//! The kernel completes a TCP connection before anybody accepts it, so when two nodes dial each other both dials
+//! succeed, and a node that refuses whatever comes second loses both. Both ends must keep the same one of the two: the
+//! dial of the lower IP wins. A socket that may be needed still is parked.
+
+use std::net::{IpAddr, SocketAddr};
+
+use crate::peer::{ConnectionId, Peer, PeerStatus};
+use crate::peer_table::subnet::Subnet;
+use crate::peer_table::{Action, Now, PeerId, PeerTable};
+
+/// What to do with an inbound socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    /// Take it and say so by [`PeerTable::on_admitted`]; nothing has changed yet.
+    Admit,
+    /// Hold it under this id until [`PeerTable::next_settled`] or an action names it.
+    Park(ConnectionId),
+    Refuse(Refusal),
+}
+
+/// Why an inbound socket is refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Refusal {
+    Ourselves,
+    Banned,
+    Connected,
+    AttemptsFull,
+    IncomingFull,
+    SubnetFull,
+}
+
+impl PeerTable {
+    /// A socket came in from `remote` to our address `local`.
+    pub(crate) fn on_inbound(&mut self, now: Now, remote: SocketAddr, local: IpAddr) -> Verdict {
+        let remote = SocketAddr::new(remote.ip().to_canonical(), remote.port());
+        let verdict = self.judge(now, remote, local.to_canonical());
+        if let Verdict::Refuse(refusal) = verdict {
+            self.count_refusal(refusal);
+        }
+        verdict
+    }
+
+    /// The socket that was to be admitted is in hand. What [`Verdict::Admit`] said must still hold. A dial of the same
+    /// peer is called off: its place in the order of peers passes straight to the inbound connection.
+    pub(crate) fn on_admitted(&mut self, now: Now, remote: IpAddr) -> ConnectionId {
+        let ip = remote.to_canonical();
+        let id = self.ids.get(&ip).copied().unwrap_or_else(|| self.add_inbound(ip));
+        let connection = self.new_connection(id);
+        let deadline = self.handshake_deadline(now);
+        self.counters.inbound_admitted += 1;
+        let dial = self.change(id, |entry| {
+            debug_assert!(
+                matches!(entry.peer.status, PeerStatus::Idle | PeerStatus::OutConnecting),
+                "only the socket of an unconnected peer is admitted"
+            );
+            entry.peer.status = PeerStatus::InHandshaking;
+            entry.deadline = deadline;
+            entry.paused_until = None;
+            entry.connection.replace(connection)
+        });
+        if let Some(dial) = dial {
+            self.counters.dials_called_off += 1;
+            self.connections.remove(&dial);
+            self.actions.push_back(Action::CallOff(dial));
+            self.settle_suspects(dial);
+        }
+        connection
+    }
+
+    /// A parked socket whose wait is over; it is parked no more and to be judged like a new one.
+    pub(crate) fn next_settled(&mut self) -> Option<ConnectionId> {
+        let id = self.parking.next_settled()?;
+        self.unpark(id);
+        Some(id)
+    }
+
+    pub(super) fn refuse_parked(&mut self, id: ConnectionId) {
+        self.counters.refused_parked += 1;
+        self.unpark(id);
+        self.actions.push_back(Action::RefuseParked(id));
+    }
+
+    /// What this peer's parked socket waited for is over: to be admitted, unless a ban was the end.
+    pub(super) fn settle_crossing(&mut self, id: PeerId) {
+        let peer = &self.slots.get(id).peer;
+        let Some(parked) = self.parking.crossing(peer.ip) else {
+            return;
+        };
+        if peer.status == PeerStatus::Banned {
+            self.refuse_parked(parked);
+        } else {
+            self.parking.has_settled(parked);
+        }
+    }
+
+    /// A dial is over, so the sockets that may have been its other end can be told now.
+    pub(super) fn settle_suspects(&mut self, dial: ConnectionId) {
+        for suspect in self.parking.of_dial(dial) {
+            self.parking.has_settled(suspect);
+        }
+    }
+
+    fn unpark(&mut self, parked: ConnectionId) {
+        let Some(socket) = self.parking.remove(parked) else {
+            return;
+        };
+        if let Some(&id) = self.ids.get(&socket.remote.ip()) {
+            self.change(id, |entry| entry.has_parked = false);
+        }
+    }
+
+    fn judge(&mut self, now: Now, remote: SocketAddr, local: IpAddr) -> Verdict {
+        let ip = remote.ip();
+        if self.own.take_leg(remote, now.since_start) {
+            return Verdict::Refuse(Refusal::Ourselves);
+        }
+        let suspect = self.dial_that_may_end_at(local, ip);
+        let status = self.ids.get(&ip).map(|&id| (id, self.slots.get(id).peer.status));
+        if suspect.is_none()
+            && let Some((id, PeerStatus::Banned)) = status
+        {
+            self.on_banned_attempt(now, id);
+            return Verdict::Refuse(Refusal::Banned);
+        }
+        if self.parking.has(ip) {
+            return Verdict::Refuse(Refusal::Connected);
+        }
+        let crossing = status.map_or(Crossing::None, |(_, status)| Crossing::of(status, local, ip));
+        if suspect.is_none() && crossing == Crossing::Refuse {
+            return Verdict::Refuse(Refusal::Connected);
+        }
+        if let Some(refusal) = self.full(ip) {
+            return Verdict::Refuse(refusal);
+        }
+        match crossing {
+            _ if suspect.is_some() => Verdict::Park(self.park(now, remote, suspect)),
+            Crossing::Park => Verdict::Park(self.park(now, remote, None)),
+            Crossing::None | Crossing::CallOff | Crossing::Refuse => Verdict::Admit,
+        }
+    }
+
+    /// Our dial of `local`, if an inbound socket from `remote` may be its other end.
+    fn dial_that_may_end_at(&self, local: IpAddr, remote: IpAddr) -> Option<ConnectionId> {
+        if !self.own.may_come_from_here(local, remote) {
+            return None;
+        }
+        let entry = self.slots.get(*self.ids.get(&local)?);
+        entry
+            .connection
+            .filter(|_| entry.peer.status == PeerStatus::OutConnecting)
+    }
+
+    fn on_banned_attempt(&mut self, now: Now, id: PeerId) {
+        self.last_event += 1;
+        let event = self.last_event;
+        self.change(id, |entry| {
+            entry.on_failure(now.utc);
+            entry.last_event = event;
+        });
+    }
+
+    /// The cap that leaves no place for one more inbound socket of `ip`.
+    fn full(&self, ip: IpAddr) -> Option<Refusal> {
+        let counts = &self.indexes.counts;
+        let attempts = counts.in_handshaking + self.parking.len();
+        if attempts + counts.in_alive >= self.config.max_incoming_connections {
+            return Some(Refusal::IncomingFull);
+        }
+        if attempts >= self.config.max_simultaneous_incoming_connection_attempts {
+            return Some(Refusal::AttemptsFull);
+        }
+        let limit = self.config.max_incoming_per_subnet?;
+        let subnet = Subnet::of_inbound(ip);
+        let connected = self.indexes.inbound.get(&subnet).copied().unwrap_or(0);
+        (connected + self.parking.in_subnet(subnet) >= limit).then_some(Refusal::SubnetFull)
+    }
+
+    fn park(&mut self, now: Now, remote: SocketAddr, dial: Option<ConnectionId>) -> ConnectionId {
+        self.counters.inbound_parked += 1;
+        let parked = self.new_connection_id();
+        self.parking
+            .park(parked, remote, dial, now.after(self.config.connect_timeout));
+        if let Some(&id) = self.ids.get(&remote.ip()) {
+            self.change(id, |entry| entry.has_parked = true);
+        }
+        parked
+    }
+
+    fn add_inbound(&mut self, ip: IpAddr) -> PeerId {
+        let mut entry = self.new_entry(Peer::new(ip));
+        entry.is_own = self.own.contains(ip);
+        self.add(entry)
+    }
+
+    fn count_refusal(&mut self, refusal: Refusal) {
+        let counters = &mut self.counters;
+        *match refusal {
+            Refusal::Ourselves => &mut counters.refused_self,
+            Refusal::Banned => &mut counters.refused_banned,
+            Refusal::Connected => &mut counters.refused_connected,
+            Refusal::AttemptsFull => &mut counters.refused_attempts_full,
+            Refusal::IncomingFull => &mut counters.refused_incoming_full,
+            Refusal::SubnetFull => &mut counters.refused_subnet_full,
+        } += 1;
+    }
+}
+
+/// How an inbound socket meets what there is with its peer already.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Crossing {
+    /// Nothing is in its way.
+    None,
+    /// It takes the place of our dial.
+    CallOff,
+    /// Our dial or connection should win, or is about to be refused by the other end.
+    Park,
+    Refuse,
+}
+
+impl Crossing {
+    fn of(status: PeerStatus, local: IpAddr, remote: IpAddr) -> Self {
+        let we_are_lower = local < remote;
+        match status {
+            PeerStatus::Idle | PeerStatus::Banned => Self::None,
+            PeerStatus::OutConnecting if we_are_lower => Self::Park,
+            PeerStatus::OutConnecting => Self::CallOff,
+            PeerStatus::OutHandshaking | PeerStatus::OutAlive if we_are_lower => Self::Refuse,
+            PeerStatus::OutHandshaking | PeerStatus::OutAlive => Self::Park,
+            PeerStatus::InHandshaking | PeerStatus::InAlive => Self::Refuse,
+        }
+    }
+}

@@ -1,0 +1,50 @@
+//! Randomness that can be replayed: everything drawn follows from one seed.
+
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::net::IpAddr;
+use std::time::Duration;
+
+/// SplitMix64 (Steele, Lea and Flood, 2014): fast, seedable, good enough to draw peers and jitter with. Nothing secret
+/// is made from it.
+#[derive(Clone, Debug)]
+pub(crate) struct Random {
+    state: u64,
+    key: u64,
+}
+
+impl Random {
+    pub(crate) fn new(seed: u64) -> Self {
+        let mut random = Self { state: seed, key: 0 };
+        random.key = random.next();
+        random
+    }
+
+    fn next(&mut self) -> u64 {
+        self.state = self.state.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mut z = self.state;
+        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        z ^ (z >> 31)
+    }
+
+    /// A uniform index below `len`, which must not be 0.
+    pub(crate) fn below(&mut self, len: usize) -> usize {
+        // Lemire's multiplication: the bias is under len / 2^64.
+        let wide = u128::from(self.next()) * u128::try_from(len).unwrap_or(u128::MAX);
+        usize::try_from(wide >> 64).unwrap_or(0)
+    }
+
+    /// `pause` times a uniform factor of 1.0 to 1.25.
+    pub(crate) fn jittered(&mut self, pause: Duration) -> Duration {
+        let fraction = u32::try_from(self.next() >> 32).unwrap_or(0);
+        let share = (pause / 4).mul_f64(f64::from(fraction) / f64::from(u32::MAX) * 0.999_999);
+        pause.saturating_add(share)
+    }
+
+    /// A keyed hash of an address: breaks ties in an order that nobody outside can foresee.
+    pub(crate) fn tie(&self, ip: IpAddr) -> u64 {
+        let mut hasher = DefaultHasher::new();
+        (self.key, ip).hash(&mut hasher);
+        hasher.finish()
+    }
+}

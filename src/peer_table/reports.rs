@@ -1,0 +1,152 @@
+//! What the application reports of peers: alive, failed, banned, closed, unbanned.
+
+use std::net::IpAddr;
+
+use crate::peer::{ConnectionId, Peer, PeerStatus, is_peer_address};
+use crate::peer_table::{Action, Now, PeerId, PeerTable};
+
+/// What is reported of one peer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Report {
+    Alive,
+    Failed,
+    Closed,
+    Banned,
+    Unbanned,
+}
+
+impl PeerTable {
+    /// A report by address: it speaks of the peer's present connection.
+    pub(crate) fn on_report(&mut self, now: Now, ip: IpAddr, report: Report) {
+        let ip = ip.to_canonical();
+        match report {
+            Report::Banned => self.ban(now, ip),
+            Report::Unbanned => self.unban(ip),
+            Report::Alive | Report::Failed | Report::Closed => match self.ids.get(&ip) {
+                Some(&id) => self.on_connection_report(now, id, report),
+                None => self.counters.feedback_stale += 1,
+            },
+        }
+    }
+
+    /// A report about one connection: once that is over, only a ban counts.
+    pub(crate) fn on_lease_report(&mut self, now: Now, ip: IpAddr, connection: ConnectionId, report: Report) {
+        match self.connections.get(&connection) {
+            _ if report == Report::Banned => self.ban(now, ip),
+            Some(&id) => self.on_connection_report(now, id, report),
+            None => self.counters.feedback_stale += 1,
+        }
+    }
+
+    pub(super) fn lift_ban(&mut self, id: PeerId) {
+        self.change(id, |entry| {
+            entry.peer.status = PeerStatus::Idle;
+            entry.banned_at = None;
+            entry.deadline = None;
+        });
+        self.keep_bounds(id);
+    }
+
+    /// The connection failed, by report or by its deadline.
+    pub(super) fn fail_connection(&mut self, now: Now, id: PeerId) {
+        let entry = self.slots.get(id);
+        let (outgoing, ip) = (entry.is_outgoing(), entry.peer.ip);
+        // A connection of ours that the other end gave up for its own, as the lower address has it, is no failure in
+        // the making of connections.
+        let counts = outgoing && self.parking.crossing(ip).is_none();
+        let streak = entry.peer.failures_in_row.saturating_add(u32::from(counts));
+        let pause = self.backoff(streak);
+        self.end_connection(id, |entry| {
+            entry.paused_until = Some(now.after(pause));
+            entry.on_failure(now.utc);
+            if counts {
+                entry.lengthen_streak(now.utc);
+            }
+        });
+    }
+
+    fn on_connection_report(&mut self, now: Now, id: PeerId, report: Report) {
+        let status = self.slots.get(id).peer.status;
+        match report {
+            Report::Alive if status.is_connected() => self.on_alive(now, id),
+            Report::Failed if status.is_connected() => self.fail_connection(now, id),
+            Report::Failed if status == PeerStatus::Idle => self.change(id, |entry| entry.on_failure(now.utc)),
+            Report::Closed if status.is_connected() => self.close_connection(now, id),
+            Report::Alive | Report::Failed | Report::Closed | Report::Banned | Report::Unbanned => {
+                self.counters.feedback_stale += 1;
+            }
+        }
+    }
+
+    fn on_alive(&mut self, now: Now, id: PeerId) {
+        let was = self.change(id, |entry| {
+            let was = entry.peer.status;
+            entry.on_alive(now.utc);
+            entry.deadline = None;
+            entry.peer.status = if entry.is_outgoing() {
+                PeerStatus::OutAlive
+            } else {
+                PeerStatus::InAlive
+            };
+            was
+        });
+        if matches!(was, PeerStatus::OutHandshaking | PeerStatus::InHandshaking) {
+            self.counters.handshakes_succeeded += 1;
+        }
+    }
+
+    fn close_connection(&mut self, now: Now, id: PeerId) {
+        let pause = self.backoff(1);
+        self.end_connection(id, |entry| entry.paused_until = Some(now.after(pause)));
+    }
+
+    fn ban(&mut self, now: Now, ip: IpAddr) {
+        if !self.may_be_banned(ip) {
+            self.counters.feedback_stale += 1;
+            return self.end_banned_own(ip);
+        }
+        self.counters.bans_set += 1;
+        self.last_event += 1;
+        let event = self.last_event;
+        let deadline = self.config.ban_duration.map(|duration| now.after(duration));
+        let id = self.ids.get(&ip).copied().unwrap_or_else(|| self.add_banned(ip));
+        if self.slots.get(id).peer.status == PeerStatus::OutConnecting {
+            self.counters.dials_called_off += 1;
+            self.actions.extend(self.slots.get(id).connection.map(Action::CallOff));
+        }
+        self.end_connection(id, |entry| {
+            entry.peer.status = PeerStatus::Banned;
+            entry.on_failure(now.utc);
+            entry.banned_at = Some(now.utc);
+            entry.deadline = deadline;
+            entry.last_event = event;
+            entry.paused_until = None;
+        });
+    }
+
+    fn may_be_banned(&self, ip: IpAddr) -> bool {
+        is_peer_address(ip) && !self.own.contains(ip)
+    }
+
+    /// An own address is never stored, so not as banned either; its connection ends all the same.
+    fn end_banned_own(&mut self, ip: IpAddr) {
+        if let Some(&id) = self.ids.get(&ip)
+            && self.slots.get(id).peer.status.is_connected()
+        {
+            self.end_connection(id, |_| {});
+        }
+    }
+
+    fn add_banned(&mut self, ip: IpAddr) -> PeerId {
+        let mut entry = self.new_entry(Peer::new(ip));
+        entry.peer.status = PeerStatus::Banned;
+        self.add(entry)
+    }
+
+    fn unban(&mut self, ip: IpAddr) {
+        match self.ids.get(&ip) {
+            Some(&id) if self.slots.get(id).peer.status == PeerStatus::Banned => self.lift_ban(id),
+            _ => self.counters.feedback_stale += 1,
+        }
+    }
+}

@@ -1,0 +1,482 @@
+//! Plain TCP: [`TcpTransport`] and the listener, inbound connections and dials that it makes.
+//!
+//! Owns sockets until they are handed over, and promises three things of them. Nothing is ever read from or written
+//! to one. One that is turned away or called off closes with linger 0, so that the other end sees a reset at once. One
+//! that is handed over is as plain as if the application had made it.
+
+use std::fmt;
+use std::future::Future;
+use std::io::{self, ErrorKind};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use futures::Stream;
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio_stream::StreamMap;
+
+use super::{Dialed, Incoming, Transport};
+use crate::fault::is_address_missing;
+
+/// Plain TCP, the default [`Transport`].
+///
+/// Asked to listen at the unspecified IPv6 address `::`, it listens for both families: through one socket where the
+/// system lets that serve both, through a second one at `0.0.0.0` and the same port where it does not, and for IPv4
+/// alone where the host has no IPv6. Where a second socket is needed and another program holds that port for IPv4,
+/// only IPv6 is served: the two cases cannot be told apart.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct TcpTransport {
+    _private: (),
+}
+
+impl TcpTransport {
+    /// The transport; it holds no state.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self { _private: () }
+    }
+}
+
+impl Transport for TcpTransport {
+    type Socket = TcpStream;
+    type Incoming = TcpIncoming;
+    type Listener = TcpListening;
+    type Dial = TcpDial;
+
+    async fn listen(&mut self, at: SocketAddr) -> io::Result<(TcpListening, SocketAddr)> {
+        let listeners = bind(at).await?;
+        let bound = listeners.first.local_addr()?;
+        Ok((TcpListening::new(listeners), bound))
+    }
+
+    fn dial(&mut self, from: Option<IpAddr>, to: SocketAddr) -> TcpDial {
+        TcpDial(Box::pin(connect(from, to)))
+    }
+}
+
+/// The inbound connections and accept errors of a [`TcpTransport`], from the one or two sockets that it listens on.
+/// It never ends.
+#[derive(Debug)]
+#[must_use = "streams do nothing unless polled"]
+pub struct TcpListening(StreamMap<SocketFamily, Accepting>);
+
+impl TcpListening {
+    fn new(listeners: Listeners) -> Self {
+        let first = (SocketFamily::First, Accepting(listeners.first));
+        let ipv4 = listeners.ipv4.map(|ipv4| (SocketFamily::Ipv4Beside, Accepting(ipv4)));
+        Self(std::iter::once(first).chain(ipv4).collect())
+    }
+}
+
+impl Stream for TcpListening {
+    type Item = io::Result<TcpIncoming>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        Pin::new(&mut self.0)
+            .poll_next(cx)
+            .map(|next| next.map(|(_, accepted)| accepted))
+    }
+}
+
+/// An inbound connection of a [`TcpTransport`]. Unless it is admitted, it is reset when it is dropped.
+#[derive(Debug)]
+pub struct TcpIncoming {
+    /// There until it is admitted.
+    stream: Option<TcpStream>,
+    remote_addr: SocketAddr,
+}
+
+impl TcpIncoming {
+    fn new(stream: TcpStream, remote_addr: SocketAddr) -> Self {
+        Self {
+            stream: Some(stream),
+            remote_addr: canonical(remote_addr),
+        }
+    }
+
+    /// The socket, if nothing has happened to it yet.
+    fn alive(&self) -> io::Result<&TcpStream> {
+        let stream = self.stream.as_ref().ok_or(ErrorKind::NotConnected)?;
+        if let Some(error) = stream.take_error()? {
+            return Err(error);
+        }
+        // The system forgets a pending error once it is read, but never that the connection is gone.
+        stream.peer_addr()?;
+        Ok(stream)
+    }
+}
+
+impl Incoming for TcpIncoming {
+    type Socket = TcpStream;
+
+    fn remote_addr(&self) -> SocketAddr {
+        self.remote_addr
+    }
+
+    fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.alive()?.local_addr().map(canonical)
+    }
+
+    fn admit(mut self) -> io::Result<TcpStream> {
+        self.alive()?;
+        self.stream.take().ok_or_else(|| ErrorKind::NotConnected.into())
+    }
+}
+
+impl Drop for TcpIncoming {
+    fn drop(&mut self) {
+        if let Some(stream) = self.stream.take() {
+            // A socket that cannot be set to reset is dead already, or closes in the ordinary way.
+            stream.set_zero_linger().ok();
+        }
+    }
+}
+
+/// A dial of a [`TcpTransport`]. Dropped before it is ready, it resets whatever connection has come of it.
+#[must_use = "futures do nothing unless polled"]
+pub struct TcpDial(Pin<Box<dyn Future<Output = io::Result<Dialed<TcpStream>>> + Send + Sync>>);
+
+impl Future for TcpDial {
+    type Output = io::Result<Dialed<TcpStream>>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        self.0.as_mut().poll(cx)
+    }
+}
+
+impl fmt::Debug for TcpDial {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TcpDial").finish_non_exhaustive()
+    }
+}
+
+/// Tells the sockets of a [`TcpListening`] apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum SocketFamily {
+    First,
+    Ipv4Beside,
+}
+
+/// The connections of one listening socket.
+#[derive(Debug)]
+struct Accepting(TcpListener);
+
+impl Stream for Accepting {
+    type Item = io::Result<TcpIncoming>;
+
+    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let accepted = std::task::ready!(self.0.poll_accept(cx));
+        Poll::Ready(Some(
+            accepted.map(|(stream, remote_addr)| TcpIncoming::new(stream, remote_addr)),
+        ))
+    }
+}
+
+/// What it takes to listen at one address.
+#[derive(Debug)]
+struct Listeners {
+    /// The socket at that address.
+    first: TcpListener,
+    /// The one beside it, where the first is for both families but serves IPv6 alone.
+    ipv4: Option<TcpListener>,
+}
+
+async fn bind(at: SocketAddr) -> io::Result<Listeners> {
+    let first = TcpListener::bind(at).await;
+    if at.ip() == Ipv6Addr::UNSPECIFIED {
+        return bind_both_families(first, at.port()).await;
+    }
+    Ok(Listeners {
+        first: first?,
+        ipv4: None,
+    })
+}
+
+/// Listens for both families at `port`, given what binding `[::]:port` came to.
+async fn bind_both_families(ipv6: io::Result<TcpListener>, port: u16) -> io::Result<Listeners> {
+    let first = match ipv6 {
+        Err(error) if is_address_missing(&error) => {
+            let first = TcpListener::bind((Ipv4Addr::UNSPECIFIED, port)).await?;
+            return Ok(Listeners { first, ipv4: None });
+        }
+        ipv6 => ipv6?,
+    };
+    let port = first.local_addr()?.port();
+    match TcpListener::bind((Ipv4Addr::UNSPECIFIED, port)).await {
+        Ok(ipv4) => Ok(Listeners {
+            first,
+            ipv4: Some(ipv4),
+        }),
+        // In use: by the first socket, which serves both then.
+        Err(error) if error.kind() == ErrorKind::AddrInUse || is_address_missing(&error) => {
+            Ok(Listeners { first, ipv4: None })
+        }
+        Err(error) => Err(error),
+    }
+}
+
+async fn connect(from: Option<IpAddr>, to: SocketAddr) -> io::Result<Dialed<TcpStream>> {
+    let socket = if to.is_ipv4() {
+        TcpSocket::new_v4()
+    } else {
+        TcpSocket::new_v6()
+    }?;
+    if let Some(from) = from {
+        socket.bind(SocketAddr::new(from, 0))?;
+    }
+    socket.set_zero_linger()?;
+    let socket = socket.connect(to).await?;
+    // Where this fails, the other end has closed the connection already.
+    established(socket).map_err(|error| io::Error::new(ErrorKind::ConnectionReset, error))
+}
+
+/// Makes a plain socket of one that was to be reset as long as nobody had it.
+fn established(socket: TcpStream) -> io::Result<Dialed<TcpStream>> {
+    #[expect(
+        deprecated,
+        reason = "deprecated for the time that it blocks on drop; `None` blocks for none"
+    )]
+    socket.set_linger(None)?;
+    let local_addr = canonical(socket.local_addr()?);
+    Ok(Dialed { socket, local_addr })
+}
+
+/// An IPv4 address that came through an IPv6 socket, as the IPv4 address that it is.
+fn canonical(addr: SocketAddr) -> SocketAddr {
+    SocketAddr::new(addr.ip().to_canonical(), addr.port())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+    use std::net;
+    use std::time::Duration;
+
+    use futures::StreamExt;
+    use socket2::{Domain, SockRef, Socket, Type};
+    use static_assertions::assert_impl_all;
+    use tokio_test::{assert_pending, task};
+
+    use super::*;
+
+    assert_impl_all!(TcpTransport: Send, Sync, Unpin, Clone);
+    assert_impl_all!(TcpListening: Send, Sync, Unpin);
+    assert_impl_all!(TcpIncoming: Send, Sync, Unpin);
+    assert_impl_all!(TcpDial: Send, Sync, Unpin);
+
+    const LOOPBACK: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+    const EVERYWHERE: IpAddr = IpAddr::V6(Ipv6Addr::UNSPECIFIED);
+
+    async fn listen_at(ip: IpAddr) -> (TcpListening, SocketAddr) {
+        TcpTransport::new().listen(SocketAddr::new(ip, 0)).await.unwrap()
+    }
+
+    /// A client that is connected as far as the kernel is concerned, and the connection as it was accepted.
+    async fn connected(listening: &mut TcpListening, to: SocketAddr) -> (net::TcpStream, TcpIncoming) {
+        let client = net::TcpStream::connect(to).unwrap();
+        client.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+        (client, listening.next().await.unwrap().unwrap())
+    }
+
+    fn read_error(client: &mut net::TcpStream) -> ErrorKind {
+        client.read(&mut [0]).unwrap_err().kind()
+    }
+
+    /// Resets a connection instead of closing it.
+    fn reset(client: net::TcpStream) {
+        SockRef::from(&client).set_linger(Some(Duration::ZERO)).unwrap();
+    }
+
+    fn host_has_ipv6() -> bool {
+        net::TcpListener::bind("[::1]:0").is_ok()
+    }
+
+    #[tokio::test]
+    async fn the_unspecified_address_takes_both_families_in_canonical_form() {
+        let (mut listening, bound) = listen_at(EVERYWHERE).await;
+
+        let (client, incoming) = connected(&mut listening, SocketAddr::new(LOOPBACK, bound.port())).await;
+        assert_eq!(incoming.remote_addr(), client.local_addr().unwrap());
+        assert_eq!(incoming.local_addr().unwrap(), client.peer_addr().unwrap());
+        assert!(incoming.remote_addr().is_ipv4());
+
+        if host_has_ipv6() {
+            let to = SocketAddr::new(Ipv6Addr::LOCALHOST.into(), bound.port());
+            let (client, incoming) = connected(&mut listening, to).await;
+            assert_eq!(incoming.remote_addr(), client.local_addr().unwrap());
+            assert_eq!(incoming.local_addr().unwrap(), to);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_socket_that_serves_ipv6_alone_gets_one_for_ipv4_beside_it() {
+        if !host_has_ipv6() {
+            return;
+        }
+        // The port may be taken for IPv4 by chance.
+        let mut attempts = 0..8;
+        let listeners = loop {
+            attempts.next().expect("a port that is free for both families");
+            let listeners = bind_both_families(Ok(ipv6_only()), 0).await.unwrap();
+            if listeners.ipv4.is_some() {
+                break listeners;
+            }
+        };
+        let port = listeners.first.local_addr().unwrap().port();
+        let mut listening = TcpListening::new(listeners);
+        for ip in [LOOPBACK, Ipv6Addr::LOCALHOST.into(), LOOPBACK] {
+            let (client, incoming) = connected(&mut listening, SocketAddr::new(ip, port)).await;
+            assert_eq!(incoming.remote_addr(), client.local_addr().unwrap());
+        }
+    }
+
+    fn ipv6_only() -> TcpListener {
+        let socket = Socket::new(Domain::IPV6, Type::STREAM, None).unwrap();
+        socket.set_only_v6(true).unwrap();
+        socket.set_nonblocking(true).unwrap();
+        socket.bind(&SocketAddr::new(EVERYWHERE, 0).into()).unwrap();
+        socket.listen(16).unwrap();
+        TcpListener::from_std(socket.into()).unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_host_without_ipv6_listens_for_ipv4_alone() {
+        let listeners = bind_both_families(Err(ErrorKind::AddrNotAvailable.into()), 0)
+            .await
+            .unwrap();
+        assert_eq!(listeners.first.local_addr().unwrap().ip(), Ipv4Addr::UNSPECIFIED);
+        assert!(listeners.ipv4.is_none());
+
+        let refused = bind_both_families(Err(ErrorKind::PermissionDenied.into()), 0)
+            .await
+            .unwrap_err();
+        assert_eq!(refused.kind(), ErrorKind::PermissionDenied);
+    }
+
+    #[tokio::test]
+    async fn a_specific_address_is_bound_alone() {
+        let ip = IpAddr::from([127, 0, 0, 2]);
+        let (mut listening, bound) = listen_at(ip).await;
+        assert_eq!(bound.ip(), ip);
+        assert_ne!(bound.port(), 0);
+
+        let elsewhere = net::TcpStream::connect((LOOPBACK, bound.port()));
+        assert_eq!(elsewhere.unwrap_err().kind(), ErrorKind::ConnectionRefused);
+        let (_client, incoming) = connected(&mut listening, bound).await;
+        assert_eq!(incoming.local_addr().unwrap(), bound);
+    }
+
+    #[tokio::test]
+    async fn a_taken_port_is_an_error() {
+        let (_listening, bound) = listen_at(LOOPBACK).await;
+        let taken = TcpTransport::new().listen(bound).await.unwrap_err();
+        assert_eq!(taken.kind(), ErrorKind::AddrInUse);
+
+        let (_listening, bound) = listen_at(EVERYWHERE).await;
+        let taken = TcpTransport::new().listen(bound).await.unwrap_err();
+        assert_eq!(taken.kind(), ErrorKind::AddrInUse);
+    }
+
+    #[tokio::test]
+    async fn a_refused_connection_is_reset() {
+        let (mut listening, bound) = listen_at(LOOPBACK).await;
+
+        let (mut client, incoming) = connected(&mut listening, bound).await;
+        incoming.refuse();
+        assert_eq!(read_error(&mut client), ErrorKind::ConnectionReset);
+
+        let (mut client, incoming) = connected(&mut listening, bound).await;
+        drop(incoming);
+        assert_eq!(read_error(&mut client), ErrorKind::ConnectionReset);
+    }
+
+    #[tokio::test]
+    async fn an_admitted_connection_closes_in_the_ordinary_way() {
+        let (mut listening, bound) = listen_at(LOOPBACK).await;
+        let (mut client, incoming) = connected(&mut listening, bound).await;
+        let socket = incoming.admit().unwrap();
+        assert_eq!(socket.linger().unwrap(), None);
+
+        socket.writable().await.unwrap();
+        socket.try_write(b"hello").unwrap();
+        drop(socket);
+        let mut read = Vec::new();
+        client.read_to_end(&mut read).unwrap();
+        assert_eq!(read, b"hello");
+    }
+
+    #[tokio::test]
+    async fn a_connection_that_died_says_so_as_often_as_it_is_asked() {
+        let (mut listening, bound) = listen_at(LOOPBACK).await;
+        let (client, incoming) = connected(&mut listening, bound).await;
+        incoming.local_addr().unwrap();
+        reset(client);
+        assert_eq!(incoming.local_addr().unwrap_err().kind(), ErrorKind::ConnectionReset);
+        incoming.local_addr().unwrap_err();
+        incoming.admit().unwrap_err();
+
+        let (client, incoming) = connected(&mut listening, bound).await;
+        reset(client);
+        assert_eq!(incoming.admit().unwrap_err().kind(), ErrorKind::ConnectionReset);
+    }
+
+    #[tokio::test]
+    async fn a_dial_leaves_from_the_address_that_it_is_told() {
+        let listener = net::TcpListener::bind((LOOPBACK, 0)).unwrap();
+        let to = listener.local_addr().unwrap();
+        for from in [None, Some(IpAddr::from([127, 0, 0, 3]))] {
+            let dialed = TcpTransport::new().dial(from, to).await.unwrap();
+            let (_accepted, seen) = listener.accept().unwrap();
+            assert_eq!(dialed.local_addr, seen);
+            assert_eq!(seen.ip(), from.unwrap_or(LOOPBACK));
+            assert_eq!(dialed.socket.peer_addr().unwrap(), to);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_dialed_socket_closes_in_the_ordinary_way() {
+        let listener = net::TcpListener::bind((LOOPBACK, 0)).unwrap();
+        let dialed = TcpTransport::new()
+            .dial(None, listener.local_addr().unwrap())
+            .await
+            .unwrap();
+        assert_eq!(dialed.socket.linger().unwrap(), None);
+
+        let (mut accepted, _) = listener.accept().unwrap();
+        accepted.write_all(b"unread").unwrap();
+        dialed.socket.writable().await.unwrap();
+        dialed.socket.try_write(b"hello").unwrap();
+        dialed.socket.readable().await.unwrap();
+        dialed.socket.try_read(&mut [0; 16]).unwrap();
+        drop(dialed);
+        let mut read = Vec::new();
+        accepted.read_to_end(&mut read).unwrap();
+        assert_eq!(read, b"hello");
+    }
+
+    #[tokio::test]
+    async fn a_dial_called_off_resets_the_connection_that_came_of_it() {
+        let listener = net::TcpListener::bind((LOOPBACK, 0)).unwrap();
+        let mut dial = task::spawn(TcpTransport::new().dial(None, listener.local_addr().unwrap()));
+        assert_pending!(dial.poll());
+
+        let (mut accepted, _) = listener.accept().unwrap();
+        accepted.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+        drop(dial);
+        assert_eq!(read_error(&mut accepted), ErrorKind::ConnectionReset);
+    }
+
+    #[tokio::test]
+    async fn a_failed_dial_passes_on_the_error() {
+        let closed = net::TcpListener::bind((LOOPBACK, 0)).unwrap().local_addr().unwrap();
+        let refused = TcpTransport::new().dial(None, closed).await.unwrap_err();
+        assert_eq!(refused.kind(), ErrorKind::ConnectionRefused);
+
+        let elsewhere = Some(IpAddr::from([192, 0, 2, 1]));
+        let unbound = TcpTransport::new().dial(elsewhere, closed).await.unwrap_err();
+        assert_eq!(unbound.kind(), ErrorKind::AddrNotAvailable);
+
+        let other_family = Some(Ipv6Addr::LOCALHOST.into());
+        TcpTransport::new().dial(other_family, closed).await.unwrap_err();
+    }
+}
