@@ -3,6 +3,7 @@
 
 mod clock;
 mod closing;
+mod dumping;
 mod engine;
 mod feedback;
 mod housekeeping;
