@@ -1,8 +1,9 @@
 //! The controller: [`NetworkController`], its events and its errors. Its parts, and how they are composed into one
-//! polled future, are in [`engine`].
+//! polled future, are in `engine`.
 
 mod clock;
 mod closing;
+mod dumping;
 mod engine;
 mod feedback;
 mod housekeeping;

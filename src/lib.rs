@@ -1,4 +1,81 @@
-//! A low-level peer-to-peer networking controller on Tokio.
+//! A low-level peer-to-peer networking controller on Tokio: the part of a node that knows peers and makes connections,
+//! and nothing above it.
+//!
+//! [`NetworkController`] keeps a list of peers known by IP address, loads it from a JSON file and dumps it back, keeps a
+//! target number of outgoing connections alive by dialing the most promising peers, admits incoming ones under caps,
+//! allows one connection a peer whatever its direction, bans, forgets and merges peers, and hands each new connection
+//! to the application as a plain socket. The application shakes hands and reports back. No byte is read from or written
+//! to a socket here.
+//!
+//! ```text
+//!  inbound ──▶ Listener ───────┐                        ┌──▶ Stream: CandidateConnection { ip, socket, is_outgoing }
+//!                              ▼                        │
+//!  peers ◀───▶ ConnectorPool ──▶ PeerTable (decides) ───┤
+//!                              ▲                        │
+//!  file ◀───── DumpInterval ◀──┘                        └─── Sink<Feedback>, FeedbackSink, PeerLease
+//! ```
+//!
+//! # Quick start
+//!
+//! ```no_run
+//! use futures::StreamExt;
+//! use network::{NetworkConfig, NetworkController, NetworkControllerEvent};
+//!
+//! # async fn shake_hands(_: tokio::net::TcpStream) -> bool { true }
+//! # async fn start() -> Result<(), network::NetworkError> {
+//! let config = NetworkConfig::new("peers.json", 31244);
+//! let mut net = NetworkController::with_config(config).await?.leased();
+//! while let Some((NetworkControllerEvent::CandidateConnection { socket, .. }, lease)) = net.next().await {
+//!     tokio::spawn(async move {
+//!         if shake_hands(socket).await {
+//!             lease.alive(); // and again at each sign of life
+//!             lease.closed(); // when we are done with the peer
+//!         } // a lease that is dropped unspent reports a failure
+//!     });
+//! }
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # What to rely on
+//!
+//! - **One connection a peer.** Where two nodes dial each other at one time, both keep the same of the two connections:
+//!   the dial of the lower IP address.
+//! - **Caps hold at every moment.** A slot is reserved when a socket is admitted, so a finished handshake always fits.
+//! - **Only a dial of ours proves a peer.** Whoever merely connects to us, or is told of by others, gains no rank by it,
+//!   after "Eclipse Attacks on Bitcoin's Peer-to-Peer Network" (Heilman et al., 2015).
+//! - **Feedback never fails.** What makes no sense changes nothing and is counted in [`Stats`].
+//! - **Nothing runs unless it is polled**, and nothing is spawned. Dropping the controller cancels everything; dropping
+//!   a future of its methods loses nothing.
+//! - **The peer file is whole**, the old one or the new one, whenever the process dies.
+//!
+//! And what not to: there are no identities beyond IP addresses, no encryption, no NAT traversal; all peers of a network
+//! listen on one port; a peer that changes its address is another peer.
+//!
+//! # The peer file
+//!
+//! A JSON array with one object a peer, readable and editable by hand:
+//!
+//! ```json
+//! [
+//!   { "ip": "203.0.113.7" },
+//!   { "ip": "2001:db8::7", "status": "Banned", "last_alive": null, "last_failure": "2026-01-02T03:04:05Z" }
+//! ]
+//! ```
+//!
+//! Only `ip` is required. `status` is the name of a [`PeerStatus`], of which only `Banned` means something when it is
+//! loaded. The times `last_alive`, `last_failure`, `last_alive_outgoing` and `banned_at` are RFC 3339 or `null`,
+//! `failures_in_row` is a number. Fields that are not known are kept. At the first launch the file should name some
+//! bootstrap peers.
+//!
+//! # Code map
+//!
+//! | where | what |
+//! |---|---|
+//! | `peer_table` | every decision, as a state machine without clock, socket or task |
+//! | `listener`, `connector_pool`, `dump_interval` | one stream each: inbound sockets, outcomes of dials, when to dump |
+//! | `transport`, `peer_file` | [`Transport`] and TCP; the file's format and its replacement |
+//! | [`controller`] | the one future that polls all of these, and what the application speaks to |
 
 #[cfg(test)]
 extern crate self as network;

@@ -15,6 +15,7 @@ use pin_project::pin_project;
 use tokio::time::{Instant, Sleep};
 
 use crate::fault::AcceptFault;
+use crate::stats::Counters;
 
 /// How long the first pause lasts. Long enough not to spin, too short to be noticed.
 const FIRST_PAUSE: Duration = Duration::from_millis(5);
@@ -128,6 +129,14 @@ where
 }
 
 impl AcceptErrors {
+    /// Has these numbers among the others of a controller.
+    pub(crate) fn describe(&self, counters: &mut Counters) {
+        counters.accepts_aborted = self.aborted;
+        counters.accepts_out_of_files = self.out_of_files;
+        counters.accepts_out_of_memory = self.out_of_memory;
+        counters.accepts_failed = self.other;
+    }
+
     fn count(&mut self, error: &io::Error) -> AcceptFault {
         let fault = AcceptFault::of(error);
         let counter = match fault {

@@ -3,21 +3,10 @@
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-use crate::controller::engine::Engine;
+use crate::controller::engine::{Engine, Phase};
 use crate::controller::{NetworkError, peer_file_error};
 use crate::peer_table::Report;
 use crate::transport::Transport;
-
-/// How far a controller is on its way to its end.
-#[derive(Debug)]
-pub(super) enum Phase {
-    Open,
-    /// Everything is ended but the last dump.
-    Dumping,
-    /// So it is here, and the last dump failed; the error is there until somebody was told. To be tried again.
-    Failed(Option<NetworkError>),
-    Closed,
-}
 
 impl<T: Transport> Engine<T> {
     /// Whether the stream has ended.
@@ -69,6 +58,9 @@ impl<T: Transport> Engine<T> {
         self.as_mut().apply_everything();
         let mut this = self.project();
         this.handed_over.end_all();
+        if let Some(listener) = this.listener.as_ref().get_ref() {
+            listener.errors().describe(this.table.counters_mut());
+        }
         this.listener.set(None);
         this.dials.clear();
         this.parked.clear();

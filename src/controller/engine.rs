@@ -22,9 +22,8 @@ use tokio::time::Sleep;
 use crate::config::NetworkConfig;
 use crate::connector_pool::{ConnectorPool, DialError};
 use crate::controller::clock::RunningClock;
-use crate::controller::closing::Phase;
+use crate::controller::dumping::Dumping;
 use crate::controller::feedback::{FeedbackSink, Mailbox};
-use crate::controller::housekeeping::Dumping;
 use crate::controller::lease::{HandedOver, PeerLease};
 use crate::controller::wakers::Wakers;
 use crate::controller::{NetworkControllerEvent, NetworkError};
@@ -67,6 +66,17 @@ pub(crate) struct Engine<T: Transport> {
     pub(super) local_addr: SocketAddr,
     pub(super) dial_from: Option<IpAddr>,
     pub(super) peer_port: u16,
+}
+
+/// How far a controller is on its way to its end.
+#[derive(Debug)]
+pub(super) enum Phase {
+    Open,
+    /// Everything is ended but the last dump.
+    Dumping,
+    /// So it is here, and the last dump failed; the error is there until somebody was told. To be tried again.
+    Failed(Option<NetworkError>),
+    Closed,
 }
 
 type Event<T> = NetworkControllerEvent<<T as Transport>::Socket>;
@@ -122,11 +132,7 @@ impl<T: Transport> Engine<T> {
     pub(crate) fn stats(&self) -> Stats {
         let mut stats = self.table.stats();
         if let Some(listener) = &self.listener {
-            let errors = listener.errors();
-            stats.counters.accepts_aborted = errors.aborted;
-            stats.counters.accepts_out_of_files = errors.out_of_files;
-            stats.counters.accepts_out_of_memory = errors.out_of_memory;
-            stats.counters.accepts_failed = errors.other;
+            listener.errors().describe(&mut stats.counters);
         }
         self.dumping.describe(&mut stats);
         stats

@@ -7,6 +7,7 @@
 //! for the addresses of peer lists.
 
 use std::collections::{HashMap, HashSet, VecDeque};
+use std::fmt;
 use std::hash::Hash;
 use std::net::IpAddr;
 use std::pin::Pin;
@@ -50,7 +51,7 @@ pub enum Feedback {
 /// It never waits. What it is told is merged per peer (a sign of life, then one end of the connection, then the last of
 /// ban and unban), and peer lists are cut to `max_idle_peers` addresses in all. Flushed means queued: the controller is
 /// woken and applies it in its next poll. Closing or dropping a sink ends nothing.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct FeedbackSink {
     mailbox: Arc<Mailbox>,
 }
@@ -95,6 +96,14 @@ impl FeedbackSink {
         let (reply, answer) = oneshot::channel();
         self.mailbox.ask(Question { limit, reply })?;
         answer.await.map_err(|_| NetworkError::Closed)
+    }
+}
+
+impl fmt::Debug for FeedbackSink {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("FeedbackSink")
+            .field("is_closed", &self.mailbox.open_state().is_err())
+            .finish_non_exhaustive()
     }
 }
 

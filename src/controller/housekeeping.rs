@@ -1,22 +1,15 @@
 //! What a controller does of its own: it applies reports, keeps deadlines, starts dials, and dumps.
 
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use chrono::{DateTime, Utc};
-use futures::{Stream, ready};
-use pin_project::pin_project;
 use tokio::time::{Instant, sleep_until};
 
-use crate::config::NetworkConfig;
 use crate::controller::engine::Engine;
 use crate::controller::feedback::{LeaseReport, Question};
-use crate::dump_interval::{CHUNK, DumpEvent, DumpInterval};
 use crate::peer::ConnectionId;
-use crate::peer_file::{self, PeerFileError};
-use crate::peer_table::{Action, PeerTable, Report};
-use crate::stats::Stats;
+use crate::peer_table::{Action, Report};
 use crate::transport::{Incoming, Transport};
 
 /// How many reports about peers that are not connected, and how many listed addresses, one poll applies.
@@ -214,154 +207,5 @@ impl<T: Transport> Engine<T> {
     fn poll_dump(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let this = self.project();
         this.dumping.poll(cx, this.table, this.clock.now().utc)
-    }
-}
-
-/// The dump of the table into the peer file.
-#[pin_project]
-pub(crate) struct Dumping {
-    #[pin]
-    interval: Option<DumpInterval>,
-    cursor: Cursor,
-    /// The table's changes when the dump in flight began, and when the last one that was written did.
-    begun_at: u64,
-    written_at: u64,
-    dumps_written: u64,
-    dumps_failed: u64,
-    last_dump: Option<DateTime<Utc>>,
-    last_error: Option<String>,
-}
-
-/// How far a dump has come.
-#[derive(Clone, Copy, Debug, Default)]
-struct Cursor {
-    slot: usize,
-    any_record: bool,
-    has_head: bool,
-}
-
-impl Dumping {
-    pub(super) fn new(config: &NetworkConfig) -> Self {
-        let interval = config
-            .peers_file
-            .as_ref()
-            .map(|path| DumpInterval::new(path.clone(), config.peer_file_dump_interval));
-        Self {
-            interval,
-            cursor: Cursor::default(),
-            begun_at: 0,
-            written_at: 0,
-            dumps_written: 0,
-            dumps_failed: 0,
-            last_dump: None,
-            last_error: None,
-        }
-    }
-
-    pub(super) fn describe(&self, stats: &mut Stats) {
-        stats.counters.dumps_written = self.dumps_written;
-        stats.counters.dumps_failed = self.dumps_failed;
-        stats.last_dump = self.last_dump;
-        stats.last_dump_error.clone_from(&self.last_error);
-    }
-
-    /// Dumps at its interval. `Ready` after any progress.
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>, table: &PeerTable, utc: DateTime<Utc>) -> Poll<()> {
-        let mut this = self.as_mut().project();
-        let Some(mut interval) = this.interval.as_mut().as_pin_mut() else {
-            return Poll::Pending;
-        };
-        if table.changes() != *this.written_at {
-            interval.as_mut().arm();
-        }
-        self.poll_dump(cx, table, utc).map(drop)
-    }
-
-    /// Dumps at once if anything has changed since the last dump; `Ready` once nothing has.
-    pub(super) fn poll_last(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        table: &PeerTable,
-        utc: DateTime<Utc>,
-    ) -> Poll<Result<(), PeerFileError>> {
-        loop {
-            let mut this = self.as_mut().project();
-            let Some(mut interval) = this.interval.as_mut().as_pin_mut() else {
-                return Poll::Ready(Ok(()));
-            };
-            let was_begun_before = interval.is_dumping() && *this.begun_at != table.changes();
-            if !interval.is_dumping() {
-                if table.changes() == *this.written_at {
-                    return Poll::Ready(Ok(()));
-                }
-                interval.as_mut().dump_now();
-            }
-            if let Some(Err(error)) = ready!(self.as_mut().poll_dump(cx, table, utc))
-                && !was_begun_before
-            {
-                return Poll::Ready(Err(error));
-            }
-        }
-    }
-
-    /// `Ready` after any progress, with the result of a dump that is over.
-    fn poll_dump(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        table: &PeerTable,
-        utc: DateTime<Utc>,
-    ) -> Poll<Option<Result<(), PeerFileError>>> {
-        let mut this = self.project();
-        let Some(mut interval) = this.interval.as_mut().as_pin_mut() else {
-            return Poll::Pending;
-        };
-        match ready!(interval.as_mut().poll_next(cx)) {
-            Some(DumpEvent::Due) => {
-                *this.begun_at = table.changes();
-                *this.cursor = Cursor::default();
-                Poll::Ready(None)
-            }
-            Some(DumpEvent::Room) => {
-                let is_last = this.cursor.encode(table, interval.as_mut().room());
-                if is_last {
-                    interval.end_of_records();
-                }
-                Poll::Ready(None)
-            }
-            Some(DumpEvent::Done(result)) => {
-                *this.last_dump = Some(utc);
-                *this.last_error = result.as_ref().err().map(ToString::to_string);
-                if result.is_ok() {
-                    *this.written_at = *this.begun_at;
-                    *this.dumps_written += 1;
-                } else {
-                    *this.dumps_failed += 1;
-                }
-                Poll::Ready(Some(result))
-            }
-            None => Poll::Pending,
-        }
-    }
-}
-
-impl Cursor {
-    /// Encodes the next records until the buffer is full; answers whether these were the last.
-    fn encode(&mut self, table: &PeerTable, out: &mut Vec<u8>) -> bool {
-        if !self.has_head {
-            peer_file::encode_head(out);
-            self.has_head = true;
-        }
-        for stored in table.stored_from(self.slot) {
-            if out.len() >= CHUNK {
-                return false;
-            }
-            self.slot += 1;
-            if let Some(stored) = stored {
-                peer_file::encode_record(out, !self.any_record, stored.peer, stored.banned_at, stored.other);
-                self.any_record = true;
-            }
-        }
-        peer_file::encode_tail(out, self.any_record);
-        true
     }
 }

@@ -28,7 +28,6 @@ use crate::transport::Transport;
 /// No method waits but [`revoked`](Self::revoked); reports are applied in the controller's next poll, after feedback by
 /// address. `alive` counts before the end that follows it. However often it is called, it takes no more memory.
 #[must_use = "a lease that is dropped reports that its connection failed"]
-#[derive(Debug)]
 pub struct PeerLease {
     connection: ConnectionId,
     ip: IpAddr,
@@ -91,6 +90,16 @@ impl PeerLease {
     fn spend(mut self, report: Report) {
         self.is_spent = true;
         self.report(report);
+    }
+}
+
+impl fmt::Debug for PeerLease {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PeerLease")
+            .field("ip", &self.ip)
+            .field("is_outgoing", &self.is_outgoing)
+            .field("is_revoked", &self.slot.is_revoked())
+            .finish_non_exhaustive()
     }
 }
 

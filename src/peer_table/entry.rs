@@ -1,13 +1,15 @@
-//! All that the table keeps of one peer, and what follows from it: its place in every index.
+//! All that the table keeps of one peer.
 
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 
 use crate::peer::{ConnectionId, OtherFields, Peer, PeerStatus};
-use crate::peer_table::candidates::Kind;
-use crate::peer_table::rank::{Rank, UNPROVEN_AGE, UNPROVEN_STREAK};
-use crate::peer_table::subnet::Subnet;
+
+/// A proven peer stays one until this many of our attempts failed in a row …
+const UNPROVEN_STREAK: u32 = 10;
+/// … and it was last alive on a connection of ours this long ago.
+const UNPROVEN_AGE: Duration = Duration::from_secs(7 * 24 * 3600);
 
 #[derive(Debug)]
 pub(crate) struct Entry {
@@ -117,48 +119,6 @@ pub(crate) fn is_outgoing(status: PeerStatus) -> bool {
         status,
         PeerStatus::OutConnecting | PeerStatus::OutHandshaking | PeerStatus::OutAlive
     )
-}
-
-/// Where a peer stands in each index; what an entry says of itself, so that a change moves just what it must.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Place {
-    pub(crate) status: PeerStatus,
-    pub(crate) subnet: Subnet,
-    pub(crate) inbound_subnet: Subnet,
-    /// In the order of peers.
-    pub(crate) listed: Option<Rank>,
-    pub(crate) candidate: Option<Kind>,
-    pub(crate) paused: Option<(Duration, Rank)>,
-    /// Among those that may be forgotten.
-    pub(crate) idle: Option<(bool, Rank)>,
-    /// Among the bans that may be dropped, with the last event that concerned it.
-    pub(crate) ban: Option<u64>,
-    pub(crate) deadline: Option<Duration>,
-}
-
-impl Place {
-    pub(crate) fn of(entry: &Entry) -> Self {
-        let rank = Rank::of(entry);
-        let idle = entry.peer.status == PeerStatus::Idle;
-        let banned = entry.peer.status == PeerStatus::Banned;
-        let dialable = idle && !entry.has_parked;
-        let kind = if entry.proven {
-            Kind::Proven(rank)
-        } else {
-            Kind::Unproven
-        };
-        Self {
-            status: entry.peer.status,
-            subnet: Subnet::of(entry.peer.ip),
-            inbound_subnet: Subnet::of_inbound(entry.peer.ip),
-            listed: (!banned && !entry.is_own).then_some(rank),
-            candidate: (dialable && entry.paused_until.is_none()).then_some(kind),
-            paused: entry.paused_until.filter(|_| dialable).map(|until| (until, rank)),
-            idle: idle.then_some((entry.proven, rank)),
-            ban: banned.then_some(entry.last_event),
-            deadline: entry.deadline,
-        }
-    }
 }
 
 /// What the peer file would say of a peer, for telling whether it would say something else now.

@@ -4,7 +4,8 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 
 use crate::peer::PeerStatus;
 use crate::peer_table::candidates::Kind;
-use crate::peer_table::entry::{Entry, Place, is_outgoing};
+use crate::peer_table::entry::{Entry, is_outgoing};
+use crate::peer_table::place::Place;
 use crate::peer_table::rank::Rank;
 use crate::peer_table::subnet::Subnet;
 use crate::peer_table::{PeerId, PeerTable};

@@ -4,17 +4,10 @@
 //! is unproven however often it is alive; otherwise anyone would become promising by connecting to us. Bitcoin Core drew
 //! this line after "Eclipse Attacks on Bitcoin's Peer-to-Peer Network" (Heilman et al., 2015).
 
-use std::time::Duration;
-
 use chrono::{DateTime, Utc};
 
 use crate::peer::PeerStatus;
 use crate::peer_table::entry::Entry;
-
-/// A proven peer stays one until this many of our attempts failed in a row …
-pub(crate) const UNPROVEN_STREAK: u32 = 10;
-/// … and it was last alive on a connection of ours this long ago.
-pub(crate) const UNPROVEN_AGE: Duration = Duration::from_secs(7 * 24 * 3600);
 
 /// A peer's place in the order: the smaller, the better.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
