@@ -48,11 +48,7 @@ const LOOKS_BETWEEN_PHASES: usize = 25;
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    let ended = tokio::select! {
-        ended = run(Options::parse()) => ended,
-        _ = signal::ctrl_c() => Err("interrupted".into()),
-    };
-    match ended {
+    match attend(&Options::parse()).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {error}");
@@ -61,39 +57,22 @@ async fn main() -> ExitCode {
     }
 }
 
-async fn run(options: Options) -> Result<(), Box<dyn Error>> {
+async fn attend(options: &Options) -> Result<(), Box<dyn Error>> {
     let started = Instant::now();
-    let town = Town::start(options.nodes, options.target.into()).await?;
     let mut run = Run {
+        town: Town::start(options.nodes, options.target.into()).await?,
         board: Board::new(),
         limit: Duration::from_secs(options.limit),
-        town,
     };
-
-    run.phase("find each other", 1).await?;
-    let dead = run.town.kill_a_quarter().await;
-    run.phase(&format!("replace {} dead", dead.len()), 1).await?;
-    let rogue = run.town.turn_rogue();
-    run.phase(&format!("ban {rogue}, which misbehaves"), 1).await?;
-    run.town.revive().await?;
-    run.phase("take the dead back", 1).await?;
-    run.phase("stay so", STEADY_LOOKS).await?;
-    let totals = run.town.totals();
-    run.town.stop().await?;
+    let ended = tokio::select! {
+        ended = run.play() => ended,
+        _ = signal::ctrl_c() => Err("interrupted".into()),
+    };
     run.board.leave();
-
-    println!(
-        "\n{} nodes, each with {} outgoing connections: {} connections, never two between a pair\n\
-         {} dials; {} nodes banned {rogue}; the dead came back: {}\n\
-         every node left a peers file that says so; done in {:.1} s",
-        options.nodes,
-        options.target,
-        totals.connections,
-        totals.dials,
-        totals.bans,
-        dead.join(" "),
-        started.elapsed().as_secs_f64(),
-    );
+    // Nodes that are left must not write into a folder that is about to go.
+    run.town.kill().await;
+    let summary = ended?;
+    println!("{summary}; done in {:.1} s", started.elapsed().as_secs_f64());
     Ok(())
 }
 
@@ -104,6 +83,30 @@ struct Run {
 }
 
 impl Run {
+    /// The whole story, and what is to be said of it.
+    async fn play(&mut self) -> Result<String, Box<dyn Error>> {
+        self.phase("find each other", 1).await?;
+        let dead = self.town.kill_a_quarter().await;
+        self.phase(&format!("replace {} dead", dead.len()), 1).await?;
+        let rogue = self.town.turn_rogue();
+        self.phase(&format!("ban {rogue}, which misbehaves"), 1).await?;
+        self.town.revive().await?;
+        self.phase("take the dead back", 1).await?;
+        self.phase("stay so", STEADY_LOOKS).await?;
+        let totals = self.town.totals();
+        self.town.stop().await?;
+        Ok(format!(
+            "{} nodes with {} connections after {} dials, never two between a pair; {} banned {rogue}\n\
+             back from the dead: {}\n\
+             every node left a peers file that says so",
+            self.town.len(),
+            totals.connections,
+            totals.dials,
+            totals.bans,
+            dead.join(" "),
+        ))
+    }
+
     /// Waits until nothing is wrong, `looks` times in a row.
     async fn phase(&mut self, name: &str, looks: usize) -> Result<(), Box<dyn Error>> {
         self.board.begin(name);

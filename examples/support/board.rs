@@ -89,9 +89,10 @@ impl Board {
     }
 
     /// Leaves everything on the screen as it is; the next line is written below it.
-    pub(crate) fn leave(self) {
+    pub(crate) fn leave(&self) {
         match self {
             Self::Live(live) => {
+                live.phase.abandon();
                 live.table.abandon();
                 say("");
             }

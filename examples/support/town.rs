@@ -103,6 +103,13 @@ impl Town {
         names
     }
 
+    /// Kills whoever runs.
+    pub(crate) async fn kill(&mut self) {
+        for member in &mut self.members {
+            member.kill().await;
+        }
+    }
+
     pub(crate) async fn revive(&mut self) -> Result<(), NetworkError> {
         for member in self.members.iter_mut().filter(|member| !member.is_running()) {
             member.start().await?;
