@@ -26,6 +26,13 @@ pub struct Peer {
     pub last_alive_outgoing: Option<DateTime<Utc>>,
     /// How many of our dials and outgoing handshakes failed since the last one that succeeded.
     pub failures_in_row: u32,
+    // These two stand here, not with what else the table keeps of a peer, since here they take no room.
+    /// Only a dial of ours that came alive proves a peer.
+    #[serde(skip)]
+    pub(crate) is_proven: bool,
+    /// The address is this node's own, the connection a local client's: neither listed, stored nor kept.
+    #[serde(skip)]
+    pub(crate) is_own: bool,
 }
 
 impl Peer {
@@ -38,6 +45,8 @@ impl Peer {
             last_failure: None,
             last_alive_outgoing: None,
             failures_in_row: 0,
+            is_proven: false,
+            is_own: false,
         }
     }
 }

@@ -8,15 +8,16 @@
 //! Every status change goes through [`PeerTable::change`], which moves the peer in all indexes and notes whether the
 //! peer file would say something else now. Slots of caps are counted from statuses and never held in a second place.
 
-mod candidates;
 mod dialing;
 mod entry;
 mod eviction;
+mod groups;
 mod inbound;
 mod indexes;
 #[cfg(test)]
 mod invariants;
 mod loading;
+mod order;
 mod own;
 mod parking;
 mod place;
@@ -47,6 +48,7 @@ use self::parking::Parking;
 use self::place::Place;
 use self::random::Random;
 use self::slots::Slots;
+use self::subnet::Subnet;
 use crate::config::NetworkConfig;
 use crate::peer::{ConnectionId, OtherFields, Peer, PeerStatus};
 use crate::stats::{Counters, Stats, Usage};
@@ -92,7 +94,6 @@ pub(crate) struct StoredPeer<'a> {
 pub(crate) struct PeerTable {
     config: NetworkConfig,
     random: Random,
-    ids: HashMap<IpAddr, PeerId>,
     slots: Slots,
     indexes: Indexes,
     parking: Parking,
@@ -115,7 +116,6 @@ impl PeerTable {
         let peer_port = config.peer_port.unwrap_or(listen.port());
         let outage_wait = random.jittered(config.retry_backoff);
         Self {
-            ids: HashMap::new(),
             slots: Slots::default(),
             indexes: Indexes::new(),
             parking: Parking::default(),
@@ -175,12 +175,12 @@ impl PeerTable {
     }
 
     pub(crate) fn peer(&self, ip: IpAddr) -> Option<&Peer> {
-        self.ids.get(&ip).map(|&id| &self.slots.get(id).peer)
+        self.id_of(ip).map(|id| &self.slots.get(id).peer)
     }
 
     /// Best to worst, without banned peers and own addresses.
     pub(crate) fn good_peer_ips(&self) -> impl Iterator<Item = IpAddr> {
-        self.indexes.order.iter().map(|&(_, id)| self.slots.get(id).peer.ip)
+        self.indexes.order.iter(&self.slots).map(|id| self.slots.get(id).peer.ip)
     }
 
     /// How many addresses [`Self::good_peer_ips`] yields.
@@ -190,18 +190,18 @@ impl PeerTable {
 
     /// The connection that the peer has, and whether we made it.
     pub(crate) fn connection(&self, ip: IpAddr) -> Option<(ConnectionId, bool)> {
-        let entry = self.slots.get(*self.ids.get(&ip)?);
-        let id = entry.connection.filter(|_| entry.peer.status.is_connected())?;
+        let entry = self.slots.get(self.id_of(ip)?);
+        let id = entry.connection().filter(|_| entry.peer.status.is_connected())?;
         Some((id, entry.is_outgoing()))
     }
 
     /// The slots from `cursor` on, for a dump: `None` for one that holds nothing to be stored.
     pub(crate) fn stored_from(&self, cursor: usize) -> impl Iterator<Item = Option<StoredPeer<'_>>> {
         self.slots.from(cursor).map(|entry| {
-            entry.filter(|entry| !entry.is_own).map(|entry| StoredPeer {
+            entry.filter(|entry| !entry.peer.is_own).map(|entry| StoredPeer {
                 peer: &entry.peer,
-                banned_at: entry.banned_at,
-                other: entry.other.as_deref(),
+                banned_at: entry.rare().banned_at,
+                other: entry.rare().other.as_deref(),
             })
         })
     }
@@ -255,8 +255,9 @@ impl PeerTable {
         let entry = self.slots.get_mut(id);
         let (place, stored) = (Place::of(entry), Stored::of(entry));
         let result = edit(entry);
+        entry.tidy();
         debug_assert_eq!(
-            entry.connection.is_some(),
+            entry.connection().is_some(),
             !matches!(entry.peer.status, PeerStatus::Idle | PeerStatus::Banned),
             "a peer has a connection id just while it has a dial or connection"
         );
@@ -264,34 +265,40 @@ impl PeerTable {
             self.changes += 1;
         }
         let after = Place::of(entry);
-        self.indexes.shift(id, Some(place), Some(after));
+        self.indexes.shift(&mut self.slots, id, Some(place), Some(after));
         result
     }
 
     /// Adds a peer, in whatever state the entry has it.
     fn add(&mut self, mut entry: Entry) -> PeerId {
         let ip = entry.peer.ip;
-        entry.has_parked = self.parking.has(ip);
-        if !entry.is_own {
+        if self.parking.has(ip) {
+            entry.rare_mut().has_parked = true;
+        }
+        if !entry.peer.is_own {
             self.changes += 1;
             self.counters.peers_added += 1;
         }
+        entry.group = self.indexes.groups.join(Subnet::of(ip));
         let place = Place::of(&entry);
         let id = self.slots.insert(entry);
-        self.ids.insert(ip, id);
-        self.indexes.shift(id, None, Some(place));
+        self.indexes.shift(&mut self.slots, id, None, Some(place));
         id
     }
 
     fn forget(&mut self, id: PeerId) {
-        let Some(entry) = self.slots.remove(id) else {
-            return;
-        };
-        self.ids.remove(&entry.peer.ip);
-        if !entry.is_own {
+        let entry = self.slots.get(id);
+        let (group, place) = (entry.group, Place::of(entry));
+        if !entry.peer.is_own {
             self.changes += 1;
         }
-        self.indexes.shift(id, Some(Place::of(&entry)), None);
+        self.indexes.shift(&mut self.slots, id, Some(place), None);
+        self.indexes.groups.leave(group);
+        self.slots.remove(id);
+    }
+
+    fn id_of(&self, ip: IpAddr) -> Option<PeerId> {
+        self.slots.find(ip, self.random.tie(ip))
     }
 
     fn new_entry(&self, peer: Peer) -> Entry {
@@ -314,8 +321,11 @@ impl PeerTable {
     /// outcome is settled.
     fn end_connection(&mut self, id: PeerId, edit: impl FnOnce(&mut Entry)) {
         let (connection, was) = self.change(id, |entry| {
-            let ended = (entry.connection.take(), entry.peer.status);
-            entry.deadline = None;
+            let ended = (entry.connection(), entry.peer.status);
+            if ended.0.is_some() {
+                let rare = entry.rare_mut();
+                (rare.connection, rare.deadline) = (None, None);
+            }
             entry.peer.status = PeerStatus::Idle;
             edit(entry);
             ended
@@ -334,14 +344,12 @@ impl PeerTable {
 
     /// Forgets what became too many by the last change of `id`.
     fn keep_bounds(&mut self, id: PeerId) {
-        if self.slots.get(id).is_own && self.slots.get(id).peer.status == PeerStatus::Idle {
+        if self.slots.get(id).peer.is_own && self.slots.get(id).peer.status == PeerStatus::Idle {
             self.forget(id);
         }
         while self.indexes.counts.idle > self.config.max_idle_peers {
-            let worst_proven = self.indexes.idle_proven.last().map(|&(_, id)| id);
-            let Some(victim) = self.indexes.idle_unproven.victim().or(worst_proven) else {
-                break;
-            };
+            let unproven = self.indexes.groups.worst_of_most_crowded(&self.slots);
+            let Some(victim) = unproven.or_else(|| self.worst_idle_proven()) else { break };
             self.counters.peers_forgotten += 1;
             self.forget(victim);
         }
@@ -352,6 +360,12 @@ impl PeerTable {
             self.counters.peers_forgotten += 1;
             self.forget(victim);
         }
+    }
+
+    /// Asked for only when all Idle peers are proven, so those that it passes by are as few as connections may be.
+    fn worst_idle_proven(&self) -> Option<PeerId> {
+        let mut from_worst = self.indexes.order.proven_from_worst(&self.slots);
+        from_worst.find(|&id| self.slots.get(id).peer.status == PeerStatus::Idle)
     }
 
     fn on_deadline(&mut self, now: Now, id: PeerId) {

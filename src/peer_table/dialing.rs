@@ -4,7 +4,8 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use crate::peer::{ConnectionId, PeerStatus};
-use crate::peer_table::candidates::Kind;
+use crate::peer_table::groups::Turn;
+use crate::peer_table::place::Place;
 use crate::peer_table::{Action, DUE_PER_CALL, Now, PeerId, PeerTable};
 
 /// The first pause of all dialing after a fault of this host; it doubles with each further one in a row …
@@ -77,9 +78,9 @@ impl PeerTable {
         if self.dial_gate()? > now.since_start {
             return None;
         }
-        let (id, kind) = self.choose_other(now)?;
-        if let Some(kind) = kind {
-            self.indexes.candidates.on_dial(kind);
+        let (id, turn) = self.choose_other(now)?;
+        if let Some(turn) = turn {
+            self.indexes.groups.on_dial(turn);
         }
         let outage_wait = self.random.jittered(self.config.retry_backoff);
         self.pace.race_at = now.after(self.config.dial_stagger);
@@ -104,8 +105,9 @@ impl PeerTable {
         let deadline = self.handshake_deadline(now);
         self.change(id, |entry| {
             entry.peer.status = PeerStatus::OutHandshaking;
-            entry.unroutable_in_row = 0;
-            entry.deadline = deadline;
+            let rare = entry.rare_mut();
+            rare.unroutable_in_row = 0;
+            rare.deadline = deadline;
         });
         self.pace.race_at = now.after(self.config.dial_stagger);
         if let Some(loser) = self.parking.crossing(ip) {
@@ -144,7 +146,7 @@ impl PeerTable {
     /// When a dial may start, if one is wanted and there is somebody to dial; in the past if at once.
     pub(super) fn next_dial_time(&self) -> Option<Duration> {
         let gate = self.dial_gate()?;
-        if !self.indexes.candidates.is_empty() {
+        if !self.indexes.groups.none_ready() {
             return Some(gate);
         }
         let (pause_end, _) = *self.indexes.paused.first()?;
@@ -164,7 +166,7 @@ impl PeerTable {
     pub(super) fn end_pauses(&mut self, now: Now) {
         for _ in 0..DUE_PER_CALL {
             match self.indexes.paused.first() {
-                Some(&(until, id)) if until <= now.since_start => self.change(id, |entry| entry.paused_until = None),
+                Some(&(until, id)) if until <= now.since_start => self.change(id, |entry| entry.pause_until(None)),
                 _ => break,
             }
         }
@@ -173,7 +175,7 @@ impl PeerTable {
     /// Ends a dial without blame; its peer is as before.
     pub(super) fn call_off(&mut self, id: PeerId) {
         self.counters.dials_called_off += 1;
-        let connection = self.slots.get(id).connection;
+        let connection = self.slots.get(id).connection();
         self.actions.extend(connection.map(Action::CallOff));
         self.end_connection(id, |_| {});
     }
@@ -204,22 +206,29 @@ impl PeerTable {
     }
 
     /// Chooses whom to dial; forgets whom it would choose, where that is an own address by what was learnt since.
-    fn choose_other(&mut self, now: Now) -> Option<(PeerId, Option<Kind>)> {
+    fn choose_other(&mut self, now: Now) -> Option<(PeerId, Option<Turn>)> {
         loop {
-            let (id, kind) = self.choose(now)?;
+            let (id, turn) = self.choose(now)?;
             if !self.own.contains(self.slots.get(id).peer.ip) {
-                return Some((id, kind));
+                return Some((id, turn));
             }
             self.forget(id);
         }
     }
 
-    fn choose(&mut self, now: Now) -> Option<(PeerId, Option<Kind>)> {
-        if let Some((id, kind)) = self.indexes.candidates.choose(&mut self.random) {
-            return Some((id, Some(kind)));
+    fn choose(&mut self, now: Now) -> Option<(PeerId, Option<Turn>)> {
+        if let Some((id, turn)) = self.indexes.groups.choose(&mut self.random) {
+            return Some((id, Some(turn)));
         }
-        let &(_, best) = self.indexes.paused_by_rank.first()?;
-        (self.is_outage() && self.pace.outage_at <= now.since_start).then_some((best, None))
+        let may_try = self.is_outage() && self.pace.outage_at <= now.since_start && !self.indexes.paused.is_empty();
+        may_try.then(|| self.best_paused().map(|id| (id, None))).flatten()
+    }
+
+    /// Asked for only when every Idle peer pauses or has a parked socket, so those that it passes by are as few as
+    /// connections may be.
+    fn best_paused(&self) -> Option<PeerId> {
+        let mut from_best = self.indexes.order.iter(&self.slots);
+        from_best.find(|&id| Place::of(self.slots.get(id)).paused.is_some())
     }
 
     fn start_dial(&mut self, id: PeerId) -> (ConnectionId, IpAddr) {
@@ -227,8 +236,8 @@ impl PeerTable {
         let connection = self.new_connection(id);
         let ip = self.change(id, |entry| {
             entry.peer.status = PeerStatus::OutConnecting;
-            entry.connection = Some(connection);
-            entry.paused_until = None;
+            entry.rare_mut().connection = Some(connection);
+            entry.pause_until(None);
             entry.peer.ip
         });
         (connection, ip)
@@ -262,8 +271,10 @@ impl PeerTable {
         };
         let pause = self.backoff(streak);
         self.end_connection(id, |entry| {
-            entry.unroutable_in_row = 0;
-            entry.paused_until = Some(now.after(pause));
+            if entry.rare().unroutable_in_row > 0 {
+                entry.rare_mut().unroutable_in_row = 0;
+            }
+            entry.pause_until(Some(now.after(pause)));
             entry.on_failure(now.utc);
             if !outage {
                 entry.lengthen_streak(now.utc);
@@ -272,18 +283,18 @@ impl PeerTable {
     }
 
     fn set_aside(&mut self, now: Now, id: PeerId) {
-        let in_row = self.slots.get(id).unroutable_in_row.saturating_add(1);
+        let in_row = self.slots.get(id).rare().unroutable_in_row.saturating_add(1);
         let pause = self.backoff(in_row);
         self.end_connection(id, |entry| {
-            entry.unroutable_in_row = in_row;
-            entry.paused_until = Some(now.after(pause));
+            entry.rare_mut().unroutable_in_row = in_row;
+            entry.pause_until(Some(now.after(pause)));
         });
     }
 
     fn on_reached_ourselves(&mut self, now: Now, id: PeerId, leg: SocketAddr) {
         self.counters.dials_to_self += 1;
         let entry = self.slots.get(id);
-        let (ip, dial) = (entry.peer.ip, entry.connection);
+        let (ip, dial) = (entry.peer.ip, entry.connection());
         let suspects = dial.map(|dial| self.parking.of_dial(dial)).unwrap_or_default();
         let other_end = suspects
             .into_iter()
@@ -296,7 +307,7 @@ impl PeerTable {
             None => self.own.expect_leg(leg, now.after(self.config.connect_timeout)),
         }
         self.own.learn(ip);
-        self.end_connection(id, |entry| entry.is_own = true);
+        self.end_connection(id, |entry| entry.peer.is_own = true);
         self.pace.replacements = self.pace.replacements.saturating_add(1);
     }
 }

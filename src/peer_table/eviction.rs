@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use crate::peer_table::PeerId;
+use crate::peer_table::slots::PeerId;
 use crate::peer_table::subnet::Subnet;
 
 /// Peers by subnet. `K` orders the peers of a subnet, the greatest is the first to go; of subnets that hold equally

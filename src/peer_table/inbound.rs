@@ -46,7 +46,7 @@ impl PeerTable {
     /// peer is called off: its place in the order of peers passes straight to the inbound connection.
     pub(crate) fn on_admitted(&mut self, now: Now, remote: IpAddr) -> ConnectionId {
         let ip = remote.to_canonical();
-        let id = self.ids.get(&ip).copied().unwrap_or_else(|| self.add_inbound(ip));
+        let id = self.id_of(ip).unwrap_or_else(|| self.add_inbound(ip));
         let connection = self.new_connection(id);
         let deadline = self.handshake_deadline(now);
         self.counters.inbound_admitted += 1;
@@ -56,9 +56,9 @@ impl PeerTable {
                 "only the socket of an unconnected peer is admitted"
             );
             entry.peer.status = PeerStatus::InHandshaking;
-            entry.deadline = deadline;
-            entry.paused_until = None;
-            entry.connection.replace(connection)
+            entry.pause_until(None);
+            entry.rare_mut().deadline = deadline;
+            entry.rare_mut().connection.replace(connection)
         });
         if let Some(dial) = dial {
             self.counters.dials_called_off += 1;
@@ -106,8 +106,8 @@ impl PeerTable {
         let Some(socket) = self.parking.remove(parked) else {
             return;
         };
-        if let Some(&id) = self.ids.get(&socket.remote.ip()) {
-            self.change(id, |entry| entry.has_parked = false);
+        if let Some(id) = self.id_of(socket.remote.ip()) {
+            self.change(id, |entry| entry.rare_mut().has_parked = false);
         }
     }
 
@@ -117,7 +117,7 @@ impl PeerTable {
             return Verdict::Refuse(Refusal::Ourselves);
         }
         let suspect = self.dial_that_may_end_at(local, ip);
-        let status = self.ids.get(&ip).map(|&id| (id, self.slots.get(id).peer.status));
+        let status = self.id_of(ip).map(|id| (id, self.slots.get(id).peer.status));
         if suspect.is_none()
             && let Some((id, PeerStatus::Banned)) = status
         {
@@ -146,9 +146,9 @@ impl PeerTable {
         if !self.own.may_come_from_here(local, remote) {
             return None;
         }
-        let entry = self.slots.get(*self.ids.get(&local)?);
+        let entry = self.slots.get(self.id_of(local)?);
         entry
-            .connection
+            .connection()
             .filter(|_| entry.peer.status == PeerStatus::OutConnecting)
     }
 
@@ -157,7 +157,7 @@ impl PeerTable {
         let event = self.last_event;
         self.change(id, |entry| {
             entry.on_failure(now.utc);
-            entry.last_event = event;
+            entry.rare_mut().last_event = event;
         });
     }
 
@@ -182,15 +182,15 @@ impl PeerTable {
         let parked = self.new_connection_id();
         self.parking
             .park(parked, remote, dial, now.after(self.config.connect_timeout));
-        if let Some(&id) = self.ids.get(&remote.ip()) {
-            self.change(id, |entry| entry.has_parked = true);
+        if let Some(id) = self.id_of(remote.ip()) {
+            self.change(id, |entry| entry.rare_mut().has_parked = true);
         }
         parked
     }
 
     fn add_inbound(&mut self, ip: IpAddr) -> PeerId {
         let mut entry = self.new_entry(Peer::new(ip));
-        entry.is_own = self.own.contains(ip);
+        entry.peer.is_own = self.own.contains(ip);
         self.add(entry)
     }
 

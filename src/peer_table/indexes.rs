@@ -5,12 +5,11 @@ use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
 
 use crate::peer::PeerStatus;
-use crate::peer_table::PeerId;
-use crate::peer_table::candidates::Candidates;
-use crate::peer_table::entry::is_outgoing;
 use crate::peer_table::eviction::Crowds;
+use crate::peer_table::groups::Groups;
+use crate::peer_table::order::Order;
 use crate::peer_table::place::Place;
-use crate::peer_table::rank::Rank;
+use crate::peer_table::slots::{PeerId, Slots};
 use crate::peer_table::subnet::Subnet;
 use crate::stats::StatusCounts;
 
@@ -18,14 +17,11 @@ use crate::stats::StatusCounts;
 pub(crate) struct Indexes {
     pub(crate) counts: StatusCounts,
     /// Best to worst: all but banned peers and own addresses.
-    pub(crate) order: BTreeSet<(Rank, PeerId)>,
-    pub(crate) candidates: Candidates,
-    /// Idle peers whose pause is not over, by its end and by rank.
+    pub(crate) order: Order,
+    pub(crate) groups: Groups,
+    /// Idle peers whose pause is not over, by its end.
     pub(crate) paused: BTreeSet<(Duration, PeerId)>,
-    pub(crate) paused_by_rank: BTreeSet<(Rank, PeerId)>,
     pub(crate) connecting: BTreeSet<PeerId>,
-    pub(crate) idle_unproven: Crowds<Rank>,
-    pub(crate) idle_proven: BTreeSet<(Rank, PeerId)>,
     pub(crate) bans: Crowds<Reverse<u64>>,
     /// Ends of handshakes and bans.
     pub(crate) deadlines: BTreeSet<(Duration, PeerId)>,
@@ -37,13 +33,10 @@ impl Indexes {
     pub(crate) fn new() -> Self {
         Self {
             counts: StatusCounts::default(),
-            order: BTreeSet::new(),
-            candidates: Candidates::new(),
+            order: Order::default(),
+            groups: Groups::new(),
             paused: BTreeSet::new(),
-            paused_by_rank: BTreeSet::new(),
             connecting: BTreeSet::new(),
-            idle_unproven: Crowds::new(),
-            idle_proven: BTreeSet::new(),
             bans: Crowds::new(),
             deadlines: BTreeSet::new(),
             inbound: HashMap::new(),
@@ -51,84 +44,48 @@ impl Indexes {
     }
 
     /// Moves a peer from its place before a change to the one after it. `None` is no place at all: not known.
-    pub(crate) fn shift(&mut self, id: PeerId, before: Option<Place>, after: Option<Place>) {
+    pub(crate) fn shift(&mut self, slots: &mut Slots, id: PeerId, before: Option<Place>, after: Option<Place>) {
         if before == after {
             return;
         }
-        self.shift_status(id, before, after);
-        self.shift_dialing(id, before, after);
-        self.shift_keeping(id, before, after);
-    }
-
-    fn shift_status(&mut self, id: PeerId, before: Option<Place>, after: Option<Place>) {
         if let Some((old, new)) = changed(before, after, |place| Some(place.status)) {
-            let connecting = Some(PeerStatus::OutConnecting);
-            old.into_iter().for_each(|status| *self.counts.get_mut(status) -= 1);
-            new.into_iter().for_each(|status| *self.counts.get_mut(status) += 1);
-            if old == connecting {
-                self.connecting.remove(&id);
-            }
-            if new == connecting {
-                self.connecting.insert(id);
-            }
+            self.shift_status(slots, id, old, new);
         }
+        if let Some((old, new)) = changed(before, after, |place| place.listed) {
+            old.into_iter().for_each(|rank| self.order.remove(slots, id, rank));
+            new.into_iter().for_each(|rank| self.order.insert(slots, id, rank));
+        }
+        if let Some((old, new)) = changed(before, after, |place| place.standing) {
+            self.groups.shift(slots, id, old, new);
+        }
+        if let Some((old, new)) = changed(before, after, |place| place.ban.map(Reverse)) {
+            let subnet = Subnet::of(slots.get(id).peer.ip);
+            old.into_iter().for_each(|event| self.bans.remove(subnet, event, id));
+            new.into_iter().for_each(|event| self.bans.insert(subnet, event, id));
+        }
+        shift_in(&mut self.paused, id, before, after, |place| place.paused);
         shift_in(&mut self.deadlines, id, before, after, |place| place.deadline);
-        if let Some((old, new)) = changed(before, after, inbound) {
-            old.into_iter().for_each(|subnet| decrement(&mut self.inbound, subnet));
-            new.into_iter()
-                .for_each(|subnet| *self.inbound.entry(subnet).or_default() += 1);
-        }
     }
 
-    fn shift_dialing(&mut self, id: PeerId, before: Option<Place>, after: Option<Place>) {
-        if let Some((old, new)) = changed(before, after, |place| place.candidate.map(|kind| (place.subnet, kind))) {
-            old.into_iter()
-                .for_each(|(subnet, kind)| self.candidates.remove(subnet, id, kind));
-            new.into_iter()
-                .for_each(|(subnet, kind)| self.candidates.insert(subnet, id, kind));
+    fn shift_status(&mut self, slots: &Slots, id: PeerId, old: Option<PeerStatus>, new: Option<PeerStatus>) {
+        old.into_iter().for_each(|status| *self.counts.get_mut(status) -= 1);
+        new.into_iter().for_each(|status| *self.counts.get_mut(status) += 1);
+        if old == Some(PeerStatus::OutConnecting) {
+            self.connecting.remove(&id);
         }
-        if let Some((old, new)) = changed(before, after, |place| is_outgoing(place.status).then_some(place.subnet)) {
-            old.into_iter().for_each(|subnet| self.candidates.release(subnet));
-            new.into_iter().for_each(|subnet| self.candidates.take(subnet));
+        if new == Some(PeerStatus::OutConnecting) {
+            self.connecting.insert(id);
         }
-        shift_in(&mut self.paused, id, before, after, |place| {
-            place.paused.map(|(until, _)| until)
-        });
-        shift_in(&mut self.paused_by_rank, id, before, after, |place| {
-            place.paused.map(|(_, rank)| rank)
-        });
-    }
-
-    fn shift_keeping(&mut self, id: PeerId, before: Option<Place>, after: Option<Place>) {
-        shift_in(&mut self.order, id, before, after, |place| place.listed);
-        shift_in(&mut self.idle_proven, id, before, after, |place| idle_rank(place, true));
-        if let Some((old, new)) = changed(before, after, |place| {
-            idle_rank(place, false).map(|rank| (place.subnet, rank))
-        }) {
-            old.into_iter()
-                .for_each(|(subnet, rank)| self.idle_unproven.remove(subnet, rank, id));
-            new.into_iter()
-                .for_each(|(subnet, rank)| self.idle_unproven.insert(subnet, rank, id));
-        }
-        if let Some((old, new)) = changed(before, after, |place| {
-            place.ban.map(|event| (place.subnet, Reverse(event)))
-        }) {
-            old.into_iter()
-                .for_each(|(subnet, event)| self.bans.remove(subnet, event, id));
-            new.into_iter()
-                .for_each(|(subnet, event)| self.bans.insert(subnet, event, id));
+        match (old.is_some_and(is_inbound), new.is_some_and(is_inbound)) {
+            (true, false) => decrement(&mut self.inbound, Subnet::of_inbound(slots.get(id).peer.ip)),
+            (false, true) => *self.inbound.entry(Subnet::of_inbound(slots.get(id).peer.ip)).or_default() += 1,
+            (true, true) | (false, false) => {}
         }
     }
 }
 
-fn idle_rank(place: &Place, of_proven: bool) -> Option<Rank> {
-    place
-        .idle
-        .and_then(|(proven, rank)| (proven == of_proven).then_some(rank))
-}
-
-fn inbound(place: &Place) -> Option<Subnet> {
-    matches!(place.status, PeerStatus::InHandshaking | PeerStatus::InAlive).then_some(place.inbound_subnet)
+fn is_inbound(status: PeerStatus) -> bool {
+    matches!(status, PeerStatus::InHandshaking | PeerStatus::InAlive)
 }
 
 pub(crate) fn decrement(counts: &mut HashMap<Subnet, usize>, subnet: Subnet) {
@@ -150,12 +107,12 @@ fn changed<K: PartialEq>(
     (keys.0 != keys.1).then_some(keys)
 }
 
-fn shift_in<K: Ord>(
-    index: &mut BTreeSet<(K, PeerId)>,
+fn shift_in(
+    index: &mut BTreeSet<(Duration, PeerId)>,
     id: PeerId,
     before: Option<Place>,
     after: Option<Place>,
-    key: impl Fn(&Place) -> Option<K>,
+    key: impl Fn(&Place) -> Option<Duration>,
 ) {
     if let Some((old, new)) = changed(before, after, key) {
         if let Some(old) = old {

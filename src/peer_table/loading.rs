@@ -40,7 +40,7 @@ impl PeerTable {
     /// Merges one address of a peer list.
     pub(crate) fn on_listed(&mut self, ip: IpAddr) {
         let ip = ip.to_canonical();
-        if self.ids.contains_key(&ip) || self.own.contains(ip) {
+        if self.id_of(ip).is_some() || self.own.contains(ip) {
             return;
         }
         if !is_peer_address(ip) || (self.config.global_peers_only && !is_global(ip)) {
@@ -50,7 +50,7 @@ impl PeerTable {
         let (changes, added, forgotten) = (self.changes, self.counters.peers_added, self.counters.peers_forgotten);
         let id = self.add(self.new_entry(Peer::new(ip)));
         self.keep_bounds(id);
-        if !self.ids.contains_key(&ip) {
+        if self.id_of(ip).is_none() {
             // It was the worst itself: that is not an addition.
             (self.changes, self.counters.peers_added) = (changes, added);
             self.counters.peers_forgotten = forgotten;
@@ -59,12 +59,15 @@ impl PeerTable {
 
     fn load_record(&mut self, now: Now, record: PeerRecord, event: u64) {
         let ip = record.peer.ip;
-        if self.own.contains(ip) || self.ids.contains_key(&ip) {
+        if self.own.contains(ip) || self.id_of(ip).is_some() {
             return;
         }
         let mut entry = self.new_entry(record.peer);
-        entry.other = record.other;
-        entry.believed = believed(&entry, now.utc);
+        let believed = believed(&entry, now.utc);
+        if record.other.is_some() || believed.is_some() {
+            let rare = entry.rare_mut();
+            (rare.other, rare.believed) = (record.other, believed);
+        }
         entry.judge_proven(now.utc);
         if entry.peer.status == PeerStatus::Banned {
             self.load_ban(now, &mut entry, record.banned_at, event);
@@ -77,12 +80,12 @@ impl PeerTable {
 
     /// A ban goes on where it was; one that ended meanwhile is over.
     fn load_ban(&mut self, now: Now, entry: &mut Entry, banned_at: Option<DateTime<Utc>>, event: u64) {
-        entry.banned_at = banned_at;
-        entry.last_event = event;
-        if let Some(duration) = self.config.ban_duration {
-            let served = banned_at.map_or(Duration::ZERO, |at| since(at, now.utc));
-            entry.deadline = Some(now.after(duration.saturating_sub(served)));
-        }
+        let served = banned_at.map_or(Duration::ZERO, |at| since(at, now.utc));
+        let duration = self.config.ban_duration;
+        let rare = entry.rare_mut();
+        rare.banned_at = banned_at;
+        rare.last_event = event;
+        rare.deadline = duration.map(|duration| now.after(duration.saturating_sub(served)));
     }
 
     /// A peer with a streak waits until its last failure and the pause that followed from it.
@@ -93,7 +96,7 @@ impl PeerTable {
         let pause = self.backoff(entry.peer.failures_in_row);
         let waited = entry.peer.last_failure.map_or(pause, |failure| since(failure, now.utc));
         let left = pause.saturating_sub(waited);
-        entry.paused_until = (!left.is_zero()).then(|| now.after(left));
+        entry.pause_until((!left.is_zero()).then(|| now.after(left)));
     }
 }
 
@@ -103,7 +106,7 @@ fn since(time: DateTime<Utc>, utc: DateTime<Utc>) -> Duration {
 }
 
 /// The times to go by, where those stored lie in the future.
-fn believed(entry: &Entry, utc: DateTime<Utc>) -> Option<Box<Times>> {
+fn believed(entry: &Entry, utc: DateTime<Utc>) -> Option<Times> {
     let stored = entry.believed_times();
     let believe = |time: Option<DateTime<Utc>>| time.map(|time| time.min(utc));
     let times = Times {
@@ -111,5 +114,5 @@ fn believed(entry: &Entry, utc: DateTime<Utc>) -> Option<Box<Times>> {
         last_failure: believe(stored.last_failure),
         last_alive_outgoing: believe(stored.last_alive_outgoing),
     };
-    (times != stored).then(|| Box::new(times))
+    (times != stored).then_some(times)
 }

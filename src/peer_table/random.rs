@@ -1,6 +1,6 @@
 //! Randomness that can be replayed: everything drawn follows from one seed.
 
-use std::hash::{DefaultHasher, Hash, Hasher};
+use std::hash::{DefaultHasher, Hasher};
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -42,9 +42,13 @@ impl Random {
     }
 
     /// A keyed hash of an address: breaks ties in an order that nobody outside can foresee.
-    pub(crate) fn tie(&self, ip: IpAddr) -> u64 {
+    pub(crate) fn tie(&self, ip: IpAddr) -> u32 {
         let mut hasher = DefaultHasher::new();
-        (self.key, ip).hash(&mut hasher);
-        hasher.finish()
+        hasher.write_u64(self.key);
+        match ip {
+            IpAddr::V4(ip) => hasher.write_u32(ip.to_bits()),
+            IpAddr::V6(ip) => hasher.write_u128(ip.to_bits()),
+        }
+        u32::try_from(hasher.finish() >> 32).unwrap_or(0)
     }
 }

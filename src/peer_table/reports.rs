@@ -22,8 +22,8 @@ impl PeerTable {
         match report {
             Report::Banned => self.ban(now, ip),
             Report::Unbanned => self.unban(ip),
-            Report::Alive | Report::Failed | Report::Closed => match self.ids.get(&ip) {
-                Some(&id) => self.on_connection_report(now, id, report),
+            Report::Alive | Report::Failed | Report::Closed => match self.id_of(ip) {
+                Some(id) => self.on_connection_report(now, id, report),
                 None => self.counters.feedback_stale += 1,
             },
         }
@@ -41,8 +41,8 @@ impl PeerTable {
     pub(super) fn lift_ban(&mut self, id: PeerId) {
         self.change(id, |entry| {
             entry.peer.status = PeerStatus::Idle;
-            entry.banned_at = None;
-            entry.deadline = None;
+            let rare = entry.rare_mut();
+            (rare.banned_at, rare.deadline, rare.last_event) = (None, None, 0);
         });
         self.keep_bounds(id);
     }
@@ -57,7 +57,7 @@ impl PeerTable {
         let streak = entry.peer.failures_in_row.saturating_add(u32::from(counts));
         let pause = self.backoff(streak);
         self.end_connection(id, |entry| {
-            entry.paused_until = Some(now.after(pause));
+            entry.pause_until(Some(now.after(pause)));
             entry.on_failure(now.utc);
             if counts {
                 entry.lengthen_streak(now.utc);
@@ -82,7 +82,7 @@ impl PeerTable {
         let was = self.change(id, |entry| {
             let was = entry.peer.status;
             entry.on_alive(now.utc);
-            entry.deadline = None;
+            entry.rare_mut().deadline = None;
             entry.peer.status = if entry.is_outgoing() {
                 PeerStatus::OutAlive
             } else {
@@ -97,7 +97,7 @@ impl PeerTable {
 
     fn close_connection(&mut self, now: Now, id: PeerId) {
         let pause = self.backoff(1);
-        self.end_connection(id, |entry| entry.paused_until = Some(now.after(pause)));
+        self.end_connection(id, |entry| entry.pause_until(Some(now.after(pause))));
     }
 
     fn ban(&mut self, now: Now, ip: IpAddr) {
@@ -109,18 +109,19 @@ impl PeerTable {
         self.last_event += 1;
         let event = self.last_event;
         let deadline = self.config.ban_duration.map(|duration| now.after(duration));
-        let id = self.ids.get(&ip).copied().unwrap_or_else(|| self.add_banned(ip));
+        let id = self.id_of(ip).unwrap_or_else(|| self.add_banned(ip));
         if self.slots.get(id).peer.status == PeerStatus::OutConnecting {
             self.counters.dials_called_off += 1;
-            self.actions.extend(self.slots.get(id).connection.map(Action::CallOff));
+            self.actions.extend(self.slots.get(id).connection().map(Action::CallOff));
         }
         self.end_connection(id, |entry| {
             entry.peer.status = PeerStatus::Banned;
             entry.on_failure(now.utc);
-            entry.banned_at = Some(now.utc);
-            entry.deadline = deadline;
-            entry.last_event = event;
-            entry.paused_until = None;
+            entry.pause_until(None);
+            let rare = entry.rare_mut();
+            rare.banned_at = Some(now.utc);
+            rare.deadline = deadline;
+            rare.last_event = event;
         });
     }
 
@@ -130,7 +131,7 @@ impl PeerTable {
 
     /// An own address is never stored, so not as banned either; its connection ends all the same.
     fn end_banned_own(&mut self, ip: IpAddr) {
-        if let Some(&id) = self.ids.get(&ip)
+        if let Some(id) = self.id_of(ip)
             && self.slots.get(id).peer.status.is_connected()
         {
             self.end_connection(id, |_| {});
@@ -144,8 +145,8 @@ impl PeerTable {
     }
 
     fn unban(&mut self, ip: IpAddr) {
-        match self.ids.get(&ip) {
-            Some(&id) if self.slots.get(id).peer.status == PeerStatus::Banned => self.lift_ban(id),
+        match self.id_of(ip) {
+            Some(id) if self.slots.get(id).peer.status == PeerStatus::Banned => self.lift_ban(id),
             _ => self.counters.feedback_stale += 1,
         }
     }
