@@ -71,7 +71,7 @@ pub struct NetworkConfig {
 
     /// How many peers to remember that nothing is done with. More survive longer outages and are harder to flush out
     /// by someone who floods us with made-up addresses; they cost memory and make the peer file longer. The default is
-    /// 10 000. 0 forgets every peer as soon as it is idle, so nobody could be dialed twice.
+    /// 10 000. 0 forgets every peer as soon as it is idle, so nobody can be dialed.
     pub max_idle_peers: usize,
 
     /// How many bans to remember, at the same cost a peer as [`max_idle_peers`](Self::max_idle_peers). Beyond it old

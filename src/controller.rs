@@ -77,9 +77,16 @@ pub struct NetworkController<T: Transport = TcpTransport> {
 }
 
 /// What a controller tells the application.
+///
+/// A peer that refuses us cannot be told from one that accepts until its socket is read: the kernel completes a
+/// connection before the other end has looked at it. Such a candidate ends at once; report it failed.
 #[derive(Debug)]
 pub enum NetworkControllerEvent<S = TcpStream> {
     /// A TCP connection with a peer is established. Shake hands over `socket`, then report the peer alive or failed.
+    ///
+    /// A candidate for a peer whose socket the application still holds means that the older connection's slot has ended,
+    /// by a deadline for instance, or because the other end chose the new one. Drop the old socket, and report nothing
+    /// for it by address: that would speak of the new one. A [`PeerLease`] cannot get this wrong.
     CandidateConnection {
         /// The peer, in canonical form.
         ip: IpAddr,
@@ -110,7 +117,7 @@ pub enum NetworkError {
         source: io::Error,
     },
     /// The peer file could not be loaded, so nothing was started; or the last dump of a controller being closed failed.
-    /// The file is as it was.
+    /// The source says whether the file was replaced.
     #[error("peer file {}: {source}", path.display())]
     PeerFile {
         /// The file, as the configuration names it.

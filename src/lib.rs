@@ -40,7 +40,8 @@
 //! # What to rely on
 //!
 //! - **One connection a peer.** Where two nodes dial each other at one time, both keep the same of the two connections:
-//!   the dial of the lower IP address.
+//!   the dial of the lower IP address. (As long as both have room for it and addresses are not translated between them;
+//!   otherwise retries with jitter settle it.)
 //! - **Caps hold at every moment.** A slot is reserved when a socket is admitted, so a finished handshake always fits.
 //! - **Only a dial of ours proves a peer.** Whoever merely connects to us, or is told of by others, gains no rank by it,
 //!   after "Eclipse Attacks on Bitcoin's Peer-to-Peer Network" (Heilman et al., 2015).

@@ -180,10 +180,16 @@ impl PeerTable {
 
     /// Best to worst, without banned peers and own addresses.
     pub(crate) fn good_peer_ips(&self) -> impl Iterator<Item = IpAddr> {
-        self.indexes.order.iter(&self.slots).map(|id| self.slots.get(id).peer.ip)
+        let ips = self
+            .indexes
+            .order
+            .iter(&self.slots)
+            .map(|id| self.slots.get(id).peer.ip);
+        // An address may turn out to be our own long after it was added.
+        ips.filter(|&ip| !self.own.contains(ip))
     }
 
-    /// How many addresses [`Self::good_peer_ips`] yields.
+    /// How many addresses [`Self::good_peer_ips`] yields at most.
     pub(crate) fn good_peers(&self) -> usize {
         self.indexes.order.len()
     }
@@ -198,11 +204,13 @@ impl PeerTable {
     /// The slots from `cursor` on, for a dump: `None` for one that holds nothing to be stored.
     pub(crate) fn stored_from(&self, cursor: usize) -> impl Iterator<Item = Option<StoredPeer<'_>>> {
         self.slots.from(cursor).map(|entry| {
-            entry.filter(|entry| !entry.peer.is_own).map(|entry| StoredPeer {
-                peer: &entry.peer,
-                banned_at: entry.rare().banned_at,
-                other: entry.rare().other.as_deref(),
-            })
+            entry
+                .filter(|entry| !entry.peer.is_own && !self.own.contains(entry.peer.ip))
+                .map(|entry| StoredPeer {
+                    peer: &entry.peer,
+                    banned_at: entry.rare().banned_at,
+                    other: entry.rare().other.as_deref(),
+                })
         })
     }
 
@@ -297,6 +305,10 @@ impl PeerTable {
         self.slots.remove(id);
     }
 
+    fn status(&self, ip: IpAddr) -> Option<PeerStatus> {
+        self.id_of(ip).map(|id| self.slots.get(id).peer.status)
+    }
+
     fn id_of(&self, ip: IpAddr) -> Option<PeerId> {
         self.slots.find(ip, self.random.tie(ip))
     }
@@ -344,12 +356,15 @@ impl PeerTable {
 
     /// Forgets what became too many by the last change of `id`.
     fn keep_bounds(&mut self, id: PeerId) {
-        if self.slots.get(id).peer.is_own && self.slots.get(id).peer.status == PeerStatus::Idle {
+        let peer = &self.slots.get(id).peer;
+        if peer.status == PeerStatus::Idle && (peer.is_own || self.own.contains(peer.ip)) {
             self.forget(id);
         }
         while self.indexes.counts.idle > self.config.max_idle_peers {
             let unproven = self.indexes.groups.worst_of_most_crowded(&self.slots);
-            let Some(victim) = unproven.or_else(|| self.worst_idle_proven()) else { break };
+            let Some(victim) = unproven.or_else(|| self.worst_idle_proven()) else {
+                break;
+            };
             self.counters.peers_forgotten += 1;
             self.forget(victim);
         }

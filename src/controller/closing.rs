@@ -11,7 +11,7 @@ use crate::transport::Transport;
 impl<T: Transport> Engine<T> {
     /// Whether the stream has ended.
     pub(crate) fn is_ended(&self) -> bool {
-        matches!(self.phase, Phase::Closed | Phase::Failed(_))
+        self.has_ended
     }
 
     /// Closes; to be polled by whoever polls the sink.
@@ -41,6 +41,7 @@ impl<T: Transport> Engine<T> {
                 Phase::Failed(Some(peer_file_error(path, source)))
             }
         };
+        *this.has_ended = true;
         this.wakers.wake_both();
         Poll::Ready(())
     }
@@ -70,17 +71,20 @@ impl<T: Transport> Engine<T> {
     }
 
     fn apply_everything(mut self: Pin<&mut Self>) {
+        self.mailbox.seal();
         let Some(urgent) = self.mailbox.look() else {
             return;
         };
+        for _ in 0..urgent.absent {
+            self.as_mut().apply_absent();
+        }
         for _ in 0..urgent.present {
             self.as_mut().apply_present();
         }
         for _ in 0..urgent.leases {
             self.as_mut().apply_lease(Report::Closed);
         }
-        // The bounds of the mailbox bound these.
-        self.as_mut().apply_absent(usize::MAX);
+        // The bound of the mailbox bounds this.
         self.apply_listed(usize::MAX);
     }
 }

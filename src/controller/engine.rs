@@ -63,6 +63,8 @@ pub(crate) struct Engine<T: Transport> {
     #[pin]
     pub(super) dumping: Dumping,
     pub(super) phase: Phase,
+    /// The stream has yielded its end, or is to: for ever, even while a failed last dump is tried again.
+    pub(super) has_ended: bool,
     pub(super) local_addr: SocketAddr,
     pub(super) dial_from: Option<IpAddr>,
     pub(super) peer_port: u16,
@@ -111,6 +113,7 @@ impl<T: Transport> Engine<T> {
             timer_due: None,
             dumping: Dumping::new(&config),
             phase: Phase::Open,
+            has_ended: false,
             local_addr,
             dial_from: (!config.listen_ip.is_unspecified()).then_some(config.listen_ip),
             peer_port: config.peer_port.unwrap_or(local_addr.port()),
@@ -167,6 +170,9 @@ impl<T: Transport> Engine<T> {
         self.wakers.register_stream(cx.waker());
         let waker = self.waker.clone();
         let mut cx = Context::from_waker(&waker);
+        if self.has_ended {
+            return Poll::Ready(None);
+        }
         if self.check_open().is_err() {
             return self.poll_end(&mut cx).map(|()| None);
         }

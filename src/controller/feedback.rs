@@ -35,7 +35,8 @@ pub enum Feedback {
     Alive(IpAddr),
     /// The handshake failed, or the connection ended unexpectedly. Updates `last_failure`; the peer becomes Idle.
     Failed(IpAddr),
-    /// The peer misbehaved: it is disconnected, neither dialed nor admitted any more. Updates `last_failure`.
+    /// The peer misbehaved: it is neither dialed nor admitted any more. Its connection's slot is freed and its lease
+    /// revoked; the socket is the application's to close. Updates `last_failure`.
     Banned(IpAddr),
     /// We have closed the connection cleanly. The peer becomes Idle, blamed for nothing.
     Closed(IpAddr),
@@ -49,7 +50,8 @@ pub enum Feedback {
 /// feeds, as in `net.map(..).forward(net.feedback_sink())`.
 ///
 /// It never waits. What it is told is merged per peer (a sign of life, then one end of the connection, then the last of
-/// ban and unban), and peer lists are cut to `max_idle_peers` addresses in all. Flushed means queued: the controller is
+/// ban and unban; a ban that was lifted again has ended the connection all the same), and peer lists are cut to
+/// `max_idle_peers` addresses in all. Flushed means queued: the controller is
 /// woken and applies it in its next poll. Closing or dropping a sink ends nothing.
 #[derive(Clone)]
 pub struct FeedbackSink {
@@ -147,9 +149,10 @@ pub(crate) struct Mailbox {
     state: Mutex<MailboxState>,
 }
 
-/// How many reports concern connections, and so go before any deadline. The caps bound them.
+/// How many reports there are, which go before any deadline, dial or accept. The config bounds them.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Urgent {
+    pub(crate) absent: usize,
     pub(crate) present: usize,
     pub(crate) leases: usize,
 }
@@ -165,7 +168,7 @@ struct MailboxState {
     /// … and about connections.
     leases: Reports<(ConnectionId, IpAddr)>,
     listed: VecDeque<IpAddr>,
-    questions: Vec<Question>,
+    questions: VecDeque<Question>,
     max_absent: usize,
     max_listed: usize,
     /// Reports that changed nothing, not yet counted by the table.
@@ -197,7 +200,7 @@ impl Mailbox {
                 absent: Reports::new(),
                 leases: Reports::new(),
                 listed: VecDeque::new(),
-                questions: Vec::new(),
+                questions: VecDeque::new(),
                 max_absent: caps.into_iter().fold(0, usize::saturating_add),
                 max_listed: config.max_idle_peers,
                 stale: 0,
@@ -213,6 +216,7 @@ impl Mailbox {
         }
         let state = self.state();
         Some(Urgent {
+            absent: state.absent.len(),
             present: state.present.len(),
             leases: state.leases.len(),
         })
@@ -242,7 +246,7 @@ impl Mailbox {
     }
 
     pub(crate) fn next_question(&self) -> Option<Question> {
-        self.state().questions.pop()
+        self.state().questions.pop_front()
     }
 
     /// How many reports were found to be stale before they reached the table.
@@ -250,8 +254,11 @@ impl Mailbox {
         self.state().take_stale()
     }
 
+    /// A connection with the peer is handed over: what was said before cannot have been about it.
     pub(crate) fn connect(&self, ip: IpAddr) {
-        self.state().connected.insert(ip);
+        let mut state = self.state();
+        state.connected.insert(ip);
+        state.stale += state.present.forget_connection(ip);
     }
 
     pub(crate) fn disconnect(&self, ip: IpAddr) {
@@ -272,14 +279,22 @@ impl Mailbox {
         Ok(())
     }
 
-    /// From now on nothing is taken in; who waits for an answer is told so.
+    /// From now on nothing is taken in; what was is still there.
+    pub(crate) fn seal(&self) {
+        self.state().is_closed = true;
+    }
+
+    /// Nothing is taken in and nothing is there any more; who waits for an answer is told so.
     pub(crate) fn close(&self) {
+        self.seal();
         let mut state = self.state();
-        state.is_closed = true;
-        state.questions.clear();
+        let questions = std::mem::take(&mut state.questions);
         state.listed = VecDeque::new();
         state.connected = HashSet::new();
         (state.present, state.absent, state.leases) = (Reports::new(), Reports::new(), Reports::new());
+        drop(state);
+        // This wakes tasks, which may come back here.
+        drop(questions);
     }
 
     fn state(&self) -> MutexGuard<'_, MailboxState> {
@@ -314,9 +329,15 @@ impl MailboxState {
             self.present.add(ip, LeaseReport::Of(report));
             return;
         }
-        self.absent.add(ip, LeaseReport::Of(report));
-        if self.absent.len() > self.max_absent {
+        let is_full = self.absent.len() >= self.max_absent && !self.absent.has(ip);
+        let is_about_a_ban = matches!(report, Report::Banned | Report::Unbanned);
+        if is_full && is_about_a_ban {
             self.stale += u64::from(self.absent.pop().is_some());
+        }
+        if is_full && !is_about_a_ban {
+            self.stale += 1;
+        } else {
+            self.absent.add(ip, LeaseReport::Of(report));
         }
     }
 
@@ -330,7 +351,7 @@ impl MailboxState {
         if self.questions.len() == self.questions.capacity() {
             self.questions.retain(|question| !question.reply.is_closed());
         }
-        self.questions.push(question);
+        self.questions.push_back(question);
     }
 }
 
@@ -350,6 +371,15 @@ impl Reported {
         let banned = self.is_banned.then_some(LeaseReport::Of(Report::Banned));
         let unbanned = self.is_unbanned.then_some(LeaseReport::Of(Report::Unbanned));
         [alive, self.end, banned, unbanned].into_iter().flatten()
+    }
+
+    /// The same for a peer without a connection: there a ban that was lifted again has left nothing.
+    pub(crate) fn without_connection(self) -> impl Iterator<Item = LeaseReport> {
+        Self {
+            is_banned: self.is_banned && !self.is_unbanned,
+            ..self
+        }
+        .iter()
     }
 
     /// Answers whether the report adds anything: nothing is said of a connection after its end.
@@ -390,6 +420,20 @@ impl<K: Copy + Eq + Hash> Reports<K> {
 
     fn len(&self) -> usize {
         self.queue.len()
+    }
+
+    fn has(&self, key: K) -> bool {
+        self.places.contains_key(&key)
+    }
+
+    /// Takes back what was said of a connection; answers how much that was.
+    fn forget_connection(&mut self, key: K) -> u64 {
+        let Some(place) = self.places.get(&key) else {
+            return 0;
+        };
+        let (_, reported) = &mut self.queue[place.wrapping_sub(self.popped)];
+        let alive = std::mem::take(&mut reported.is_alive);
+        u64::from(alive) + u64::from(reported.end.take().is_some())
     }
 
     fn add(&mut self, key: K, report: LeaseReport) {

@@ -12,9 +12,9 @@ use crate::peer::ConnectionId;
 use crate::peer_table::{Action, Report};
 use crate::transport::{Incoming, Transport};
 
-/// How many reports about peers that are not connected, and how many listed addresses, one poll applies.
-const REPORTS_PER_PASS: usize = 64;
-/// How many addresses of answers one poll collects before it leaves the other questions to the next.
+/// How many listed addresses one pass merges.
+const LISTED_PER_PASS: usize = 64;
+/// How many addresses of answers one pass collects before it leaves the other questions to the next.
 const ANSWERS_PER_PASS: usize = 1024;
 /// How many dials one pass starts.
 const DIALS_PER_PASS: usize = 32;
@@ -54,11 +54,15 @@ impl<T: Transport> Engine<T> {
         }
     }
 
-    /// Applies everything that sinks and leases have reported about connections, and some of the rest.
+    /// Applies everything that sinks and leases have reported of peers, and some of the rest. What was said of a peer
+    /// before it was connected goes before what was said after.
     pub(super) fn poll_reports(mut self: Pin<&mut Self>) -> Poll<()> {
         let Some(urgent) = self.mailbox.look() else {
             return Poll::Pending;
         };
+        for _ in 0..urgent.absent {
+            self.as_mut().apply_absent();
+        }
         for _ in 0..urgent.present {
             self.as_mut().apply_present();
         }
@@ -98,24 +102,19 @@ impl<T: Transport> Engine<T> {
         }
     }
 
-    /// Applies some of what is not about connections; answers whether there is more.
+    /// Applies some of what are no reports; answers whether there is more.
     fn apply_rest(mut self: Pin<&mut Self>) -> bool {
-        let more_reports = self.as_mut().apply_absent(REPORTS_PER_PASS);
         let this = self.as_mut().project();
         this.table.counters_mut().feedback_stale += this.mailbox.take_stale();
-        let more_listed = self.as_mut().apply_listed(REPORTS_PER_PASS);
+        let more_listed = self.as_mut().apply_listed(LISTED_PER_PASS);
         let more_questions = self.answer_questions();
-        more_reports || more_listed || more_questions
+        more_listed || more_questions
     }
 
-    /// Applies reports about peers that were not connected when they were made; those that are now have nothing to do
-    /// with them but a ban.
-    pub(super) fn apply_absent(mut self: Pin<&mut Self>, at_most: usize) -> bool {
-        for _ in 0..at_most {
-            let Some((ip, reported)) = self.mailbox.next_absent() else {
-                return false;
-            };
-            for report in reported.iter() {
+    /// Applies what was reported of a peer while it was not connected; if it is now, only a ban has to do with it.
+    pub(super) fn apply_absent(mut self: Pin<&mut Self>) {
+        if let Some((ip, reported)) = self.mailbox.next_absent() {
+            for report in reported.without_connection() {
                 let this = self.as_mut().project();
                 match report {
                     LeaseReport::Of(report @ (Report::Banned | Report::Unbanned)) => {
@@ -129,7 +128,6 @@ impl<T: Transport> Engine<T> {
                 self.as_mut().run_actions(None);
             }
         }
-        true
     }
 
     pub(super) fn apply_listed(self: Pin<&mut Self>, at_most: usize) -> bool {
@@ -149,10 +147,13 @@ impl<T: Transport> Engine<T> {
             let Some(Question { limit, reply }) = self.mailbox.next_question() else {
                 return false;
             };
-            let ips: Vec<_> = self.table.good_peer_ips().take(limit).collect();
-            answered += ips.len().max(1);
-            // Whoever asked may have stopped waiting.
-            let _ = reply.send(ips);
+            answered += 1;
+            if !reply.is_closed() {
+                let ips: Vec<_> = self.table.good_peer_ips().take(limit).collect();
+                answered += ips.len();
+                // Whoever asked may have stopped waiting.
+                let _ = reply.send(ips);
+            }
         }
         true
     }

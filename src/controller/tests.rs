@@ -1,6 +1,7 @@
 //! The controller over the in-memory transport, polled by hand on a paused clock. Every poll checks the table's
 //! invariants, and every stimulus must wake the task before it is polled.
 
+mod regressions;
 mod streams;
 
 use std::net::{IpAddr, SocketAddr};

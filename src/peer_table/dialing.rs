@@ -1,5 +1,6 @@
 //! Dials: when one is due, whom to dial, and what its outcome means.
 
+use std::collections::VecDeque;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
@@ -12,6 +13,11 @@ use crate::peer_table::{Action, DUE_PER_CALL, Now, PeerId, PeerTable};
 const FIRST_HOST_PAUSE: Duration = Duration::from_millis(100);
 /// … up to this.
 const MAX_HOST_PAUSE: Duration = Duration::from_secs(10);
+
+/// How many of the paused peers take turns in an outage, the best of them.
+const OUTAGE_ROUND: usize = 16;
+/// How many peers that turned out to be ourselves are forgotten before one call.
+const OWN_PER_CALL: usize = 64;
 
 /// Whose fault a failed dial is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,8 +50,10 @@ pub(crate) struct Pace {
     race_at: Duration,
     /// Dials that failed and may each be replaced at once.
     replacements: usize,
-    /// When the best of the paused peers may be tried in an outage.
+    /// When the best of the paused peers may be tried in an outage, …
     outage_at: Duration,
+    /// … but for those that were dialed last, so that one dead peer that ranks first does not take every turn.
+    dialed_in_outage: VecDeque<PeerId>,
     /// No dial before, because of this host's faults.
     host_pause_until: Duration,
     host_faults_in_row: u32,
@@ -57,9 +65,17 @@ impl Pace {
             race_at: Duration::ZERO,
             replacements: 0,
             outage_at: now.after(outage_wait),
+            dialed_in_outage: VecDeque::new(),
             host_pause_until: Duration::ZERO,
             host_faults_in_row: 0,
         }
+    }
+
+    fn remember_dial(&mut self, id: PeerId) {
+        if self.dialed_in_outage.len() == OUTAGE_ROUND {
+            self.dialed_in_outage.pop_front();
+        }
+        self.dialed_in_outage.push_back(id);
     }
 
     fn on_host_fault(&mut self, now: Now) {
@@ -82,10 +98,12 @@ impl PeerTable {
         if let Some(turn) = turn {
             self.indexes.groups.on_dial(turn);
         }
-        let outage_wait = self.random.jittered(self.config.retry_backoff);
         self.pace.race_at = now.after(self.config.dial_stagger);
         self.pace.replacements = self.pace.replacements.saturating_sub(1);
-        self.pace.outage_at = now.after(outage_wait);
+        self.delay_outage(now);
+        if self.is_outage() {
+            self.pace.remember_dial(id);
+        }
         Some(self.start_dial(id))
     }
 
@@ -172,6 +190,12 @@ impl PeerTable {
         }
     }
 
+    /// Whoever was just dialed or connected is not tried again before its time, outage or not.
+    pub(super) fn delay_outage(&mut self, now: Now) {
+        let wait = self.random.jittered(self.config.retry_backoff);
+        self.pace.outage_at = self.pace.outage_at.max(now.after(wait));
+    }
+
     /// Ends a dial without blame; its peer is as before.
     pub(super) fn call_off(&mut self, id: PeerId) {
         self.counters.dials_called_off += 1;
@@ -205,15 +229,17 @@ impl PeerTable {
         self.indexes.counts.out_alive == 0
     }
 
-    /// Chooses whom to dial; forgets whom it would choose, where that is an own address by what was learnt since.
+    /// Chooses whom to dial; forgets whom it would choose, where that is an own address by what was learnt since. May
+    /// leave some of those to the next call.
     fn choose_other(&mut self, now: Now) -> Option<(PeerId, Option<Turn>)> {
-        loop {
+        for _ in 0..OWN_PER_CALL {
             let (id, turn) = self.choose(now)?;
             if !self.own.contains(self.slots.get(id).peer.ip) {
                 return Some((id, turn));
             }
             self.forget(id);
         }
+        None
     }
 
     fn choose(&mut self, now: Now) -> Option<(PeerId, Option<Turn>)> {
@@ -224,11 +250,17 @@ impl PeerTable {
         may_try.then(|| self.best_paused().map(|id| (id, None))).flatten()
     }
 
+    /// The best of the paused peers that was not among the last to be dialed; if all were, the one that was so first.
+    ///
     /// Asked for only when every Idle peer pauses or has a parked socket, so those that it passes by are as few as
     /// connections may be.
     fn best_paused(&self) -> Option<PeerId> {
-        let mut from_best = self.indexes.order.iter(&self.slots);
-        from_best.find(|&id| Place::of(self.slots.get(id)).paused.is_some())
+        let recent = &self.pace.dialed_in_outage;
+        let is_paused = |id: &PeerId| self.slots.has(*id) && Place::of(self.slots.get(*id)).paused.is_some();
+        let mut from_best = self.indexes.order.iter(&self.slots).filter(is_paused);
+        from_best
+            .find(|id| !recent.contains(id))
+            .or_else(|| recent.iter().copied().find(is_paused))
     }
 
     fn start_dial(&mut self, id: PeerId) -> (ConnectionId, IpAddr) {

@@ -178,7 +178,16 @@ impl Entry {
 
 impl Rare {
     fn is_ordinary(&self) -> bool {
-        let Self { banned_at, other, believed, unroutable_in_row, connection, deadline, last_event, has_parked } = self;
+        let Self {
+            banned_at,
+            other,
+            believed,
+            unroutable_in_row,
+            connection,
+            deadline,
+            last_event,
+            has_parked,
+        } = self;
         banned_at.is_none()
             && other.is_none()
             && believed.is_none()
@@ -191,7 +200,10 @@ impl Rare {
 }
 
 pub(crate) fn is_outgoing(status: PeerStatus) -> bool {
-    matches!(status, PeerStatus::OutConnecting | PeerStatus::OutHandshaking | PeerStatus::OutAlive)
+    matches!(
+        status,
+        PeerStatus::OutConnecting | PeerStatus::OutHandshaking | PeerStatus::OutAlive
+    )
 }
 
 /// What the peer file would say of a peer, for telling whether it would say something else now.
@@ -208,7 +220,12 @@ impl Stored {
         let peer = &entry.peer;
         (!peer.is_own).then(|| Self {
             status: lasting(peer.status),
-            times: [peer.last_alive, peer.last_failure, peer.last_alive_outgoing, entry.rare().banned_at],
+            times: [
+                peer.last_alive,
+                peer.last_failure,
+                peer.last_alive_outgoing,
+                entry.rare().banned_at,
+            ],
             failures_in_row: peer.failures_in_row,
         })
     }

@@ -74,8 +74,8 @@ struct Group {
     members: Vec<Member>,
     ready: usize,
     /// For a group beyond [`GLANCE`].
-    by_rank: Option<Box<BTreeSet<(Rank, PeerId)>>>,
-    proven: Option<Box<BTreeSet<(Rank, PeerId)>>>,
+    by_rank: Option<BTreeSet<(Rank, PeerId)>>,
+    proven: BTreeSet<(Rank, PeerId)>,
     /// Where the group stands among the crowds, and in the bag of its sort.
     crowd: Option<(Crowd, u32)>,
     bag_seat: u32,
@@ -136,18 +136,12 @@ impl Groups {
     }
 
     /// Changes how a peer counts in its group.
-    pub(crate) fn shift(
-        &mut self,
-        slots: &mut Slots,
-        id: PeerId,
-        before: Option<Standing>,
-        after: Option<Standing>,
-    ) {
+    pub(crate) fn shift(&mut self, slots: &mut Slots, id: PeerId, before: Option<Standing>, after: Option<Standing>) {
         let group_id = slots.get(id).group;
         let group = &mut self.groups[place(group_id)];
         let offered = group.offer();
-        self.ready -= usize::from(before.is_some_and(|standing| standing.is_ready()));
-        self.ready += usize::from(after.is_some_and(|standing| standing.is_ready()));
+        self.ready -= usize::from(before.is_some_and(Standing::is_ready));
+        self.ready += usize::from(after.is_some_and(Standing::is_ready));
         if let Some(before) = before {
             group.take_out(slots, id, before);
         }
@@ -169,9 +163,19 @@ impl Groups {
 
     /// Whom to dial next, and as which kind. Takes neither the turn nor the peer: that is for [`Self::on_dial`].
     pub(crate) fn choose(&self, random: &mut Random) -> Option<(PeerId, Turn)> {
-        let choices = if self.untaken.is_empty() { &self.taken } else { &self.untaken };
-        let other = if self.turn == Turn::Proven { Turn::Unproven } else { Turn::Proven };
-        [self.turn, other].into_iter().find_map(|turn| Some((self.choose_for(turn, choices, random)?, turn)))
+        let choices = if self.untaken.is_empty() {
+            &self.taken
+        } else {
+            &self.untaken
+        };
+        let other = if self.turn == Turn::Proven {
+            Turn::Unproven
+        } else {
+            Turn::Proven
+        };
+        [self.turn, other]
+            .into_iter()
+            .find_map(|turn| Some((self.choose_for(turn, choices, random)?, turn)))
     }
 
     /// A dial of a peer of this kind starts: the turn goes to the other kind.
@@ -201,7 +205,11 @@ impl Groups {
     }
 
     fn offer(&mut self, id: GroupId, offer: Offer) {
-        let choices = if offer.is_taken { &mut self.taken } else { &mut self.untaken };
+        let choices = if offer.is_taken {
+            &mut self.taken
+        } else {
+            &mut self.untaken
+        };
         choices.best_proven.extend(offer.proven);
         if offer.has_unproven {
             self.groups[place(id)].bag_seat = seat(choices.with_unproven.len());
@@ -210,7 +218,11 @@ impl Groups {
     }
 
     fn withdraw(&mut self, id: GroupId, offer: Offer) {
-        let choices = if offer.is_taken { &mut self.taken } else { &mut self.untaken };
+        let choices = if offer.is_taken {
+            &mut self.taken
+        } else {
+            &mut self.untaken
+        };
         if let Some(best) = &offer.proven {
             choices.best_proven.remove(best);
         }
@@ -278,7 +290,7 @@ impl Group {
             members: Vec::new(),
             ready: 0,
             by_rank: None,
-            proven: None,
+            proven: BTreeSet::new(),
             crowd: None,
             bag_seat: 0,
         }
@@ -287,7 +299,7 @@ impl Group {
     fn offer(&self) -> Offer {
         Offer {
             is_taken: self.taken_by > 0,
-            proven: self.proven.as_ref().and_then(|proven| proven.first().copied()),
+            proven: self.proven.first().copied(),
             has_unproven: self.ready > 0,
         }
     }
@@ -298,7 +310,10 @@ impl Group {
             Some(by_rank) => by_rank.last().map(|(rank, _)| rank.badness()),
             None => self.members.iter().map(|member| member.badness).max(),
         };
-        worst.map(|worst| Crowd { size: self.members.len(), worst: worst.coarse() })
+        worst.map(|worst| Crowd {
+            size: self.members.len(),
+            worst: worst.coarse(),
+        })
     }
 
     fn worst(&self, slots: &Slots) -> Option<PeerId> {
@@ -306,7 +321,11 @@ impl Group {
             return by_rank.last().map(|&(_, id)| id);
         }
         let badness = self.members.iter().map(|member| member.badness).max()?;
-        let as_bad = self.members.iter().filter(|member| member.badness == badness).map(|member| member.id);
+        let as_bad = self
+            .members
+            .iter()
+            .filter(|member| member.badness == badness)
+            .map(|member| member.id);
         let mut as_bad = as_bad.peekable();
         let first = as_bad.next()?;
         if as_bad.peek().is_none() {
@@ -319,7 +338,10 @@ impl Group {
         match standing {
             Standing::Member { is_ready, rank } => {
                 let last = self.members.len();
-                self.members.push(Member { id, badness: rank.badness() });
+                self.members.push(Member {
+                    id,
+                    badness: rank.badness(),
+                });
                 slots.get_mut(id).seat = seat(last);
                 if is_ready {
                     self.swap(slots, last, self.ready);
@@ -327,7 +349,7 @@ impl Group {
                 }
                 self.rank_member(slots, id, rank);
             }
-            Standing::Proven(rank) => drop(self.proven.get_or_insert_default().insert((rank, id))),
+            Standing::Proven(rank) => drop(self.proven.insert((rank, id))),
             Standing::Outgoing => self.taken_by += 1,
         }
     }
@@ -345,14 +367,7 @@ impl Group {
                 self.members.pop();
                 self.unrank_member(rank, id);
             }
-            Standing::Proven(rank) => {
-                if let Some(proven) = &mut self.proven {
-                    proven.remove(&(rank, id));
-                    if proven.is_empty() {
-                        self.proven = None;
-                    }
-                }
-            }
+            Standing::Proven(rank) => drop(self.proven.remove(&(rank, id))),
             Standing::Outgoing => self.taken_by -= 1,
         }
     }
@@ -369,8 +384,11 @@ impl Group {
         match &mut self.by_rank {
             Some(by_rank) => drop(by_rank.insert((rank, id))),
             None if self.members.len() > GLANCE => {
-                let ranked = self.members.iter().map(|member| (Rank::of(slots.get(member.id)), member.id));
-                self.by_rank = Some(Box::new(ranked.collect()));
+                let ranked = self
+                    .members
+                    .iter()
+                    .map(|member| (Rank::of(slots.get(member.id)), member.id));
+                self.by_rank = Some(ranked.collect());
             }
             None => {}
         }
@@ -417,7 +435,10 @@ mod checks {
                 let group = self.ids[&Subnet::of(entry.peer.ip)];
                 assert_eq!(entry.group, group);
                 *known.entry(group).or_insert(0) += 1;
-                standings.entry(group).or_default().extend(Place::of(entry).standing.map(|standing| (id, standing)));
+                standings
+                    .entry(group)
+                    .or_default()
+                    .extend(Place::of(entry).standing.map(|standing| (id, standing)));
             }
             assert_eq!(known.len(), self.ids.len());
             for (id, known) in known {
@@ -428,19 +449,28 @@ mod checks {
                 self.check_crowd(id, group);
             }
             let in_crowds: usize = self.crowds.values().map(Vec::len).sum();
-            assert_eq!(in_crowds, self.ids.values().filter(|id| self.groups[place(**id)].crowd.is_some()).count());
+            assert_eq!(
+                in_crowds,
+                self.ids
+                    .values()
+                    .filter(|id| self.groups[place(**id)].crowd.is_some())
+                    .count()
+            );
         }
 
         fn check_offer(&self, id: GroupId, group: &Group) {
             let offer = group.offer();
-            let (here, there) =
-                if offer.is_taken { (&self.taken, &self.untaken) } else { (&self.untaken, &self.taken) };
+            let (here, there) = if offer.is_taken {
+                (&self.taken, &self.untaken)
+            } else {
+                (&self.untaken, &self.taken)
+            };
             assert_eq!(here.with_unproven.contains(&id), offer.has_unproven);
             assert!(!there.with_unproven.contains(&id));
             if offer.has_unproven {
                 assert_eq!(here.with_unproven[index(group.bag_seat)], id);
             }
-            for &peer in group.proven.iter().flat_map(|proven| proven.iter()) {
+            for &peer in &group.proven {
                 assert_eq!(here.best_proven.contains(&peer), offer.proven == Some(peer));
                 assert!(!there.best_proven.contains(&peer));
             }
@@ -475,10 +505,16 @@ mod checks {
             }
             assert_eq!(self.taken_by, taken_by);
             assert_eq!(self.members.len(), members.len());
-            assert_eq!(self.members[..self.ready].iter().map(|member| member.id).collect::<BTreeSet<_>>(), ready);
+            assert_eq!(
+                self.members[..self.ready]
+                    .iter()
+                    .map(|member| member.id)
+                    .collect::<BTreeSet<_>>(),
+                ready
+            );
             assert_eq!(self.worst(slots), members.last().map(|&(_, id)| id));
-            assert!(self.by_rank.as_deref().is_none_or(|by_rank| *by_rank == members));
-            assert_eq!(self.proven.as_deref().cloned().unwrap_or_default(), proven);
+            assert!(self.by_rank.as_ref().is_none_or(|by_rank| *by_rank == members));
+            assert_eq!(self.proven, proven);
         }
     }
 }

@@ -47,6 +47,7 @@ impl PeerTable {
     pub(crate) fn on_admitted(&mut self, now: Now, remote: IpAddr) -> ConnectionId {
         let ip = remote.to_canonical();
         let id = self.id_of(ip).unwrap_or_else(|| self.add_inbound(ip));
+        let is_own = self.own.contains(ip);
         let connection = self.new_connection(id);
         let deadline = self.handshake_deadline(now);
         self.counters.inbound_admitted += 1;
@@ -56,6 +57,7 @@ impl PeerTable {
                 "only the socket of an unconnected peer is admitted"
             );
             entry.peer.status = PeerStatus::InHandshaking;
+            entry.peer.is_own |= is_own;
             entry.pause_until(None);
             entry.rare_mut().deadline = deadline;
             entry.rare_mut().connection.replace(connection)
@@ -180,8 +182,10 @@ impl PeerTable {
     fn park(&mut self, now: Now, remote: SocketAddr, dial: Option<ConnectionId>) -> ConnectionId {
         self.counters.inbound_parked += 1;
         let parked = self.new_connection_id();
-        self.parking
-            .park(parked, remote, dial, now.after(self.config.connect_timeout));
+        // What waits for a dial ends with it, at its connect timeout at the latest.
+        let waits_for_dial = dial.is_some() || self.status(remote.ip()) == Some(PeerStatus::OutConnecting);
+        let until = (!waits_for_dial).then(|| now.after(self.config.connect_timeout));
+        self.parking.park(parked, remote, dial, until);
         if let Some(id) = self.id_of(remote.ip()) {
             self.change(id, |entry| entry.rare_mut().has_parked = true);
         }

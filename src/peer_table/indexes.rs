@@ -78,7 +78,7 @@ impl Indexes {
         }
         match (old.is_some_and(is_inbound), new.is_some_and(is_inbound)) {
             (true, false) => decrement(&mut self.inbound, Subnet::of_inbound(slots.get(id).peer.ip)),
-            (false, true) => *self.inbound.entry(Subnet::of_inbound(slots.get(id).peer.ip)).or_default() += 1,
+            (false, true) => increment(&mut self.inbound, Subnet::of_inbound(slots.get(id).peer.ip)),
             (true, true) | (false, false) => {}
         }
     }
@@ -86,6 +86,10 @@ impl Indexes {
 
 fn is_inbound(status: PeerStatus) -> bool {
     matches!(status, PeerStatus::InHandshaking | PeerStatus::InAlive)
+}
+
+pub(crate) fn increment(counts: &mut HashMap<Subnet, usize>, subnet: Subnet) {
+    *counts.entry(subnet).or_default() += 1;
 }
 
 pub(crate) fn decrement(counts: &mut HashMap<Subnet, usize>, subnet: Subnet) {

@@ -43,9 +43,15 @@ impl PeerTable {
                 assert_eq!(self.connections.get(&connection), Some(&id), "{ip}");
             }
             assert_eq!(entry.rare().has_parked, self.parking.has(ip), "{ip}");
-            assert!(!entry.peer.is_own || has_connection, "{ip} is kept though it is our own");
+            assert!(
+                !entry.peer.is_own || has_connection,
+                "{ip} is kept though it is our own"
+            );
             let proof = entry.peer.last_alive_outgoing;
-            assert!(!entry.peer.is_proven || proof.is_some(), "only a dial of ours proves a peer");
+            assert!(
+                !entry.peer.is_proven || proof.is_some(),
+                "only a dial of ours proves a peer"
+            );
         }
         assert_eq!(self.slots.len(), seen.len());
         let with_connection = self.entries().filter(|(_, entry)| entry.connection().is_some()).count();
@@ -105,9 +111,17 @@ impl PeerTable {
         assert_eq!(self.indexes.order.len(), order.len());
         let proven = |&&(_, id): &&(Rank, PeerId)| self.slots.get(id).peer.is_proven;
         let alive = |&&(_, id): &&(Rank, PeerId)| {
-            matches!(self.slots.get(id).peer.status, PeerStatus::OutAlive | PeerStatus::InAlive)
+            matches!(
+                self.slots.get(id).peer.status,
+                PeerStatus::OutAlive | PeerStatus::InAlive
+            )
         };
-        let back = sorted.iter().rev().filter(proven).filter(|peer| !alive(peer)).map(|&(_, id)| id);
+        let back = sorted
+            .iter()
+            .rev()
+            .filter(proven)
+            .filter(|peer| !alive(peer))
+            .map(|&(_, id)| id);
         assert!(self.indexes.order.proven_from_worst(&self.slots).eq(back));
     }
 
@@ -120,7 +134,10 @@ impl PeerTable {
             .filter_map(|(id, entry)| Some((entry.paused_until()?, id)))
             .collect();
         assert_eq!(self.indexes.paused, paused);
-        let may_be_dialed = self.entries().filter(|(_, entry)| free(entry) && entry.paused_until().is_none()).count();
+        let may_be_dialed = self
+            .entries()
+            .filter(|(_, entry)| free(entry) && entry.paused_until().is_none())
+            .count();
         assert_eq!(self.indexes.groups.none_ready(), may_be_dialed == 0);
     }
 
@@ -130,7 +147,12 @@ impl PeerTable {
             .filter(|(_, entry)| entry.peer.status == PeerStatus::Banned)
             .map(|(id, entry)| (Subnet::of(entry.peer.ip), entry.rare().last_event, id))
             .collect();
-        let bans: HashSet<_> = self.indexes.bans.iter().map(|(subnet, event, id)| (subnet, event.0, id)).collect();
+        let bans: HashSet<_> = self
+            .indexes
+            .bans
+            .iter()
+            .map(|(subnet, event, id)| (subnet, event.0, id))
+            .collect();
         assert_eq!(bans, banned);
         assert!(self.indexes.bans.sizes_are_right());
     }

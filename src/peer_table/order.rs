@@ -75,7 +75,8 @@ impl Order {
     /// The proven peers, from worst to best; those with a connection of any kind are among them.
     pub(crate) fn proven_from_worst<'a>(&'a self, slots: &'a Slots) -> impl Iterator<Item = PeerId> + 'a {
         let rest = self.rest.values().rev().flat_map(|run| run.iter_back(slots));
-        rest.chain(self.proven.iter_back(slots)).filter(|&id| slots.get(id).peer.is_proven)
+        rest.chain(self.proven.iter_back(slots))
+            .filter(|&id| slots.get(id).peer.is_proven)
     }
 
     fn remove_from_rest(&mut self, slots: &mut Slots, id: PeerId, rank: Rank, streak: u32) {
@@ -97,12 +98,18 @@ impl Run {
                 self.ends = Some((id, id));
             }
             Some((best, worst)) if (rank, id) < key(best) => {
-                slots.get_mut(id).links = Links { better: None, worse: Some(best) };
+                slots.get_mut(id).links = Links {
+                    better: None,
+                    worse: Some(best),
+                };
                 slots.get_mut(best).links.better = Some(id);
                 self.ends = Some((id, worst));
             }
             Some((best, worst)) if (rank, id) > key(worst) => {
-                slots.get_mut(id).links = Links { better: Some(worst), worse: None };
+                slots.get_mut(id).links = Links {
+                    better: Some(worst),
+                    worse: None,
+                };
                 slots.get_mut(worst).links.worse = Some(id);
                 self.ends = Some((best, id));
             }
@@ -173,7 +180,11 @@ impl<'a, S: Iterator<Item = &'a (Rank, PeerId)>> Iterator for Merged<'a, S> {
                 return Some(stray.1);
             }
         }
-        self.next = if self.towards_worse { entry.links.worse } else { entry.links.better };
+        self.next = if self.towards_worse {
+            entry.links.worse
+        } else {
+            entry.links.better
+        };
         Some(listed)
     }
 }

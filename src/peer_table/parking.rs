@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use crate::peer::ConnectionId;
-use crate::peer_table::indexes::decrement;
+use crate::peer_table::indexes::{decrement, increment};
 use crate::peer_table::subnet::Subnet;
 
 #[derive(Clone, Copy, Debug)]
@@ -13,7 +13,8 @@ pub(crate) struct Parked {
     pub(crate) remote: SocketAddr,
     /// The dial whose other end the socket may be; `None` where it crosses a dial or connection to the same peer.
     pub(crate) dial: Option<ConnectionId>,
-    until: Duration,
+    /// `None` while it waits for a dial, which has a limit of its own.
+    until: Option<Duration>,
 }
 
 /// At most one socket a peer.
@@ -41,13 +42,19 @@ impl Parking {
         self.by_ip.contains_key(&ip)
     }
 
-    pub(crate) fn park(&mut self, id: ConnectionId, remote: SocketAddr, dial: Option<ConnectionId>, until: Duration) {
+    pub(crate) fn park(
+        &mut self,
+        id: ConnectionId,
+        remote: SocketAddr,
+        dial: Option<ConnectionId>,
+        until: Option<Duration>,
+    ) {
         let ip = remote.ip();
         let doubled = self.by_ip.insert(ip, id);
         debug_assert!(doubled.is_none(), "at most one socket a peer is parked");
         self.sockets.insert(id, Parked { remote, dial, until });
-        self.deadlines.insert((until, id));
-        *self.subnets.entry(Subnet::of_inbound(ip)).or_default() += 1;
+        self.deadlines.extend(until.map(|until| (until, id)));
+        increment(&mut self.subnets, Subnet::of_inbound(ip));
         if let Some(dial) = dial {
             self.by_dial.entry(dial).or_default().push(id);
         }
@@ -57,7 +64,7 @@ impl Parking {
         let parked = self.sockets.remove(&id)?;
         let ip = parked.remote.ip();
         self.by_ip.remove(&ip);
-        self.deadlines.remove(&(parked.until, id));
+        self.end_wait(id, parked.until);
         decrement(&mut self.subnets, Subnet::of_inbound(ip));
         if let Some(dial) = parked.dial {
             self.forget_dial(dial, id);
@@ -81,9 +88,10 @@ impl Parking {
     }
 
     pub(crate) fn has_settled(&mut self, id: ConnectionId) {
-        if let Some(parked) = self.sockets.get(&id)
-            && self.deadlines.remove(&(parked.until, id))
+        if let Some(parked) = self.sockets.get(&id).copied()
+            && !self.settled.contains(&id)
         {
+            self.end_wait(id, parked.until);
             self.settled.push_back(id);
         }
     }
@@ -104,6 +112,12 @@ impl Parking {
             .and_then(|&(until, id)| (until <= now).then_some(id))
     }
 
+    fn end_wait(&mut self, id: ConnectionId, until: Option<Duration>) {
+        if let Some(until) = until {
+            self.deadlines.remove(&(until, id));
+        }
+    }
+
     fn forget_dial(&mut self, dial: ConnectionId, id: ConnectionId) {
         if let Some(ids) = self.by_dial.get_mut(&dial) {
             ids.retain(|other| *other != id);
@@ -115,8 +129,11 @@ impl Parking {
 
     #[cfg(test)]
     pub(crate) fn is_consistent(&self) -> bool {
-        let waiting = self.deadlines.len() + self.settled.iter().filter(|id| self.sockets.contains_key(id)).count();
-        waiting == self.sockets.len()
+        let waits = |(id, parked): (&ConnectionId, &Parked)| {
+            let deadline = parked.until.filter(|_| !self.settled.contains(id))?;
+            Some((deadline, *id))
+        };
+        self.sockets.iter().filter_map(waits).collect::<BTreeSet<_>>() == self.deadlines
             && self.by_ip.len() == self.sockets.len()
             && self
                 .by_ip

@@ -45,7 +45,11 @@ impl Rank {
             | PeerStatus::InHandshaking
             | PeerStatus::Banned => by_history(entry),
         };
-        Self { class, time, tie: entry.tie }
+        Self {
+            class,
+            time,
+            tie: entry.tie,
+        }
     }
 
     pub(crate) fn badness(&self) -> Badness {

@@ -49,6 +49,7 @@ impl PeerTable {
 
     /// The connection failed, by report or by its deadline.
     pub(super) fn fail_connection(&mut self, now: Now, id: PeerId) {
+        self.delay_outage(now);
         let entry = self.slots.get(id);
         let (outgoing, ip) = (entry.is_outgoing(), entry.peer.ip);
         // A connection of ours that the other end gave up for its own, as the lower address has it, is no failure in
@@ -96,6 +97,7 @@ impl PeerTable {
     }
 
     fn close_connection(&mut self, now: Now, id: PeerId) {
+        self.delay_outage(now);
         let pause = self.backoff(1);
         self.end_connection(id, |entry| entry.pause_until(Some(now.after(pause))));
     }
@@ -112,7 +114,8 @@ impl PeerTable {
         let id = self.id_of(ip).unwrap_or_else(|| self.add_banned(ip));
         if self.slots.get(id).peer.status == PeerStatus::OutConnecting {
             self.counters.dials_called_off += 1;
-            self.actions.extend(self.slots.get(id).connection().map(Action::CallOff));
+            self.actions
+                .extend(self.slots.get(id).connection().map(Action::CallOff));
         }
         self.end_connection(id, |entry| {
             entry.peer.status = PeerStatus::Banned;

@@ -64,12 +64,20 @@ impl Slots {
         None
     }
 
+    pub(crate) fn has(&self, id: PeerId) -> bool {
+        self.entries.get(id.place()).is_some_and(Option::is_some)
+    }
+
     pub(crate) fn get(&self, id: PeerId) -> &Entry {
-        self.entries[id.place()].as_ref().expect("ids in the indexes name peers that are known")
+        self.entries[id.place()]
+            .as_ref()
+            .expect("ids in the indexes name peers that are known")
     }
 
     pub(crate) fn get_mut(&mut self, id: PeerId) -> &mut Entry {
-        self.entries[id.place()].as_mut().expect("ids in the indexes name peers that are known")
+        self.entries[id.place()]
+            .as_mut()
+            .expect("ids in the indexes name peers that are known")
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Entry> {
@@ -77,7 +85,9 @@ impl Slots {
     }
 
     pub(crate) fn ids(&self) -> impl Iterator<Item = PeerId> {
-        (1..=self.entries.len()).map(PeerId::last_of).filter(|id| self.entries[id.place()].is_some())
+        (1..=self.entries.len())
+            .map(PeerId::last_of)
+            .filter(|id| self.entries[id.place()].is_some())
     }
 
     /// The slots from `cursor` on, empty ones as `None`.
