@@ -17,13 +17,14 @@ pub(crate) struct Row {
     pub(crate) dials_per_second: u64,
 }
 
-const HEADING: &str = "node        out  in  known  banned  dials/s";
+/// Two of these and the gap fit a terminal of 80 columns.
+const HEADING: &str = "node       out  in known banned dial/s";
 const GAP: &str = "   ";
 
 impl Row {
     fn text(&self) -> String {
         format!(
-            "{:<5}{:<6}{:>4}{:>4}{:>7}{:>8}{:>9}",
+            "{:<5}{:<6}{:>3}{:>4}{:>6}{:>7}{:>7}",
             self.name, self.mood, self.out, self.incoming, self.known, self.banned, self.dials_per_second
         )
     }
