@@ -175,23 +175,14 @@ fn an_event_has_one_variant_with_three_fields() {
 
 #[test]
 fn feedback_and_errors_name_these_cases() {
-    fn error(
-        error: NetworkError,
-    ) -> Option<(
-        Option<PathBuf>,
-        Option<SocketAddr>,
-        Option<ConfigError>,
-        Option<io::Error>,
-    )> {
-        match error {
-            NetworkError::Closed => Some((None, None, None, None)),
-            NetworkError::Config(error) => Some((None, None, Some(error), None)),
-            NetworkError::Listen { addr, source } => Some((None, Some(addr), None, Some(source))),
-            NetworkError::PeerFile { path, .. } => Some((Some(path), None, None, None)),
-            _ => None,
-        }
-    }
-    fn feedback(ip: IpAddr) -> [Feedback; 6] {
+    let _ = |error: NetworkError| match error {
+        NetworkError::Closed => {}
+        NetworkError::Config(error) => drop::<ConfigError>(error),
+        NetworkError::Listen { addr, source } => drop::<(SocketAddr, io::Error)>((addr, source)),
+        NetworkError::PeerFile { path, .. } => drop::<PathBuf>(path),
+        error => panic!("{error}"),
+    };
+    let _ = |ip: IpAddr| {
         [
             Feedback::Alive(ip),
             Feedback::Failed(ip),
@@ -200,9 +191,7 @@ fn feedback_and_errors_name_these_cases() {
             Feedback::PeerList(vec![ip]),
             Feedback::Unbanned(ip),
         ]
-    }
-    assert_eq!(error(NetworkError::Closed).map(|(path, ..)| path), Some(None));
-    assert_eq!(feedback(LOOPBACK).len(), 6);
+    };
 }
 
 #[test]
