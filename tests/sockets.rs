@@ -71,7 +71,8 @@ async fn exchange(socket: &mut TcpStream) {
     let mut received = vec![0; sent.len()];
     let (mut read, mut write) = socket.split();
     let (read, written) = tokio::join!(read.read_exact(&mut received), write.write_all(&sent));
-    (read.unwrap(), written.unwrap());
+    written.unwrap();
+    assert_eq!(read.unwrap(), sent.len());
     assert!(received == sent);
 }
 

@@ -206,15 +206,6 @@ impl Node {
         self.held.swap_remove(before)
     }
 
-    /// Runs the node until it has a connection of this kind, and answers with that.
-    pub(crate) fn held(&self, ip: IpAddr) -> &Candidate {
-        self.held.iter().find(|candidate| candidate.ip == ip).unwrap()
-    }
-
-    pub(crate) fn drop_held(&mut self, ip: IpAddr) {
-        self.held.retain(|candidate| candidate.ip != ip);
-    }
-
     pub(crate) fn peer(&self, ip: IpAddr) -> &Peer {
         self.net.peer(ip).unwrap_or_else(|| panic!("{ip} is not known"))
     }
