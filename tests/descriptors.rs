@@ -96,6 +96,23 @@ fn closing_a_controller_closes_every_socket_that_it_holds() {
 }
 
 #[test]
+fn a_dial_that_is_called_off_costs_no_descriptor() {
+    alone(async {
+        let mut busy = Busy::new().await;
+        let before = open_sockets();
+        let ip = busy
+            .node
+            .net
+            .peers()
+            .find(|peer| peer.status == PeerStatus::OutConnecting)
+            .unwrap()
+            .ip;
+        busy.node.net.feedback_peer_banned(ip).await;
+        assert_eq!(before - open_sockets(), 1);
+    });
+}
+
+#[test]
 fn a_refused_connection_costs_no_descriptor() {
     alone(async {
         let mut busy = Busy::new().await;

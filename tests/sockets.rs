@@ -240,6 +240,25 @@ async fn the_target_is_kept_when_remotes_die() {
     assert_eq!(node.held.len(), 3);
 }
 
+#[tokio::test]
+async fn handshakes_under_way_count_for_the_target() {
+    let block = Block::new();
+    let known = [11, 12, 13, 14, 15];
+    let _remotes = known.map(|host| block.listen(host));
+    let mut config = block.config(NODE, &known);
+    config.target_outgoing_connections = 2;
+    config.dial_stagger = Duration::ZERO;
+    let mut node = Node::new(config).await;
+    node.until(|node| node.held.len() == 2).await;
+    for host in 16..=20 {
+        let _visitor = block.connect(host, NODE).await;
+        assert!(!node.candidate().await.is_outgoing);
+    }
+    assert_eq!(node.count(PeerStatus::OutHandshaking), 2);
+    assert_eq!(node.count(PeerStatus::OutConnecting), 0);
+    assert_eq!(node.held.len(), 2);
+}
+
 /// A remote that takes every connection and holds it until it dies.
 struct Remote {
     ip: IpAddr,
@@ -614,6 +633,7 @@ async fn a_dial_that_comes_out_at_ourselves_ends_without_a_trace() {
     let block = Block::new();
     let mut config = block.config(NODE, &[NODE]);
     config.listen_ip = IpAddr::V6(Ipv6Addr::UNSPECIFIED);
+    config.listen_port = 0;
     let mut node = Node::new(config).await;
     node.until(|node| {
         let counters = node.net.stats().counters;

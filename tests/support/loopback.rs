@@ -26,6 +26,10 @@ pub(crate) async fn soon<F: Future>(what: F) -> F::Output {
     timeout(LIMIT, what).await.expect("what was waited for never came")
 }
 
+/// From here on there are ports that the kernel gives to nobody by itself, so that no client has one by chance.
+const FIRST_PORT: u16 = 20_000;
+const PORTS: u16 = 10_000;
+
 /// One of the networks 127.16.0.0/24 to 127.255.255.0/24, and a port that is free on all its hosts.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Block {
@@ -40,15 +44,13 @@ impl Block {
     }
 
     fn probe() -> io::Result<Self> {
-        let [high, low, ..] = RandomState::new().hash_one(()).to_ne_bytes();
-        let mut block = Self {
+        let [high, low, port_high, port_low, ..] = RandomState::new().hash_one(()).to_ne_bytes();
+        let block = Self {
             network: [16 + high % 240, low],
-            port: 0,
+            port: FIRST_PORT + u16::from_ne_bytes([port_high, port_low]) % PORTS,
         };
-        let first = StdListener::bind(block.addr(*HOSTS.start()))?;
-        block.port = first.local_addr()?.port();
-        let rest = HOSTS.skip(1).map(|host| StdListener::bind(block.addr(host)));
-        rest.collect::<io::Result<Vec<_>>>()?;
+        let listeners = HOSTS.map(|host| StdListener::bind(block.addr(host)));
+        listeners.collect::<io::Result<Vec<_>>>()?;
         Ok(block)
     }
 
