@@ -9,7 +9,7 @@ use std::io::ErrorKind;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
-use futures::{SinkExt, StreamExt};
+use futures::{SinkExt, StreamExt, stream};
 use loopback::{Block, Candidate, Node, are_one, is_reset, soon, until_both};
 use network::{Feedback, NetworkController, NetworkError, Peer, PeerStatus};
 use peer_files::PeerFile;
@@ -553,7 +553,9 @@ async fn closing_beside_the_loop_blames_nobody() {
         }
     }
     net.close().await.unwrap();
-    tasks.shutdown().await;
+    while let Some(ended) = soon(tasks.join_next()).await {
+        ended.expect("a revoked lease ends its task");
+    }
 
     for ip in [block.ip(REMOTE), block.ip(REMOTE + 1)] {
         let record = file.record(ip);
@@ -655,10 +657,11 @@ async fn a_stream_that_is_forwarded_into_its_own_sink_does_not_stall() {
     let (hosts, mut held, sink) = (11..=20, Vec::new(), node.net.feedback_sink());
     let remotes = futures::future::join_all(hosts.clone().map(|host| block.connect(host, NODE)));
     let asked = sink.clone();
-    let feedback = (&mut node.net).map(|event| {
+    // Several for an event: a sink that waited for the first to be applied would keep the stream from being polled.
+    let feedback = (&mut node.net).flat_map(|event| {
         let Candidate { ip, socket, .. } = Candidate::of(event);
         held.push(socket);
-        Ok(Feedback::Alive(ip))
+        stream::iter([Feedback::Alive(ip), Feedback::PeerList(vec![ip]), Feedback::Alive(ip)].map(Ok))
     });
     let all_known = async {
         let _remotes = remotes.await;
