@@ -326,6 +326,19 @@ mod crossing {
     }
 
     #[test]
+    fn a_late_poll_does_not_refuse_the_parked_one_before_the_dial_has_timed_out() {
+        let peer = IpAddr::from(ABOVE);
+        let mut node = dialing(peer);
+        node.inbound(peer);
+        node.wait(Duration::from_secs(60));
+        node.poll();
+        assert_eq!(node.parked.len(), 1);
+        node.dial_err(peer, DialFailure::TimedOut);
+        node.poll();
+        assert_eq!(node.status(peer), Some(PeerStatus::InHandshaking));
+    }
+
+    #[test]
     fn the_lower_end_admits_the_parked_one_when_its_target_is_met_meanwhile() {
         let (peer, other) = (IpAddr::from(ABOVE), ip("60.3.0.1"));
         let mut config = config();

@@ -1,0 +1,128 @@
+//! What a controller holds, it lets go of: counted in this process's file descriptors, so its tests take turns.
+#![cfg(target_os = "linux")]
+
+#[path = "support/loopback.rs"]
+mod loopback;
+
+use std::fs;
+use std::sync::{Mutex, PoisonError};
+
+use loopback::{Block, Node, is_reset};
+use network::PeerStatus;
+use tokio::net::TcpStream;
+use tokio::runtime::Builder;
+
+const PARKED: u8 = 2;
+const NODE: u8 = 3;
+const UNREACHABLE: u8 = 4;
+
+/// Runs a test on a runtime of its own while no other test has one: a runtime opens sockets too.
+fn alone(test: impl Future<Output = ()>) {
+    static TURN: Mutex<()> = Mutex::new(());
+    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+    let runtime = Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(test);
+}
+
+fn open_sockets() -> usize {
+    let descriptors = fs::read_dir("/proc/self/fd").unwrap();
+    let is_socket = |path: std::path::PathBuf| {
+        fs::read_link(path).is_ok_and(|target| target.to_string_lossy().starts_with("socket:"))
+    };
+    descriptors
+        .filter(|entry| is_socket(entry.as_ref().unwrap().path()))
+        .count()
+}
+
+/// A node with a listener, a dial under way, a parked socket, and a connection that its application holds.
+struct Busy {
+    node: Node,
+    /// Everything open that is not the node's.
+    _remotes: Vec<Box<dyn std::any::Any>>,
+    parked: TcpStream,
+    ours: TcpStream,
+}
+
+impl Busy {
+    async fn new() -> Self {
+        let block = Block::new();
+        let remote = block.listen(PARKED);
+        let mut config = block.config(NODE, &[PARKED, UNREACHABLE]);
+        config.target_outgoing_connections = 2;
+        let unreachable = block.black_hole(UNREACHABLE);
+        let mut node = Node::new(config).await;
+        let (ours, _) = node.beside(remote.accept()).await.unwrap();
+        node.until(|node| node.held.len() == 1).await;
+        let parked = block.connect(PARKED, NODE).await;
+        node.until(|node| node.net.stats().incoming_attempts.used == 1).await;
+        assert_eq!(node.count(PeerStatus::OutConnecting), 1);
+        Self {
+            node,
+            _remotes: vec![Box::new(remote), Box::new(unreachable)],
+            parked,
+            ours,
+        }
+    }
+}
+
+#[test]
+fn dropping_a_controller_closes_every_socket_that_it_holds() {
+    alone(async {
+        let mut busy = Busy::new().await;
+        let before = open_sockets();
+        let Node { net, held, .. } = busy.node;
+        drop(net);
+        assert_eq!(
+            before - open_sockets(),
+            3,
+            "its listener, its dial and what it had parked"
+        );
+        assert!(loopback::soon(is_reset(&mut busy.parked)).await);
+        drop(held);
+        assert_eq!(before - open_sockets(), 4, "the application's is the application's");
+        assert!(!loopback::soon(is_reset(&mut busy.ours)).await);
+    });
+}
+
+#[test]
+fn closing_a_controller_closes_every_socket_that_it_holds() {
+    alone(async {
+        let mut busy = Busy::new().await;
+        let before = open_sockets();
+        busy.node.net.close().await.unwrap();
+        assert_eq!(before - open_sockets(), 3);
+        assert!(loopback::soon(is_reset(&mut busy.parked)).await);
+    });
+}
+
+#[test]
+fn a_dial_that_is_called_off_costs_no_descriptor() {
+    alone(async {
+        let mut busy = Busy::new().await;
+        let before = open_sockets();
+        let ip = busy
+            .node
+            .net
+            .peers()
+            .find(|peer| peer.status == PeerStatus::OutConnecting)
+            .unwrap()
+            .ip;
+        busy.node.net.feedback_peer_banned(ip).await;
+        assert_eq!(before - open_sockets(), 1);
+    });
+}
+
+#[test]
+fn a_refused_connection_costs_no_descriptor() {
+    alone(async {
+        let mut busy = Busy::new().await;
+        let addr = busy.node.net.local_addr();
+        busy.node.net.feedback_peer_banned([127, 0, 0, 1].into()).await;
+        let before = open_sockets();
+        for _ in 0..10 {
+            let mut client = loopback::soon(TcpStream::connect(addr)).await.unwrap();
+            assert!(busy.node.beside(is_reset(&mut client)).await);
+        }
+        assert_eq!(open_sockets(), before);
+    });
+}
