@@ -147,7 +147,7 @@ impl PeerTable {
             }
         }
         while let Some(id) = self.parking.next_overdue(now.since_start) {
-            self.on_parked_too_long(now, id);
+            self.refuse_parked(id);
         }
         self.end_pauses(now);
     }

@@ -330,7 +330,7 @@ impl PeerTable {
         let suspects = dial.map(|dial| self.parking.of_dial(dial)).unwrap_or_default();
         let other_end = suspects
             .into_iter()
-            .find(|&suspect| self.parking.get(suspect).is_some_and(|parked| parked.remote == leg));
+            .find(|&suspect| self.parking.remote(suspect) == Some(leg));
         match other_end {
             Some(other_end) => {
                 self.counters.refused_self += 1;

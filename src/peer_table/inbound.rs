@@ -78,16 +78,6 @@ impl PeerTable {
         Some(id)
     }
 
-    /// A dial begins before a socket is parked for it, so its own limit is over by now and its outcome about to be
-    /// seen: what waits for that waits on.
-    pub(super) fn on_parked_too_long(&mut self, now: Now, id: ConnectionId) {
-        if self.waits_for_dial(id) {
-            self.parking.postpone(id, now.after(self.config.connect_timeout));
-        } else {
-            self.refuse_parked(id);
-        }
-    }
-
     pub(super) fn refuse_parked(&mut self, id: ConnectionId) {
         self.counters.refused_parked += 1;
         self.unpark(id);
@@ -112,14 +102,6 @@ impl PeerTable {
         for suspect in self.parking.of_dial(dial) {
             self.parking.has_settled(suspect);
         }
-    }
-
-    fn waits_for_dial(&self, parked: ConnectionId) -> bool {
-        let Some(socket) = self.parking.get(parked) else {
-            return false;
-        };
-        let peer = self.ids.get(&socket.remote.ip()).map(|&id| &self.slots.get(id).peer);
-        socket.dial.is_some() || peer.is_some_and(|peer| peer.status == PeerStatus::OutConnecting)
     }
 
     fn unpark(&mut self, parked: ConnectionId) {

@@ -83,18 +83,8 @@ impl Parking {
         self.by_dial.get(&dial).cloned().unwrap_or_default()
     }
 
-    pub(crate) fn get(&self, id: ConnectionId) -> Option<&Parked> {
-        self.sockets.get(&id)
-    }
-
-    /// Gives a socket that has not settled more time.
-    pub(crate) fn postpone(&mut self, id: ConnectionId, until: Duration) {
-        if let Some(parked) = self.sockets.get_mut(&id)
-            && self.deadlines.remove(&(parked.until, id))
-        {
-            parked.until = until;
-            self.deadlines.insert((until, id));
-        }
+    pub(crate) fn remote(&self, id: ConnectionId) -> Option<SocketAddr> {
+        self.sockets.get(&id).map(|parked| parked.remote)
     }
 
     pub(crate) fn has_settled(&mut self, id: ConnectionId) {
