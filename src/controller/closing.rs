@@ -33,7 +33,7 @@ impl<T: Transport> Engine<T> {
         if !matches!(this.phase, Phase::Dumping) {
             return Poll::Ready(());
         }
-        let result = ready!(this.dumping.poll_last(cx, this.table, this.clock.now().utc));
+        let result = ready!(this.dumping.poll_last(cx, this.table, this.clock));
         *this.phase = match result {
             Ok(()) => Phase::Closed,
             Err(source) => {

@@ -8,6 +8,7 @@ use futures::Stream;
 use pin_project::pin_project;
 
 use crate::config::NetworkConfig;
+use crate::controller::clock::RunningClock;
 use crate::dump_interval::{CHUNK, DumpEvent, DumpInterval};
 use crate::peer_file::{self, PeerFileError};
 use crate::peer_table::PeerTable;
@@ -66,7 +67,7 @@ impl Dumping {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         table: &PeerTable,
-        utc: DateTime<Utc>,
+        clock: &RunningClock,
     ) -> Poll<()> {
         let mut this = self.as_mut().project();
         let Some(mut interval) = this.interval.as_mut().as_pin_mut() else {
@@ -75,7 +76,7 @@ impl Dumping {
         if table.changes() != *this.written_at {
             interval.as_mut().arm();
         }
-        self.poll_dump(cx, table, utc).map(drop)
+        self.poll_dump(cx, table, clock).map(drop)
     }
 
     /// Dumps at once if anything has changed since the last dump; `Ready` once nothing has.
@@ -83,7 +84,7 @@ impl Dumping {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         table: &PeerTable,
-        utc: DateTime<Utc>,
+        clock: &RunningClock,
     ) -> Poll<Result<(), PeerFileError>> {
         loop {
             let mut this = self.as_mut().project();
@@ -97,7 +98,7 @@ impl Dumping {
                 }
                 interval.as_mut().dump_now();
             }
-            if let Some(Err(error)) = ready!(self.as_mut().poll_dump(cx, table, utc))
+            if let Some(Err(error)) = ready!(self.as_mut().poll_dump(cx, table, clock))
                 && !was_begun_before
             {
                 return Poll::Ready(Err(error));
@@ -110,7 +111,7 @@ impl Dumping {
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         table: &PeerTable,
-        utc: DateTime<Utc>,
+        clock: &RunningClock,
     ) -> Poll<Option<Result<(), PeerFileError>>> {
         let mut this = self.project();
         let Some(mut interval) = this.interval.as_mut().as_pin_mut() else {
@@ -130,7 +131,7 @@ impl Dumping {
                 Poll::Ready(None)
             }
             Some(DumpEvent::Done(result)) => {
-                *this.last_dump = Some(utc);
+                *this.last_dump = Some(clock.now().utc);
                 *this.last_error = result.as_ref().err().map(ToString::to_string);
                 if result.is_ok() {
                     *this.written_at = *this.begun_at;

@@ -195,6 +195,9 @@ impl<T: Transport> Engine<T> {
         let mut this = self.project();
         let mut progress = Poll::Pending;
         for _ in 0..DIALS_PER_PASS {
+            if this.table.next_dial_time().is_none() {
+                break;
+            }
             let Some((id, ip)) = this.table.next_dial(this.clock.now()) else {
                 break;
             };
@@ -207,6 +210,6 @@ impl<T: Transport> Engine<T> {
 
     fn poll_dump(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let this = self.project();
-        this.dumping.poll(cx, this.table, this.clock.now().utc)
+        this.dumping.poll(cx, this.table, this.clock)
     }
 }

@@ -162,7 +162,7 @@ impl PeerTable {
     }
 
     /// When a dial may start, if one is wanted and there is somebody to dial; in the past if at once.
-    pub(super) fn next_dial_time(&self) -> Option<Duration> {
+    pub(crate) fn next_dial_time(&self) -> Option<Duration> {
         let gate = self.dial_gate()?;
         if !self.indexes.groups.none_ready() {
             return Some(gate);
