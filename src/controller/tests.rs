@@ -14,7 +14,6 @@ use super::*;
 use crate::memory::{IncomingProbe, MemoryHandle, MemorySocket, MemoryTransport, memory};
 use crate::peer::PeerStatus;
 
-
 const PORT: u16 = 4000;
 
 pub(super) fn ip(text: &str) -> IpAddr {
