@@ -16,7 +16,7 @@ use std::time::Duration;
 use futures::Stream;
 use pin_project::pin_project;
 use tokio::task::coop::{Unconstrained, unconstrained};
-use tokio::time::{Instant, Sleep};
+use tokio::time::{Instant, Sleep, sleep_until};
 
 use self::woken::{DialWaker, Woken};
 use crate::fault::DialFault;
@@ -37,9 +37,9 @@ pub(crate) struct ConnectorPool<D> {
     attempts: BTreeMap<ConnectionId, Attempt<D>>,
     /// When each attempt has had its time.
     deadlines: BTreeSet<(Instant, ConnectionId)>,
-    /// Set to the first of the deadlines in every poll that finds another one there.
+    /// Set to the first of the deadlines in every poll that finds another one there; none where there is none.
     #[pin]
-    sleep: Sleep,
+    sleep: Option<Sleep>,
     woken: Arc<Woken>,
 }
 
@@ -72,17 +72,13 @@ struct Attempt<D> {
 
 impl<D> ConnectorPool<D> {
     /// An empty pool for at most `limit` dials at a time, each of which may take `connect_timeout`.
-    ///
-    /// # Panics
-    ///
-    /// Outside of a Tokio runtime with its timer enabled.
     pub(crate) fn new(limit: usize, connect_timeout: Duration) -> Self {
         Self {
             limit,
             connect_timeout: connect_timeout.min(LONGEST_TIMEOUT),
             attempts: BTreeMap::new(),
             deadlines: BTreeSet::new(),
-            sleep: tokio::time::sleep(Duration::ZERO),
+            sleep: None,
             woken: Arc::default(),
         }
     }
@@ -149,14 +145,20 @@ where
     /// That the timer has fired means that the runtime has looked at its sockets since. So one more poll of the dial
     /// shows whether it made it, however late this task is to see it.
     fn poll_deadlines(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Outcome<S>> {
-        let Some((deadline, id)) = self.deadlines.first().copied() else {
+        let this = self.as_mut().project();
+        let mut sleep = this.sleep;
+        let Some((deadline, id)) = this.deadlines.first().copied() else {
+            sleep.set(None);
             return Poll::Pending;
         };
-        let mut sleep = self.as_mut().project().sleep;
-        if sleep.deadline() != deadline {
-            sleep.as_mut().reset(deadline);
+        match sleep.as_mut().as_pin_mut() {
+            Some(set) if set.deadline() == deadline => {}
+            Some(set) => set.reset(deadline),
+            None => sleep.set(Some(sleep_until(deadline))),
         }
-        ready!(pin!(unconstrained(sleep)).poll(cx));
+        if let Some(sleep) = sleep.as_pin_mut() {
+            ready!(pin!(unconstrained(sleep)).poll(cx));
+        }
         let attempt = self.remove(id).expect("each deadline is that of an attempt");
         Poll::Ready((id, attempt.end(cx)))
     }
@@ -186,6 +188,10 @@ type Outcome<S> = (ConnectionId, Result<Dialed<S>, DialError>);
 /// - `Ready(Some((id, outcome)))`: that dial is over, poll again.
 /// - `Ready(None)`: never; an empty pool is pending, and a dial that is started then wakes the task.
 /// - `Pending`: no dial has come to its end or its limit.
+///
+/// # Panics
+///
+/// With dials under way, outside of a Tokio runtime with its timer enabled.
 ///
 /// Limits go first: otherwise dials that fail as fast as they are started would keep the others from ever timing out.
 impl<D, S> Stream for ConnectorPool<D>
