@@ -272,6 +272,14 @@ impl Mailbox {
         }
     }
 
+    /// How many reports, addresses and questions are kept.
+    #[cfg(test)]
+    pub(crate) fn held(&self) -> usize {
+        let state = self.state();
+        let reports = state.present.len() + state.absent.len() + state.leases.len();
+        reports + state.listed.len() + state.questions.len()
+    }
+
     fn ask(&self, question: Question) -> Result<(), NetworkError> {
         let mut state = self.open_state()?;
         state.ask(question);

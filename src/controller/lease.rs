@@ -163,6 +163,12 @@ impl HandedOver {
         self.connections.insert(id, Connection { ip, slot: None });
     }
 
+    /// How many connections there are.
+    #[cfg(test)]
+    pub(crate) fn len(&self) -> usize {
+        self.connections.len()
+    }
+
     /// The connection's one lease; `None` if it was taken before, or the connection was not handed over.
     pub(crate) fn lease(&mut self, id: ConnectionId, is_outgoing: bool) -> Option<PeerLease> {
         let connection = self

@@ -1,0 +1,305 @@
+//! Two nodes that dial each other: both ends must keep the same one of the two connections, the lower address's.
+
+use PeerStatus::{Banned, Idle, InAlive, InHandshaking, OutAlive, OutConnecting, OutHandshaking};
+
+use super::*;
+
+const OTHER: &str = "61.1.0.1";
+
+/// We are the lower end and dial, the other end's dial is parked.
+async fn lower_parking() -> (Node, IncomingProbe) {
+    let mut node = Node::knowing(wanting(1), &[HIGH]).await;
+    let probe = node.parks(HIGH);
+    assert_eq!(node.status(HIGH), Some(OutConnecting));
+    (node, probe)
+}
+
+/// We are the higher end and connected, the other end's dial is parked.
+async fn higher_parking(status: PeerStatus) -> (Node, IncomingProbe) {
+    let (mut node, _socket) = Node::with(LOW, Some(status), wanting(1)).await;
+    let probe = node.parks(LOW);
+    assert_eq!(node.status(LOW), Some(status));
+    (node, probe)
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_lower_end_refuses_the_parked_one_when_its_dial_succeeds() {
+    let (mut node, probe) = lower_parking().await;
+    let _socket = node.dial_ok(HIGH);
+    assert_eq!(probe.fate(), IncomingFate::Refused);
+    assert_eq!(node.status(HIGH), Some(OutHandshaking));
+    assert_eq!((node.counters().inbound_parked, node.counters().refused_parked), (1, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_lower_end_admits_the_parked_one_when_its_dial_fails() {
+    for error in [
+        ErrorKind::ConnectionReset,
+        ErrorKind::NetworkUnreachable,
+        ErrorKind::AddrNotAvailable,
+    ] {
+        let (mut node, probe) = lower_parking().await;
+        node.world.dial_err(ip(HIGH), error.into());
+        let candidate = node.event();
+        assert_eq!((candidate.ip, candidate.is_outgoing), (ip(HIGH), false));
+        assert_eq!(probe.fate(), IncomingFate::Admitted);
+        assert_eq!(node.status(HIGH), Some(InHandshaking));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_lower_end_admits_the_parked_one_when_its_target_is_met() {
+    let mut node = Node::knowing(wanting(1), &[HIGH, OTHER]).await;
+    advance(millis(251)).await;
+    node.no_event();
+    let probe = node.parks(HIGH);
+    node.world.dial_ok(ip(OTHER));
+    let (first, second) = (node.event(), node.event());
+    assert_eq!((first.ip, second.ip), (ip(OTHER), ip(HIGH)));
+    assert_eq!(probe.fate(), IncomingFate::Admitted);
+    assert_eq!(node.world.fates(ip(HIGH)), [DialFate::CalledOff]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_lower_end_refuses_beside_a_connection_of_its_own() {
+    for status in [OutHandshaking, OutAlive] {
+        let (mut node, _socket) = Node::with(HIGH, Some(status), wanting(1)).await;
+        node.refuses(HIGH);
+        assert_eq!(node.counters().refused_connected, 1);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_higher_end_calls_its_dial_off_in_the_same_poll() {
+    let mut node = Node::knowing(wanting(1), &[LOW]).await;
+    let probe = node.connects(LOW);
+    let candidate = node.poll().map(|event| event.map(Candidate::from));
+    assert!(matches!(
+        candidate,
+        Poll::Ready(Some(Candidate { is_outgoing: false, .. }))
+    ));
+    assert_eq!(node.world.fates(ip(LOW)), [DialFate::CalledOff]);
+    assert_eq!(probe.fate(), IncomingFate::Admitted);
+    assert_eq!(node.status(LOW), Some(InHandshaking));
+    assert_eq!(node.of(LOW).last_failure, None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_higher_end_keeps_its_dial_when_admitting_fails() {
+    let mut node = Node::knowing(wanting(1), &[LOW]).await;
+    let probe = node.connects(LOW);
+    probe.fail_admit(ErrorKind::OutOfMemory.into());
+    node.no_event();
+    assert_eq!(node.status(LOW), Some(OutConnecting));
+    assert_eq!(node.world.fates(ip(LOW)), [DialFate::UnderWay]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_higher_end_admits_the_parked_one_when_its_own_connection_ends() {
+    for status in [OutHandshaking, OutAlive] {
+        let ends: [fn(&mut Node); 2] = [
+            |node| drop(node.feedback_peer_failed(ip(LOW))),
+            |node| drop(node.feedback_peer_closed(ip(LOW))),
+        ];
+        for end in ends {
+            let (mut node, probe) = higher_parking(status).await;
+            end(&mut node);
+            assert_eq!(node.status(LOW), Some(Idle), "until the next poll");
+            let candidate = node.event();
+            assert_eq!((candidate.ip, candidate.is_outgoing), (ip(LOW), false));
+            assert_eq!(probe.fate(), IncomingFate::Admitted);
+            assert_eq!(node.status(LOW), Some(InHandshaking));
+            assert_eq!(node.of(LOW).failures_in_row, 0, "the other end just kept its own");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_higher_end_admits_the_parked_one_when_its_handshake_times_out() {
+    let (mut node, _socket) = Node::with(LOW, Some(OutHandshaking), wanting(1)).await;
+    advance(seconds(28)).await;
+    let probe = node.parks(LOW);
+    advance(seconds(3)).await;
+    assert!(!node.event().is_outgoing);
+    assert_eq!(probe.fate(), IncomingFate::Admitted);
+    assert_eq!(node.of(LOW).failures_in_row, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_lease_of_the_loser_may_end_it() {
+    let (mut node, _socket) = Node::with(LOW, Some(OutAlive), wanting(1)).await;
+    let lease = node.lease(ip(LOW)).unwrap();
+    let _probe = node.parks(LOW);
+    drop(lease);
+    assert!(!node.event().is_outgoing);
+    let lease = node.lease(ip(LOW)).unwrap();
+    lease.alive();
+    node.no_event();
+    assert_eq!(node.status(LOW), Some(InAlive));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_parked_socket_that_died_is_dropped_and_not_promoted() {
+    let (mut lower, probe) = lower_parking().await;
+    probe.kill(ErrorKind::ConnectionReset);
+    lower.dial_err(HIGH, ErrorKind::ConnectionRefused);
+    assert_eq!(probe.fate(), IncomingFate::Dropped);
+    assert_eq!((lower.status(HIGH), lower.counters().inbound_dead), (Some(Idle), 1));
+
+    let (mut higher, probe) = higher_parking(OutAlive).await;
+    probe.kill(ErrorKind::ConnectionReset);
+    higher.end(LOW);
+    assert_eq!(probe.fate(), IncomingFate::Dropped);
+    assert_eq!((higher.status(LOW), higher.counters().inbound_dead), (Some(Idle), 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_parked_socket_that_cannot_be_admitted_is_an_accept_error() {
+    let (mut node, probe) = higher_parking(OutAlive).await;
+    probe.fail_admit(ErrorKind::OutOfMemory.into());
+    node.end(LOW);
+    assert_eq!(probe.fate(), IncomingFate::AdmitFailed);
+    assert_eq!(node.status(LOW), Some(Idle));
+    assert_eq!(node.counters().accepts_out_of_memory, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_dead_socket_decides_no_crossing() {
+    let mut node = Node::knowing(wanting(1), &[LOW]).await;
+    let probe = node.connects(LOW);
+    probe.kill(ErrorKind::ConnectionReset);
+    node.no_event();
+    assert_eq!(node.world.fates(ip(LOW)), [DialFate::UnderWay]);
+    assert_eq!(node.status(LOW), Some(OutConnecting));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_second_socket_beside_a_parked_one_is_refused() {
+    let (mut node, first) = lower_parking().await;
+    node.refuses(HIGH);
+    assert_eq!(first.fate(), IncomingFate::Pending);
+    let (mut node, first) = higher_parking(OutAlive).await;
+    node.refuses(LOW);
+    assert_eq!(first.fate(), IncomingFate::Pending);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_parked_socket_is_refused_after_the_connect_timeout() {
+    let (mut node, probe) = higher_parking(OutAlive).await;
+    advance(seconds(5) - millis(1)).await;
+    node.rests();
+    assert_eq!(probe.fate(), IncomingFate::Pending);
+    advance(millis(2)).await;
+    node.no_event();
+    assert_eq!(probe.fate(), IncomingFate::Refused);
+    assert_eq!(node.status(LOW), Some(OutAlive));
+    assert_eq!(node.world.live_sockets(), 0, "ours was dropped by the test");
+    let _again = node.parks(LOW);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_peer_is_not_dialed_while_its_socket_is_parked() {
+    let (mut node, probe) = lower_parking().await;
+    drop(node.feedback_peer_banned(ip(HIGH)));
+    assert_eq!(probe.fate(), IncomingFate::Refused, "a ban ends the wait at once");
+    node.no_event();
+    assert_eq!(node.world.fates(ip(HIGH)), [DialFate::CalledOff]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_ban_refuses_the_parked_one_of_a_connected_peer() {
+    for status in [OutHandshaking, OutAlive] {
+        let (mut node, probe) = higher_parking(status).await;
+        node.ban(LOW);
+        assert_eq!(probe.fate(), IncomingFate::Refused);
+        assert_eq!(node.status(LOW), Some(Banned));
+        assert_eq!(node.stats().incoming_attempts.used, 0);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn closing_drops_the_parked_one() {
+    let (mut node, probe) = lower_parking().await;
+    node.close().await.unwrap();
+    assert!(probe.is_refused());
+    assert_eq!(node.world.fates(ip(HIGH)), [DialFate::CalledOff]);
+    let (mut node, probe) = higher_parking(OutAlive).await;
+    node.close().await.unwrap();
+    assert!(probe.is_refused());
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_parked_when_its_peer_came_alive_otherwise_is_refused_at_last() {
+    let (mut node, probe) = higher_parking(OutHandshaking).await;
+    node.alive(LOW);
+    assert_eq!(probe.fate(), IncomingFate::Pending);
+    advance(seconds(6)).await;
+    node.no_event();
+    assert_eq!(probe.fate(), IncomingFate::Refused);
+    assert_eq!(node.status(LOW), Some(OutAlive));
+}
+
+/// Both ends of one crossing, in an order: each step is one end's dial completing or its inbound socket being seen.
+async fn both_ends(order: [fn(&mut Node, &mut Node); 4]) {
+    let (low, high) = ("60.1.0.1", "220.1.0.1");
+    let mut lower = Node::knowing(at(low), &[high]).await;
+    let mut higher = Node::knowing(at(high), &[low]).await;
+    for step in order {
+        step(&mut lower, &mut higher);
+        lower.settle();
+        higher.settle();
+    }
+    assert_eq!(lower.status(high), Some(OutHandshaking), "the lower end keeps its dial");
+    let candidates = std::mem::take(&mut higher.events);
+    if candidates.iter().all(|candidate| candidate.is_outgoing) {
+        drop(higher.feedback_peer_failed(ip(low)));
+        assert!(!higher.event().is_outgoing, "the parked one follows the loser");
+    }
+    assert_eq!(
+        higher.status(low),
+        Some(InHandshaking),
+        "and the higher end the same one"
+    );
+    assert_eq!(higher.of(low).failures_in_row, 0);
+}
+
+fn at(listen: &str) -> NetworkConfig {
+    NetworkConfig {
+        listen_ip: ip(listen),
+        ..wanting(1)
+    }
+}
+
+fn lower_dial_completes(lower: &mut Node, _: &mut Node) {
+    lower.world.dial_ok(ip("220.1.0.1"));
+}
+
+fn higher_dial_completes(_: &mut Node, higher: &mut Node) {
+    if higher.status("60.1.0.1") == Some(OutConnecting) {
+        higher.world.dial_ok(ip("60.1.0.1"));
+    }
+}
+
+fn lower_sees_the_socket(lower: &mut Node, _: &mut Node) {
+    lower.connects_from("220.1.0.1:50000".parse().unwrap(), "60.1.0.1");
+}
+
+fn higher_sees_the_socket(_: &mut Node, higher: &mut Node) {
+    higher.connects_from("60.1.0.1:50000".parse().unwrap(), "220.1.0.1");
+}
+
+#[tokio::test(start_paused = true)]
+async fn in_every_order_both_ends_keep_the_lower_ends_dial() {
+    let steps: [fn(&mut Node, &mut Node); 4] = [
+        lower_dial_completes,
+        higher_dial_completes,
+        lower_sees_the_socket,
+        higher_sees_the_socket,
+    ];
+    for code in 0..256_usize {
+        let order = [code % 4, code / 4 % 4, code / 16 % 4, code / 64];
+        if (0..4).all(|step| order.contains(&step)) {
+            both_ends(order.map(|step| steps[step])).await;
+        }
+    }
+}

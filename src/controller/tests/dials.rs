@@ -1,0 +1,235 @@
+//! Dials: when they start, from where, how they race, what calls them off, and whose fault their failures are.
+
+use PeerStatus::{Idle, OutConnecting};
+
+use super::*;
+
+const PEERS: [&str; 4] = ["60.1.0.1", "60.2.0.1", "60.3.0.1", "60.4.0.1"];
+
+#[tokio::test(start_paused = true)]
+async fn the_shortage_is_dialed_at_once_and_more_are_raced_one_by_one() {
+    let mut node = Node::knowing(wanting(2), &PEERS).await;
+    assert_eq!(node.dialing().len(), 2);
+    for dials in [3, 4] {
+        advance(millis(248)).await;
+        node.rests();
+        advance(millis(3)).await;
+        node.no_event();
+        assert_eq!(node.dialing().len(), dials);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_failed_dial_is_replaced_at_once() {
+    let mut node = Node::knowing(wanting(1), &PEERS).await;
+    for dials in 2..=4 {
+        let peer = node.dialing()[0].to_string();
+        node.dial_err(&peer, ErrorKind::ConnectionRefused);
+        assert_eq!((node.dialing().len(), node.world.dials_started()), (1, dials));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connection_that_ends_is_replaced_at_once() {
+    let mut node = Node::knowing(wanting(1), &PEERS[..2]).await;
+    let first = node.dialing()[0].to_string();
+    let _socket = node.dial_ok(&first);
+    assert!(node.dialing().is_empty());
+    node.fail(&first);
+    assert_eq!(node.dialing().len(), 1);
+    assert_ne!(node.dialing()[0], ip(&first));
+}
+
+#[tokio::test(start_paused = true)]
+async fn losers_of_the_race_are_called_off_in_the_poll_that_meets_the_target() {
+    let mut node = Node::knowing(wanting(1), &PEERS).await;
+    for _ in 0..3 {
+        advance(millis(251)).await;
+        node.no_event();
+    }
+    let raced = node.dialing();
+    node.world.dial_ok(raced[2]);
+    assert!(node.poll().is_ready());
+    for loser in [raced[0], raced[1], raced[3]] {
+        assert_eq!(node.world.fates(loser), [DialFate::CalledOff]);
+        let peer = node.of(&loser.to_string());
+        assert_eq!((peer.status, peer.last_failure, peer.failures_in_row), (Idle, None, 0));
+    }
+    assert_eq!(node.counters().dials_called_off, 3);
+    assert_eq!(node.counters().dials_failed, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn dials_that_fail_pause_for_longer_each_time() {
+    let (mut node, _socket) = Node::with(HIGH, Some(PeerStatus::OutAlive), config()).await;
+    node.list(&[LOW]);
+    let mut pause = config().retry_backoff;
+    for streak in 1..=4 {
+        node.dial_err(LOW, ErrorKind::ConnectionRefused);
+        assert_eq!(node.of(LOW).failures_in_row, streak);
+        advance(pause - millis(2)).await;
+        node.settle();
+        assert_eq!(node.status(LOW), Some(Idle));
+        advance(pause / 4 + millis(3)).await;
+        node.no_event();
+        assert_eq!(node.status(LOW), Some(OutConnecting));
+        pause *= 2;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pause_never_exceeds_its_maximum() {
+    let mut config = config();
+    config.max_retry_backoff = config.retry_backoff;
+    let (mut node, _socket) = Node::with(HIGH, Some(PeerStatus::OutAlive), config).await;
+    node.list(&[LOW]);
+    for _ in 0..12 {
+        node.dial_err(LOW, ErrorKind::ConnectionRefused);
+        advance(seconds(5) + millis(1)).await;
+        node.no_event();
+        assert_eq!(node.status(LOW), Some(OutConnecting));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_fault_of_this_host_blames_nobody_and_pauses_all_dials() {
+    let mut node = Node::knowing(wanting(1), &PEERS[..2]).await;
+    for _ in 0..2 {
+        let peer = node.dialing()[0].to_string();
+        node.dial_err(&peer, ErrorKind::AddrNotAvailable);
+        let peer = node.of(&peer);
+        assert_eq!((peer.status, peer.last_failure, peer.failures_in_row), (Idle, None, 0));
+        assert!(node.dialing().is_empty(), "none is replaced");
+        advance(seconds(1)).await;
+        node.no_event();
+        assert_eq!(node.dialing().len(), 1);
+    }
+    assert_eq!(node.counters().dials_host_faults, 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn pauses_after_faults_of_this_host_grow_to_ten_seconds() {
+    let mut node = Node::knowing(wanting(1), &[LOW]).await;
+    for pause in [100, 200, 400, 800, 1600, 3200, 6400, 10_000, 10_000] {
+        node.dial_err(LOW, ErrorKind::AddrNotAvailable);
+        advance(millis(pause - 2)).await;
+        node.rests();
+        advance(millis(3)).await;
+        node.no_event();
+        assert_eq!(node.dialing(), [ip(LOW)]);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_unroutable_peer_is_set_aside_for_longer_each_time_and_not_blamed() {
+    let (mut node, _socket) = Node::with(HIGH, Some(PeerStatus::OutAlive), config()).await;
+    node.list(&[LOW]);
+    for pause in [5, 10, 20] {
+        node.dial_err(LOW, ErrorKind::NetworkUnreachable);
+        let peer = node.of(LOW);
+        assert_eq!((peer.status, peer.last_failure, peer.failures_in_row), (Idle, None, 0));
+        advance(seconds(pause) - millis(2)).await;
+        node.settle();
+        assert_eq!(node.status(LOW), Some(Idle));
+        advance(seconds(pause) / 4 + millis(3)).await;
+        node.no_event();
+        assert_eq!(node.status(LOW), Some(OutConnecting));
+    }
+    assert_eq!(node.counters().dials_unroutable, 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_unroutable_peer_does_not_stop_the_others() {
+    let mut node = Node::knowing(wanting(1), &PEERS[..2]).await;
+    let unroutable = node.dialing()[0].to_string();
+    node.dial_err(&unroutable, ErrorKind::HostUnreachable);
+    assert_eq!(node.dialing().len(), 1);
+    assert_ne!(node.dialing()[0], ip(&unroutable));
+}
+
+#[tokio::test(start_paused = true)]
+async fn after_an_outage_dials_go_on_at_the_first_pace() {
+    let (mut node, _socket) = Node::with(LOW, Some(PeerStatus::OutAlive), wanting(1)).await;
+    node.fail(LOW);
+    for _ in 0..20 {
+        advance(millis(6_251)).await;
+        node.no_event();
+        assert_eq!(node.dialing(), [ip(LOW)]);
+        node.dial_err(LOW, ErrorKind::NetworkUnreachable);
+    }
+    assert_eq!(node.of(LOW).failures_in_row, 1, "by the loss alone");
+}
+
+#[tokio::test(start_paused = true)]
+async fn dials_leave_from_the_address_that_is_listened_on() {
+    let mut config = wanting(1);
+    config.listen_ip = ip("127.0.0.2");
+    let node = Node::knowing(config, &[LOW]).await;
+    assert_eq!(node.world.dials()[0].from, Some(ip("127.0.0.2")));
+    let node = Node::knowing(wanting(1), &[LOW]).await;
+    assert_eq!(node.world.dials()[0].from, None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn dials_go_to_the_peer_port() {
+    let mut config = wanting(1);
+    config.peer_port = Some(77);
+    let node = Node::knowing(config, &[LOW]).await;
+    assert_eq!(node.world.dials()[0].to.port(), 77);
+    let mut config = wanting(1);
+    config.listen_port = 0;
+    let node = Node::knowing(config, &[LOW]).await;
+    assert_eq!(node.world.dials()[0].to.port(), crate::memory::ANY_PORT);
+    assert_eq!(node.local_addr().port(), crate::memory::ANY_PORT);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_that_is_ready_when_its_limit_is_seen_has_succeeded() {
+    let mut node = Node::knowing(wanting(1), &[LOW]).await;
+    advance(seconds(60)).await;
+    node.world.dial_ok(ip(LOW));
+    assert!(node.event().is_outgoing);
+    assert_eq!(node.counters().dials_timed_out, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_dial_that_comes_out_late_is_as_good_as_its_poll() {
+    let mut node = Node::knowing(wanting(1), &[LOW]).await;
+    node.world.dial_err(ip(LOW), ErrorKind::ConnectionRefused.into());
+    advance(seconds(60)).await;
+    node.settle();
+    assert_eq!((node.counters().dials_failed, node.counters().dials_timed_out), (1, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn dials_that_are_answered_at_once_are_seen_in_the_same_poll() {
+    let mut node = Node::knowing(wanting(2), &[]).await;
+    node.world.auto_dial(|_| Some(Ok(())));
+    drop(node.feedback_peer_list(PEERS.map(ip)));
+    let (first, second) = (node.event(), node.event());
+    assert_ne!(first.ip, second.ip);
+    assert_eq!(node.world.dials_started(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn dials_that_fail_at_once_end_when_everybody_pauses() {
+    let mut node = Node::knowing(wanting(2), &[]).await;
+    node.world.auto_dial(|_| Some(Err(ErrorKind::ConnectionRefused.into())));
+    node.list(&PEERS);
+    assert_eq!(node.world.dials_started(), 4);
+    assert_eq!(node.counters().dials_failed, 4);
+}
+
+#[tokio::test(start_paused = true)]
+async fn peers_of_the_same_subnet_are_dialed_when_there_are_no_others() {
+    let node = Node::knowing(wanting(3), &["10.0.0.1", "10.0.0.2", "10.0.0.3"]).await;
+    assert_eq!(node.dialing().len(), 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_a_stagger_all_are_raced_at_once() {
+    let mut config = wanting(1);
+    config.dial_stagger = Duration::ZERO;
+    let node = Node::knowing(config, &PEERS).await;
+    assert_eq!(node.dialing().len(), 4);
+}

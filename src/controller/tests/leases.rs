@@ -1,0 +1,324 @@
+//! Leases: each speaks of one connection, loses nothing, and learns when that is over for another reason.
+
+use PeerStatus::{Banned, Idle, InAlive, InHandshaking, OutAlive, OutHandshaking};
+
+use super::*;
+
+async fn leased(status: PeerStatus) -> (Node, PeerLease) {
+    let (mut node, _socket) = Node::with(LOW, Some(status), wanting(1)).await;
+    let lease = node.lease(ip(LOW)).expect("a connection has its lease");
+    (node, lease)
+}
+
+fn is_revoked(lease: &PeerLease) -> bool {
+    lease.revoked().now_or_never().is_some()
+}
+
+#[tokio::test(start_paused = true)]
+async fn there_is_one_lease_a_connection() {
+    for status in [OutHandshaking, OutAlive, InHandshaking, InAlive] {
+        let (mut node, lease) = leased(status).await;
+        assert!(node.lease(ip(LOW)).is_none());
+        let is_outgoing = matches!(status, OutHandshaking | OutAlive);
+        assert_eq!((lease.ip(), lease.is_outgoing()), (ip(LOW), is_outgoing));
+        lease.closed();
+        node.no_event();
+        assert!(node.lease(ip(LOW)).is_none());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn there_is_none_without_a_connection() {
+    for status in [None, Some(Idle), Some(PeerStatus::OutConnecting), Some(Banned)] {
+        let (mut node, _) = Node::with(LOW, status, wanting(1)).await;
+        assert!(node.lease(ip(LOW)).is_none(), "{status:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn there_is_none_before_the_event_was_returned() {
+    let mut node = Node::knowing(wanting(1), &[LOW]).await;
+    node.world.dial_ok(ip(LOW));
+    let _inbound = node.connects_from("220.1.0.1:9".parse().unwrap(), US);
+    assert!(node.lease(ip(LOW)).is_none());
+    assert!(node.poll().is_ready());
+    assert!(node.lease(ip(LOW)).is_some());
+    assert!(node.lease(ip(HIGH)).is_none(), "its event is still to come");
+    assert!(node.poll().is_ready());
+    assert!(node.lease(ip(HIGH)).is_some());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_mapped_address_names_the_same_connection() {
+    let (mut node, _socket) = Node::with(LOW, Some(InAlive), passive()).await;
+    assert_eq!(node.lease(ip("::ffff:60.1.0.1")).unwrap().ip(), ip(LOW));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lease_that_is_dropped_unspent_has_failed() {
+    for (status, streak) in [(OutHandshaking, 1), (OutAlive, 1), (InHandshaking, 0), (InAlive, 0)] {
+        let (mut node, lease) = leased(status).await;
+        drop(lease);
+        assert_eq!(node.status(LOW), Some(status), "until the next poll");
+        node.no_event();
+        let peer = node.of(LOW);
+        assert_eq!((peer.status, peer.last_failure), (Idle, node.now()));
+        assert_eq!(peer.failures_in_row, streak);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn each_end_of_a_lease_does_what_its_feedback_does() {
+    let ends: [fn(PeerLease); 3] = [PeerLease::closed, PeerLease::failed, PeerLease::banned];
+    for (end, (status, is_blamed)) in ends.into_iter().zip([(Idle, false), (Idle, true), (Banned, true)]) {
+        let (mut node, lease) = leased(InAlive).await;
+        end(lease);
+        node.no_event();
+        assert_eq!(node.status(LOW), Some(status));
+        assert_eq!(node.of(LOW).last_failure.is_some(), is_blamed);
+        assert_eq!(node.counters().feedback_stale, 0);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn alive_counts_before_the_end_that_follows_it() {
+    let ends: [fn(PeerLease); 4] = [PeerLease::closed, PeerLease::failed, PeerLease::banned, drop];
+    for end in ends {
+        let (mut node, lease) = leased(OutHandshaking).await;
+        advance(seconds(1)).await;
+        lease.alive();
+        end(lease);
+        node.no_event();
+        let peer = node.of(LOW);
+        assert_eq!((peer.last_alive, peer.last_alive_outgoing), (node.now(), node.now()));
+        assert!(!peer.status.is_connected());
+        assert_eq!(node.counters().handshakes_succeeded, 1);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lease_is_alive_as_often_as_it_says_in_no_more_memory() {
+    let (mut node, lease) = leased(InHandshaking).await;
+    let empty = node.engine.mailbox.held();
+    for _ in 0..100_000 {
+        lease.alive();
+    }
+    assert_eq!(node.engine.mailbox.held(), empty + 1);
+    node.no_event();
+    assert_eq!(node.status(LOW), Some(InAlive));
+    assert_eq!(node.engine.mailbox.held(), empty);
+}
+
+#[tokio::test(start_paused = true)]
+async fn connections_that_come_and_go_leave_nothing_behind() {
+    let mut node = Node::knowing(passive(), &[]).await;
+    for _ in 0..200 {
+        let _socket = node.admits(LOW);
+        let lease = node.lease(ip(LOW)).unwrap();
+        lease.alive();
+        lease.closed();
+        node.no_event();
+    }
+    assert_eq!((node.engine.mailbox.held(), node.engine.handed_over.len()), (0, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stale_lease_changes_nothing_but_a_ban() {
+    let (mut node, old) = leased(InAlive).await;
+    node.end(LOW);
+    let _socket = node.admits(LOW);
+    let new = node.lease(ip(LOW)).unwrap();
+    let before = node.of(LOW).clone();
+    advance(seconds(1)).await;
+    old.alive();
+    drop(old);
+    node.settle();
+    assert_eq!(node.of(LOW), &before);
+    assert!(!is_revoked(&new));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stale_lease_that_is_spent_changes_nothing_either() {
+    for end in [PeerLease::closed as fn(PeerLease), PeerLease::failed] {
+        let (mut node, old) = leased(InAlive).await;
+        node.end(LOW);
+        let _socket = node.admits(LOW);
+        let before = node.of(LOW).clone();
+        end(old);
+        node.settle();
+        assert_eq!(node.of(LOW), &before);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_ban_of_a_stale_lease_ends_the_connection_that_followed() {
+    let (mut node, old) = leased(InAlive).await;
+    node.end(LOW);
+    let _socket = node.admits(LOW);
+    let new = node.lease(ip(LOW)).unwrap();
+    old.banned();
+    node.no_event();
+    assert_eq!(node.status(LOW), Some(Banned));
+    assert!(is_revoked(&new));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lease_report_of_an_old_connection_spares_the_new_one() {
+    let (mut node, old) = leased(InAlive).await;
+    old.failed();
+    drop(node.feedback_peer_closed(ip(LOW)));
+    let _probe = node.connects_from("60.1.0.1:9".parse().unwrap(), US);
+    assert_eq!(node.event().ip, ip(LOW));
+    assert_eq!(node.status(LOW), Some(InHandshaking));
+    assert_eq!(
+        node.of(LOW).last_failure,
+        None,
+        "feedback by address goes first and wins"
+    );
+    assert_eq!(node.counters().feedback_stale, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn feedback_by_address_wins_over_a_lease_report_that_was_queued_before_it() {
+    let (mut node, lease) = leased(InAlive).await;
+    lease.failed();
+    node.feedback_sink().report(Feedback::Closed(ip(LOW))).unwrap();
+    node.no_event();
+    let peer = node.of(LOW);
+    assert_eq!((peer.status, peer.last_failure), (Idle, None));
+    assert_eq!(node.counters().feedback_stale, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn it_is_revoked_by_every_end_but_its_own() {
+    let ends: [fn(&mut Node); 4] = [
+        |node| node.ban(LOW),
+        |node| node.fail(LOW),
+        |node| node.end(LOW),
+        |node| {
+            node.feedback_sink().report(Feedback::Failed(ip(LOW))).unwrap();
+            node.no_event();
+        },
+    ];
+    for end in ends {
+        let (mut node, lease) = leased(InAlive).await;
+        let mut revoked = task::spawn(lease.revoked());
+        assert!(revoked.poll().is_pending());
+        node.alive(LOW);
+        assert!(!revoked.is_woken());
+        end(&mut node);
+        assert!(revoked.is_woken());
+        assert!(revoked.poll().is_ready());
+        assert!(is_revoked(&lease), "and from then on always");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn it_is_revoked_by_a_deadline() {
+    let (mut node, lease) = leased(InHandshaking).await;
+    let mut revoked = task::spawn(lease.revoked());
+    assert!(revoked.poll().is_pending());
+    advance(seconds(31)).await;
+    node.no_event();
+    assert!(revoked.is_woken() && revoked.poll().is_ready());
+}
+
+#[tokio::test(start_paused = true)]
+async fn it_is_revoked_by_the_close_and_by_the_drop() {
+    let (mut node, lease) = leased(InAlive).await;
+    let mut revoked = task::spawn(lease.revoked());
+    assert!(revoked.poll().is_pending());
+    node.close().await.unwrap();
+    assert!(revoked.is_woken() && revoked.poll().is_ready());
+
+    let (node, lease) = leased(InAlive).await;
+    let mut revoked = task::spawn(lease.revoked());
+    assert!(revoked.poll().is_pending());
+    drop(node);
+    assert!(revoked.is_woken() && revoked.poll().is_ready());
+}
+
+#[tokio::test(start_paused = true)]
+async fn several_may_wait_for_one_revocation_also_before_they_are_polled() {
+    let (mut node, lease) = leased(InAlive).await;
+    let mut waiting = [(); 3].map(|()| task::spawn(lease.revoked()));
+    assert!(waiting.iter_mut().all(|revoked| revoked.poll().is_pending()));
+    let mut unpolled = task::spawn(lease.revoked());
+    node.ban(LOW);
+    assert!(
+        waiting
+            .iter_mut()
+            .all(|revoked| revoked.is_woken() && revoked.poll().is_ready())
+    );
+    assert!(unpolled.poll().is_ready());
+}
+
+#[tokio::test(start_paused = true)]
+async fn dropping_revoked_loses_nothing() {
+    let (mut node, lease) = leased(InAlive).await;
+    assert!(!is_revoked(&lease));
+    assert!(!is_revoked(&lease));
+    node.fail(LOW);
+    assert!(is_revoked(&lease));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_revoked_lease_that_is_dropped_says_nothing() {
+    let (mut node, lease) = leased(InAlive).await;
+    node.end(LOW);
+    drop(lease);
+    node.rests();
+    assert_eq!((node.of(LOW).last_failure, node.counters().feedback_stale), (None, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lease_that_is_never_taken_revokes_nobody() {
+    let (mut node, _socket) = Node::with(LOW, Some(InAlive), passive()).await;
+    node.end(LOW);
+    let _socket = node.admits(LOW);
+    let lease = node.lease(ip(LOW)).unwrap();
+    assert!(!is_revoked(&lease));
+}
+
+#[tokio::test(start_paused = true)]
+async fn everything_a_lease_says_wakes() {
+    let says: [fn(PeerLease) -> Option<PeerLease>; 5] = [
+        |lease| {
+            lease.alive();
+            Some(lease)
+        },
+        |lease| {
+            lease.closed();
+            None
+        },
+        |lease| {
+            lease.failed();
+            None
+        },
+        |lease| {
+            lease.banned();
+            None
+        },
+        |lease| {
+            drop(lease);
+            None
+        },
+    ];
+    for say in says {
+        let (mut node, lease) = leased(InAlive).await;
+        let _kept = say(lease);
+        node.no_event();
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_task_that_panics_frees_its_slot() {
+    let (mut node, lease) = leased(InAlive).await;
+    let task = tokio::spawn(async move {
+        let _lease = lease;
+        std::panic::resume_unwind(Box::new("as a bug would"));
+    });
+    assert!(task.await.unwrap_err().is_panic());
+    node.no_event();
+    assert_eq!(node.status(LOW), Some(Idle));
+}

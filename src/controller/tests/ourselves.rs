@@ -1,0 +1,129 @@
+//! Dials that come out at this very node, and local clients, which are something else.
+
+use super::*;
+
+/// Listens on every address and dials its own one, unknowingly.
+async fn dialing_ourselves(own: &str) -> Node {
+    Node::knowing(wanting(1), &[own]).await
+}
+
+fn leg(own: &str) -> SocketAddr {
+    SocketAddr::new(ip(own), 50_000)
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_dial_comes_first_and_its_other_end_is_refused() {
+    let mut node = dialing_ourselves(US).await;
+    node.world.dial_ok_from(ip(US), leg(US));
+    node.no_event();
+    assert_eq!(node.status(US), None);
+    let probe = node.connects_from(leg(US), US);
+    node.no_event();
+    assert_eq!(probe.fate(), IncomingFate::Refused);
+    assert_eq!((node.counters().dials_to_self, node.counters().refused_self), (1, 1));
+    assert_eq!(node.world.live_sockets(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_other_end_comes_first_and_is_parked_until_the_dial_settles() {
+    let mut node = dialing_ourselves(US).await;
+    let probe = node.connects_from(leg(US), US);
+    node.no_event();
+    assert_eq!(probe.fate(), IncomingFate::Pending);
+    node.world.dial_ok_from(ip(US), leg(US));
+    node.no_event();
+    assert_eq!(probe.fate(), IncomingFate::Refused);
+    assert_eq!((node.counters().dials_to_self, node.counters().refused_self), (1, 1));
+    assert_eq!(node.world.live_sockets(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_own_address_is_never_dialed_listed_or_stored_again() {
+    let mut node = dialing_ourselves(US).await;
+    node.world.dial_ok_from(ip(US), leg(US));
+    node.no_event();
+    node.list(&[US]);
+    node.ban(US);
+    assert_eq!(node.peers().count(), 0);
+    assert!(node.get_good_peer_ips().is_empty());
+    advance(seconds(3600)).await;
+    node.settle();
+    assert_eq!(node.counters().dials_started, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_dial_that_reached_ourselves_is_replaced_at_once() {
+    let mut node = dialing_ourselves(US).await;
+    node.list(&[LOW]);
+    node.world.dial_ok_from(ip(US), leg(US));
+    node.no_event();
+    assert_eq!(node.dialing(), [ip(LOW)]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_local_client_is_admitted_and_forgotten_afterwards() {
+    let mut node = dialing_ourselves(US).await;
+    node.world.dial_ok_from(ip(US), leg(US));
+    node.no_event();
+    let _probe = node.connects_from(SocketAddr::new(ip(US), 777), US);
+    assert_eq!(node.event().ip, ip(US));
+    node.alive(US);
+    assert_eq!(node.status(US), Some(PeerStatus::InAlive));
+    assert!(node.get_good_peer_ips().is_empty(), "not to be told of");
+    node.end(US);
+    assert_eq!(node.status(US), None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_local_client_beside_a_dial_of_ourselves_is_admitted_when_that_has_settled() {
+    let mut node = dialing_ourselves(US).await;
+    let client = node.connects_from(SocketAddr::new(ip(US), 777), US);
+    node.no_event();
+    node.world.dial_ok_from(ip(US), leg(US));
+    assert_eq!(node.event().socket.remote.port(), 777);
+    assert_eq!(client.fate(), IncomingFate::Admitted);
+    let other_end = node.connects_from(leg(US), US);
+    node.no_event();
+    assert_eq!(other_end.fate(), IncomingFate::Refused);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_suspect_is_admitted_when_the_dial_fails() {
+    let mut node = dialing_ourselves(US).await;
+    let client = node.connects_from(SocketAddr::new(ip(US), 777), US);
+    node.no_event();
+    node.world.dial_err(ip(US), ErrorKind::ConnectionRefused.into());
+    assert!(!node.event().is_outgoing);
+    assert_eq!(client.fate(), IncomingFate::Admitted);
+}
+
+#[tokio::test(start_paused = true)]
+async fn loopback_is_ourselves_while_we_listen_everywhere() {
+    let mut node = dialing_ourselves("127.0.0.1").await;
+    node.world
+        .dial_ok_from(ip("127.0.0.1"), "127.0.0.1:50000".parse().unwrap());
+    node.no_event();
+    node.list(&["127.0.0.5"]);
+    assert_eq!(node.peers().count(), 0, "so is the whole of it");
+    assert_eq!(node.counters().dials_to_self, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn loopback_is_not_ourselves_where_we_listen_on_a_part_of_it() {
+    let mut config = wanting(1);
+    config.listen_ip = ip("127.0.0.2");
+    let mut node = Node::knowing(config, &["127.0.0.2", "127.0.0.3"]).await;
+    assert_eq!(node.status("127.0.0.2"), None, "an own address from the start");
+    let _socket = node.dial_ok("127.0.0.3");
+    assert_eq!(node.counters().dials_to_self, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn another_port_is_not_ourselves() {
+    let mut config = wanting(1);
+    config.peer_port = Some(PORT + 1);
+    let mut node = Node::knowing(config, &[US]).await;
+    node.world.dial_ok_from(ip(US), leg(US));
+    assert_eq!(node.event().socket.remote, SocketAddr::new(ip(US), PORT + 1));
+    assert_eq!(node.counters().dials_to_self, 0);
+}
