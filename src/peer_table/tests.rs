@@ -1,5 +1,7 @@
 //! The table against seeded sequences of everything that can happen, and against single rules.
 
+mod model;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
