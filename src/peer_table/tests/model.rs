@@ -128,6 +128,7 @@ fn runner() -> TestRunner {
     let mut config = Config {
         failure_persistence: None,
         max_shrink_iters: 20_000,
+        max_shrink_time: 60_000,
         ..Config::default()
     };
     if config.rng_seed == RngSeed::Random {
