@@ -35,12 +35,13 @@ mod tests;
 pub(crate) use tests::{Fault, set_fault, take_steps};
 
 pub(crate) use encode::{encode_head, encode_record, encode_tail};
+pub(crate) use read::parse;
 pub(crate) use staged::StagedFile;
 
 /// Reads the peers that the file at `path` holds, each address once.
 pub(crate) async fn load(path: &Path) -> Result<Vec<PeerRecord>, PeerFileError> {
     let bytes = tokio::fs::read(path).await.map_err(PeerFileError::Read)?;
-    read::parse(&bytes)
+    parse(&bytes)
 }
 
 /// Why the peer file could not be read or replaced.

@@ -302,6 +302,7 @@ impl PeerTable {
         }
         self.indexes.shift(&mut self.slots, id, Some(place), None);
         self.indexes.groups.leave(group);
+        self.pace.forget(id);
         self.slots.remove(id);
     }
 

@@ -20,7 +20,7 @@ const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
 const MAX_REASON_CHARS: usize = 240;
 
 /// Reads a peer file. A byte order mark before the array is skipped.
-pub(super) fn parse(bytes: &[u8]) -> Result<Vec<PeerRecord>, PeerFileError> {
+pub(crate) fn parse(bytes: &[u8]) -> Result<Vec<PeerRecord>, PeerFileError> {
     let bytes = bytes.strip_prefix(BYTE_ORDER_MARK).unwrap_or(bytes);
     let text = str::from_utf8(bytes).map_err(|error| not_utf8(bytes, error))?;
     let mut record = None;

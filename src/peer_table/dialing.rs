@@ -78,6 +78,11 @@ impl Pace {
         self.dialed_in_outage.push_back(id);
     }
 
+    /// Its slot may be another peer's next, which has had no turn yet.
+    pub(crate) fn forget(&mut self, id: PeerId) {
+        self.dialed_in_outage.retain(|&other| other != id);
+    }
+
     fn on_host_fault(&mut self, now: Now) {
         let pause = FIRST_HOST_PAUSE
             .saturating_mul(1 << self.host_faults_in_row.min(16))

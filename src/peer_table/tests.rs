@@ -1,5 +1,11 @@
 //! The table against seeded sequences of everything that can happen, and against single rules.
 
+mod attacks;
+mod model;
+mod statistics;
+mod time;
+mod world;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;

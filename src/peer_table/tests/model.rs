@@ -1,0 +1,165 @@
+//! The table against a simple model of the design, over random sequences of everything that can happen.
+//!
+//! `PROPTEST_RNG_SEED` replays a run, or makes another one; `PROPTEST_CASES` makes it longer.
+
+mod dials;
+mod known;
+mod rules;
+mod script;
+mod trial;
+
+use std::cell::Cell;
+
+use proptest::collection::vec;
+use proptest::prelude::*;
+use proptest::sample::select;
+use proptest::test_runner::{Config, RngSeed, TestRunner};
+
+use self::trial::{PEERS, Trial};
+use super::*;
+
+const CASES: u32 = 256;
+const STEPS_IN_ALL: usize = 100_000;
+/// In a run, on average.
+const STEPS: usize = 420;
+
+/// Everything that can happen to a table. Numbers pick a peer, dial or connection among those that there are.
+#[derive(Clone, Debug)]
+enum Step {
+    Inbound {
+        peer: usize,
+        port: u16,
+        to_loopback: bool,
+        admit_works: bool,
+    },
+    DialSucceeds {
+        dial: usize,
+        port: u16,
+    },
+    DialFails(usize, DialFailure),
+    Report(usize, Report),
+    LeaseReport(usize, Report),
+    PeerList(Vec<usize>),
+    Wait(u64),
+    Jump(i64),
+    Restart(u64),
+}
+
+fn steps() -> impl Strategy<Value = Step> {
+    let peer = || 0..PEERS.len();
+    let port = || 0..3_u16;
+    let failures = || {
+        let blamed = [DialFailure::Peer, DialFailure::TimedOut];
+        select(
+            [
+                blamed[0],
+                blamed[1],
+                blamed[0],
+                DialFailure::Unroutable,
+                DialFailure::Host,
+            ]
+            .to_vec(),
+        )
+    };
+    let end = || select([Report::Alive, Report::Failed, Report::Closed].to_vec());
+    let any_report = || select([Report::Banned, Report::Unbanned, Report::Failed, Report::Closed].to_vec());
+    let lease = || {
+        select(
+            [
+                Report::Alive,
+                Report::Alive,
+                Report::Failed,
+                Report::Closed,
+                Report::Banned,
+            ]
+            .to_vec(),
+        )
+    };
+    let inbound = (peer(), port(), prop::bool::weighted(0.1), prop::bool::weighted(0.8));
+    let inbound = inbound.prop_map(|(peer, port, to_loopback, admit_works)| Step::Inbound {
+        peer,
+        port,
+        to_loopback,
+        admit_works,
+    });
+    prop_oneof![
+        6 => inbound,
+        8 => (0..9_usize, port()).prop_map(|(dial, port)| Step::DialSucceeds { dial, port }),
+        6 => (0..9_usize, failures()).prop_map(|(dial, failure)| Step::DialFails(dial, failure)),
+        4 => (peer(), Just(Report::Alive)).prop_map(|(peer, report)| Step::Report(peer, report)),
+        2 => (peer(), any_report()).prop_map(|(peer, report)| Step::Report(peer, report)),
+        8 => (0..16_usize, lease()).prop_map(|(lease, report)| Step::LeaseReport(lease, report)),
+        3 => (0..16_usize, end()).prop_map(|(lease, report)| Step::LeaseReport(lease, report)),
+        3 => vec(peer(), 0..8).prop_map(Step::PeerList),
+        8 => (0..9_000_u64).prop_map(Step::Wait),
+        1 => (0..2_000_000_u64).prop_map(Step::Wait),
+        1 => (-900..900_i64).prop_map(Step::Jump),
+        1 => (0..u64::MAX).prop_map(Step::Restart),
+    ]
+}
+
+fn configs() -> impl Strategy<Value = NetworkConfig> {
+    let outgoing = (0..5_usize, 1..6_usize);
+    let incoming = (0..7_usize, 0..5_usize, select(vec![None, None, Some(1), Some(2)]));
+    let kept = (select(vec![0, 2, 5, 9, 14, 40]), select(vec![0, 1, 3, 30]));
+    let times = (
+        select(vec![None, Some(20), Some(100_000)]),
+        select(vec![None, Some(10)]),
+    );
+    (outgoing, incoming, kept, times).prop_map(|(outgoing, incoming, kept, times)| {
+        let mut config = config();
+        (
+            config.target_outgoing_connections,
+            config.max_simultaneous_outgoing_connection_attempts,
+        ) = outgoing;
+        (
+            config.max_incoming_connections,
+            config.max_simultaneous_incoming_connection_attempts,
+            config.max_incoming_per_subnet,
+        ) = incoming;
+        (config.max_idle_peers, config.max_banned_peers) = kept;
+        config.ban_duration = times.0.map(Duration::from_secs);
+        config.handshake_timeout = times.1.map(Duration::from_secs);
+        config
+    })
+}
+
+fn runner() -> TestRunner {
+    let mut config = Config {
+        failure_persistence: None,
+        max_shrink_iters: 20_000,
+        max_shrink_time: 60_000,
+        ..Config::default()
+    };
+    if config.rng_seed == RngSeed::Random {
+        config.rng_seed = RngSeed::Fixed(7);
+    }
+    if std::env::var_os("PROPTEST_CASES").is_none() {
+        config.cases = CASES;
+    }
+    TestRunner::new(config)
+}
+
+#[test]
+fn the_table_does_what_the_model_does() {
+    let listens = select(vec!["::", "::", "0.0.0.0", "60.100.0.1"]);
+    let polls = vec((steps(), prop::bool::weighted(0.8)), 0..=2 * STEPS);
+    let runs = (configs(), listens, any::<u64>(), polls);
+    let taken = Cell::new(0);
+    let outcome = runner().run(&runs, |(config, listen, seed, steps)| {
+        let mut trial = Trial::new(config, at(ip(listen), PORT), seed);
+        taken.set(taken.get() + steps.len());
+        for (step, is_polled) in steps {
+            trial.step(&step);
+            if is_polled {
+                trial.poll();
+            }
+        }
+        Ok(())
+    });
+    if let Err(error) = outcome {
+        panic!("{error}");
+    }
+    let is_default = ["PROPTEST_CASES", "PROPTEST_RNG_SEED"].map(std::env::var_os) == [None, None];
+    assert!(!is_default || taken.get() >= STEPS_IN_ALL, "only {} steps", taken.get());
+}

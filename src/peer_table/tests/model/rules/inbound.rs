@@ -1,0 +1,102 @@
+//! What the design says of inbound sockets.
+
+use super::super::known::inbound_network;
+use super::*;
+use crate::peer_table::inbound::Refusal;
+
+impl Model {
+    /// What becomes of an inbound socket; one that is to be parked takes the id that the table gave.
+    pub(in super::super) fn on_inbound(
+        &mut self,
+        now: Now,
+        remote: SocketAddr,
+        local: IpAddr,
+        id: ConnectionId,
+    ) -> Verdict {
+        let ip = remote.ip();
+        self.legs.retain(|&(until, _)| until >= now.since_start);
+        if let Some(place) = self.legs.iter().position(|&(_, leg)| leg == remote) {
+            self.legs.remove(place);
+            return Verdict::Refuse(Refusal::Ourselves);
+        }
+        let suspect = self.dial_that_may_end_at(local, ip);
+        let status = self.peers.get(&ip).map(|peer| peer.status);
+        if status == Some(PeerStatus::Banned) && suspect.is_none() {
+            self.events += 1;
+            let event = self.events;
+            let peer = self.peer_mut(ip);
+            (peer.failure, peer.ban_event) = (When::now(now.utc), event);
+            return Verdict::Refuse(Refusal::Banned);
+        }
+        let we_are_lower = local < ip;
+        let is_connected = match status {
+            Some(PeerStatus::InHandshaking | PeerStatus::InAlive) => true,
+            Some(PeerStatus::OutHandshaking | PeerStatus::OutAlive) => we_are_lower,
+            _ => false,
+        };
+        if self.parked_of(ip).is_some() || (is_connected && suspect.is_none()) {
+            return Verdict::Refuse(Refusal::Connected);
+        }
+        if let Some(refusal) = self.full(ip) {
+            return Verdict::Refuse(refusal);
+        }
+        let waits_for_dial = suspect.is_some() || status == Some(PeerStatus::OutConnecting);
+        let crosses = match status {
+            Some(PeerStatus::OutConnecting) => we_are_lower,
+            Some(PeerStatus::OutHandshaking | PeerStatus::OutAlive) => !we_are_lower,
+            _ => false,
+        };
+        if suspect.is_none() && !crosses {
+            return Verdict::Admit;
+        }
+        self.parked.push(Parked {
+            id,
+            remote,
+            dial: suspect,
+            until: (!waits_for_dial).then(|| now.after(self.config.connect_timeout)),
+            has_settled: false,
+        });
+        Verdict::Park(id)
+    }
+
+    pub(in super::super) fn on_admitted(&mut self, now: Now, ip: IpAddr, id: ConnectionId) {
+        if !self.peers.contains_key(&ip) {
+            self.add(ip);
+        }
+        let (own, deadline) = (self.is_own(ip), self.handshake_deadline(now));
+        let peer = self.peer_mut(ip);
+        peer.status = PeerStatus::InHandshaking;
+        peer.own |= own;
+        (peer.pause, peer.deadline) = (None, deadline);
+        if let Some(dial) = peer.connection.replace(id) {
+            self.actions.push(Action::CallOff(dial));
+            self.settle_suspects(dial);
+        }
+    }
+
+    fn full(&self, ip: IpAddr) -> Option<Refusal> {
+        let attempts = self.count(PeerStatus::InHandshaking) + self.parked.len();
+        if attempts + self.count(PeerStatus::InAlive) >= self.config.max_incoming_connections {
+            return Some(Refusal::IncomingFull);
+        }
+        if attempts >= self.config.max_simultaneous_incoming_connection_attempts {
+            return Some(Refusal::AttemptsFull);
+        }
+        let inbound = self.peers.values().filter(|peer| peer.is_inbound()).map(|peer| peer.ip);
+        let held = inbound.chain(self.parked.iter().map(|parked| parked.remote.ip()));
+        let near = held
+            .filter(|&other| inbound_network(other) == inbound_network(ip))
+            .count();
+        let limit = self.config.max_incoming_per_subnet?;
+        (near >= limit).then_some(Refusal::SubnetFull)
+    }
+
+    fn dial_that_may_end_at(&self, local: IpAddr, remote: IpAddr) -> Option<ConnectionId> {
+        let from_here = remote == local || remote.is_loopback() || self.is_own(remote);
+        let dialed = self.peers.get(&local)?;
+        let is_dialed = dialed.status == PeerStatus::OutConnecting;
+        dialed
+            .connection
+            .filter(|_| is_dialed && from_here && self.is_reachable())
+    }
+}

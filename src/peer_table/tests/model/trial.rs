@@ -1,0 +1,359 @@
+//! A table and the model side by side.
+
+use super::known::{Known, Stored};
+use super::rules::Model;
+use super::script::Script;
+use super::*;
+use crate::peer_file;
+
+/// Two crowded networks, lone peers below and above us, IPv6, loopback, ourselves, and one that is no peer.
+pub(super) const PEERS: [&str; 26] = [
+    "60.1.0.1",
+    "60.1.0.2",
+    "60.1.0.3",
+    "60.1.0.4",
+    "60.1.1.1",
+    "60.1.1.2",
+    "60.2.0.1",
+    "60.2.0.2",
+    "60.2.1.1",
+    "60.3.0.1",
+    "60.4.0.1",
+    "60.5.0.1",
+    "60.6.0.1",
+    "60.150.0.1",
+    "60.150.0.2",
+    "60.160.0.1",
+    "60.170.0.1",
+    "::ffff:60.170.0.1",
+    "2001:db8::1",
+    "2001:db8:1::1",
+    "2001:db9::1",
+    "fd00::1",
+    "127.0.0.1",
+    "127.0.0.9",
+    "60.100.0.1",
+    "224.0.0.1",
+];
+const US: &str = "60.100.0.1";
+/// The whole check is slow and looks at what the comparison with the model mostly sees too.
+const STEPS_PER_CHECK: usize = 8;
+
+pub(super) struct Trial {
+    table: PeerTable,
+    model: Model,
+    now: Now,
+    listen: SocketAddr,
+    dials: Vec<(ConnectionId, IpAddr)>,
+    /// Connections that there are, and some that are over.
+    leases: VecDeque<(ConnectionId, IpAddr)>,
+    sockets: Vec<(ConnectionId, SocketAddr)>,
+    steps: usize,
+}
+
+impl Trial {
+    pub(super) fn new(config: NetworkConfig, listen: SocketAddr, seed: u64) -> Self {
+        let now = Now {
+            utc: start(),
+            since_start: Duration::ZERO,
+        };
+        let table = PeerTable::new(config.clone(), listen, seed, now);
+        Self {
+            model: Model::new(config, listen, table.random.clone(), now),
+            table,
+            now,
+            listen,
+            dials: Vec::new(),
+            leases: VecDeque::new(),
+            sockets: Vec::new(),
+            steps: 0,
+        }
+    }
+
+    pub(super) fn step(&mut self, step: &Step) {
+        let now = self.now;
+        match *step {
+            Step::Inbound {
+                peer,
+                port,
+                to_loopback,
+                admit_works,
+            } => {
+                let local = if to_loopback { "127.0.0.1" } else { US };
+                self.inbound(at(ip(PEERS[peer]), 40_000 + port), ip(local), admit_works);
+            }
+            Step::DialSucceeds { dial, port } => {
+                if let Some((id, peer)) = pick(&self.dials, dial) {
+                    self.dialed(id, peer, 40_000 + port);
+                }
+            }
+            Step::DialFails(dial, failure) => {
+                if let Some((id, _)) = pick(&self.dials, dial) {
+                    self.dials.retain(|&(other, _)| other != id);
+                    self.apply(
+                        |table| table.on_dial_failed(now, id, failure),
+                        |model, ()| model.on_dial_failed(now, id, failure),
+                    );
+                }
+            }
+            Step::Report(peer, report) => {
+                let peer = ip(PEERS[peer]);
+                self.apply(
+                    |table| table.on_report(now, peer, report),
+                    |model, ()| model.on_report(now, peer, report),
+                );
+            }
+            Step::LeaseReport(lease, report) => {
+                if let Some((id, peer)) = pick(self.leases.make_contiguous(), lease) {
+                    self.apply(
+                        |table| table.on_lease_report(now, peer, id, report),
+                        |model, ()| model.on_lease_report(now, peer, id, report),
+                    );
+                }
+            }
+            Step::PeerList(ref peers) => peers.iter().for_each(|&peer| {
+                let peer = ip(PEERS[peer]);
+                self.apply(|table| table.on_peer_list([peer]), |model, ()| model.on_listed(peer));
+            }),
+            Step::Wait(millis) => {
+                self.now.since_start += Duration::from_millis(millis);
+                self.now.utc += TimeDelta::milliseconds(i64::try_from(millis).unwrap());
+            }
+            Step::Jump(days) => self.now.utc += TimeDelta::days(days),
+            Step::Restart(seed) => self.restart(seed),
+        }
+    }
+
+    pub(super) fn poll(&mut self) {
+        let now = self.now;
+        self.apply(|table| table.on_time(now), |model, ()| model.on_time(now));
+        while let Some(id) = self.apply(PeerTable::next_settled, |model, &id| model.on_settled(id)) {
+            let place = self.sockets.iter().position(|&(other, _)| other == id).unwrap();
+            let (_, remote) = self.sockets.swap_remove(place);
+            self.inbound(remote, ip(US), true);
+        }
+        while let Some(dial) = self.apply(
+            |table| table.next_dial(now),
+            |model, &dial| model.on_next_dial(now, dial),
+        ) {
+            self.dials.push(dial);
+        }
+        self.compare_deadline();
+        self.compare_order();
+        self.steps += 1;
+        if self.steps.is_multiple_of(STEPS_PER_CHECK) {
+            self.table.check();
+        }
+    }
+
+    fn inbound(&mut self, remote: SocketAddr, local: IpAddr, admit_works: bool) {
+        let now = self.now;
+        let ip = remote.ip().to_canonical();
+        if ip.is_multicast() {
+            return;
+        }
+        let canonical = at(ip, remote.port());
+        let verdict = self.apply(
+            |table| table.on_inbound(now, remote, local),
+            |model, verdict| {
+                let id = match verdict {
+                    Verdict::Park(id) => *id,
+                    Verdict::Admit | Verdict::Refuse(_) => ConnectionId(0),
+                };
+                assert_eq!(*verdict, model.on_inbound(now, canonical, local, id));
+            },
+        );
+        match verdict {
+            Verdict::Admit if admit_works => {
+                let id = self.apply(
+                    |table| table.on_admitted(now, remote.ip()),
+                    |model, &id| model.on_admitted(now, ip, id),
+                );
+                self.hold(id, ip);
+            }
+            Verdict::Park(id) => self.sockets.push((id, canonical)),
+            Verdict::Admit | Verdict::Refuse(_) => {}
+        }
+    }
+
+    fn dialed(&mut self, id: ConnectionId, peer: IpAddr, port: u16) {
+        let now = self.now;
+        self.dials.retain(|&(other, _)| other != id);
+        let local = at(if peer.is_loopback() { ip("127.0.0.1") } else { ip(US) }, port);
+        let reached = self.apply(
+            |table| table.on_dialed(now, id, local),
+            |model, reached| assert_eq!(*reached, model.on_dialed(now, id, local)),
+        );
+        if reached == Reached::Peer(peer) {
+            self.hold(id, peer);
+        }
+    }
+
+    fn hold(&mut self, id: ConnectionId, ip: IpAddr) {
+        if self.leases.len() == 16 {
+            self.leases.pop_front();
+        }
+        self.leases.push_back((id, ip));
+    }
+
+    /// Another process, with what the peer file brings over.
+    fn restart(&mut self, seed: u64) {
+        let mut file = Vec::new();
+        peer_file::encode_head(&mut file);
+        let stored: Vec<_> = self.table.stored_from(0).flatten().collect();
+        for (place, record) in stored.iter().enumerate() {
+            peer_file::encode_record(&mut file, place == 0, record.peer, record.banned_at, record.other);
+        }
+        peer_file::encode_tail(&mut file, !stored.is_empty());
+        let records = peer_file::parse(&file).unwrap();
+        let (config, now) = (self.table.config.clone(), self.now);
+        self.table = PeerTable::new(config.clone(), self.listen, seed, now);
+        self.model = Model::new(config, self.listen, self.table.random.clone(), now);
+        self.dials.clear();
+        self.sockets.clear();
+        self.leases.clear();
+        self.apply_load(now, records);
+    }
+
+    fn apply_load(&mut self, now: Now, records: Vec<PeerRecord>) {
+        let copy = records.clone();
+        self.table.load(now, records);
+        assert_eq!(self.table.changes(), 0, "loading is no change");
+        self.follow(&(), &[], |model, ()| model.load(now, &copy));
+    }
+
+    /// Lets the same happen to both, and compares all that can be seen of them.
+    fn apply<R>(&mut self, act: impl FnOnce(&mut PeerTable) -> R, tell: impl Fn(&mut Model, &R)) -> R {
+        let changes = self.table.changes();
+        let stored = self.stored();
+        let result = act(&mut self.table);
+        let actions: Vec<_> = std::iter::from_fn(|| self.table.next_action()).collect();
+        self.follow(&result, &actions, tell);
+        self.obey(&actions);
+        let has_risen = self.table.changes() > changes;
+        // A ban for which there is no room at all comes and goes in one step.
+        assert!(
+            has_risen == (self.stored() != stored) || self.table.config.max_banned_peers == 0,
+            "changes rise just when something stored has changed"
+        );
+        result
+    }
+
+    fn follow<R>(&mut self, result: &R, actions: &[Action], tell: impl Fn(&mut Model, &R)) {
+        let mut script = Script::new(self.table.peers().map(|peer| peer.ip).collect());
+        let mut differences = Vec::new();
+        loop {
+            let mut model = self.model.clone();
+            model.script = script;
+            tell(&mut model, result);
+            match model.difference(&self.table, actions, self.now) {
+                None => {
+                    self.model = model;
+                    return;
+                }
+                Some(difference) => differences.push(difference),
+            }
+            script = model
+                .script
+                .next()
+                .unwrap_or_else(|| panic!("{}", differences.join("\n or ")));
+        }
+    }
+
+    fn obey(&mut self, actions: &[Action]) {
+        for action in actions {
+            match *action {
+                Action::CallOff(id) => self.dials.retain(|&(other, _)| other != id),
+                Action::RefuseParked(id) => self.sockets.retain(|&(other, _)| other != id),
+                Action::Ended(_) => {}
+            }
+        }
+    }
+
+    fn stored(&self) -> Vec<Stored> {
+        self.model.peers.values().filter_map(Known::stored).collect()
+    }
+
+    fn compare_order(&self) {
+        let model = &self.model;
+        let is_listed = |peer: &&Known| peer.status != PeerStatus::Banned && !peer.own && !model.is_own(peer.ip);
+        let mut sorted: Vec<_> = model.peers.values().filter(is_listed).collect();
+        sorted.sort_by_key(|peer| peer.key());
+        let order: Vec<_> = self.table.good_peer_ips().collect();
+        assert_eq!(order, sorted.iter().map(|peer| peer.ip).collect::<Vec<_>>());
+    }
+
+    fn compare_deadline(&self) {
+        let due = self.table.next_deadline();
+        assert!(due.is_none_or(|due| due > self.now.since_start), "due, and not done");
+        match (self.model.next_deadline(self.now), due) {
+            (None, None) => {}
+            (Some((earliest, latest)), Some(due)) if (earliest..=latest).contains(&due) => {}
+            (expected, due) => panic!("due at {due:?}, not in {expected:?}"),
+        }
+    }
+}
+
+impl Model {
+    /// Compares, and learns from the table how long a pause became by its jitter.
+    fn difference(&mut self, table: &PeerTable, actions: &[Action], now: Now) -> Option<String> {
+        let mut expected = std::mem::take(&mut self.actions);
+        let mut actions = actions.to_vec();
+        expected.sort_by_key(|action| format!("{action:?}"));
+        actions.sort_by_key(|action| format!("{action:?}"));
+        if actions != expected {
+            return Some(format!("{actions:?}, not {expected:?}"));
+        }
+        let stale = table.stats().counters.feedback_stale;
+        if stale != self.stale {
+            return Some(format!("{stale} stale reports, not {}", self.stale));
+        }
+        if table.peers().count() != self.peers.len() {
+            let known: Vec<_> = table.peers().map(|peer| peer.ip).collect();
+            return Some(format!("known are {known:?}, not {:?}", self.peers.keys()));
+        }
+        let ips: Vec<_> = self.peers.keys().copied().collect();
+        ips.into_iter().find_map(|ip| self.difference_of(table, ip, now))
+    }
+
+    fn difference_of(&mut self, table: &PeerTable, ip: IpAddr, now: Now) -> Option<String> {
+        let Some(id) = table.id_of(ip) else {
+            return Some(format!("{ip} is forgotten"));
+        };
+        let entry = table.slots.get(id);
+        let has_parked = self.parked_of(ip).is_some();
+        let peer = self.peers.get_mut(&ip)?;
+        let rare = entry.rare();
+        let seen = (
+            &entry.peer,
+            rare.connection,
+            rare.deadline,
+            rare.banned_at,
+            rare.has_parked,
+        );
+        let shown = peer.shown();
+        let expected = (&shown, peer.connection, peer.deadline, peer.banned_at, has_parked);
+        if seen != expected {
+            return Some(format!("{seen:?}\nnot {expected:?}"));
+        }
+        if !peer.is_idle() {
+            return None;
+        }
+        match (entry.paused_until(), peer.pause) {
+            (Some(end), Some((shortest, longest))) if (shortest..=longest).contains(&end) => {
+                peer.pause = Some((end, end));
+                None
+            }
+            (None, None) => None,
+            (None, Some((shortest, _))) if shortest <= now.since_start => {
+                peer.pause = None;
+                None
+            }
+            (end, pause) => Some(format!("{ip} pauses until {end:?}, not {pause:?}")),
+        }
+    }
+}
+
+fn pick<T: Copy>(among: &[T], number: usize) -> Option<T> {
+    among.get(number % among.len().max(1)).copied()
+}
