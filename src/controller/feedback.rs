@@ -272,6 +272,12 @@ impl Mailbox {
         }
     }
 
+    /// How many peers are connected.
+    #[cfg(test)]
+    pub(crate) fn connected(&self) -> usize {
+        self.state().connected.len()
+    }
+
     /// How many reports, addresses and questions are kept.
     #[cfg(test)]
     pub(crate) fn held(&self) -> usize {

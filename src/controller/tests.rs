@@ -206,14 +206,15 @@ impl Node {
         if engine.check_open().is_ok() {
             let stats = self.stats();
             let connected = stats.peers.iter().filter(|(status, _)| status.is_connected());
+            let connected: usize = connected.map(|(_, count)| count).sum();
             assert_eq!(engine.dials.len(), stats.peers.out_connecting);
             assert_eq!(
                 engine.parked.len(),
                 stats.incoming_attempts.used - stats.peers.in_handshaking
             );
             assert_eq!(
-                engine.handed_over.len(),
-                connected.map(|(_, count)| count).sum::<usize>()
+                (engine.handed_over.len(), engine.mailbox.connected()),
+                (connected, connected)
             );
         }
     }

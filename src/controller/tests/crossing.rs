@@ -198,10 +198,10 @@ async fn a_parked_socket_is_refused_after_the_connect_timeout() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_peer_is_not_dialed_while_its_socket_is_parked() {
+async fn a_ban_refuses_the_parked_one_and_calls_our_dial_off_at_once() {
     let (mut node, probe) = lower_parking().await;
     drop(node.feedback_peer_banned(ip(HIGH)));
-    assert_eq!(probe.fate(), IncomingFate::Refused, "a ban ends the wait at once");
+    assert_eq!(probe.fate(), IncomingFate::Refused, "before any poll");
     node.no_event();
     assert_eq!(node.world.fates(ip(HIGH)), [DialFate::CalledOff]);
 }
@@ -229,7 +229,7 @@ async fn closing_drops_the_parked_one() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_parked_when_its_peer_came_alive_otherwise_is_refused_at_last() {
+async fn a_connection_that_is_kept_alive_outlasts_the_parked_one() {
     let (mut node, probe) = higher_parking(OutHandshaking).await;
     node.alive(LOW);
     assert_eq!(probe.fate(), IncomingFate::Pending);

@@ -82,6 +82,9 @@ async fn the_last_of_ban_and_unban_counts() {
 async fn a_ban_comes_after_the_end_whenever_it_was_said() {
     let node = told(&[Feedback::Banned, Feedback::Failed, Feedback::Alive]).await;
     assert_eq!((node.status(LOW), node.of(LOW).last_alive), (Some(Banned), None));
+    let node = told(&[Feedback::Banned, Feedback::Alive]).await;
+    assert_eq!((node.status(LOW), node.of(LOW).last_alive), (Some(Banned), None));
+    assert_eq!(node.counters().feedback_stale, 1);
 }
 
 #[tokio::test(start_paused = true)]
