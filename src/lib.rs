@@ -86,6 +86,9 @@ mod connector_pool;
 pub mod controller;
 mod dump_interval;
 mod fault;
+#[cfg(feature = "internals")]
+#[doc(hidden)]
+pub mod internals;
 mod listener;
 #[cfg(test)]
 #[path = "../tests/support/memory.rs"]

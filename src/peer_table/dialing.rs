@@ -247,7 +247,7 @@ impl PeerTable {
         None
     }
 
-    fn choose(&mut self, now: Now) -> Option<(PeerId, Option<Turn>)> {
+    pub(crate) fn choose(&mut self, now: Now) -> Option<(PeerId, Option<Turn>)> {
         if let Some((id, turn)) = self.indexes.groups.choose(&mut self.random) {
             return Some((id, Some(turn)));
         }
