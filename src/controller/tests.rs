@@ -12,6 +12,7 @@ mod fairness;
 mod leases;
 mod listening;
 mod ourselves;
+mod reentry;
 mod regressions;
 mod replay;
 mod rows;

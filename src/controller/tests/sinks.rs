@@ -115,6 +115,55 @@ async fn a_report_that_was_made_before_the_connection_spares_it() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_was_said_before_the_connection_goes_before_what_was_said_after() {
+    let mut node = Node::knowing(wanting(1), &[]).await;
+    let sink = node.feedback_sink();
+    let before = sink.clone();
+    node.world.auto_dial(move |dial| {
+        before.report(Feedback::Banned(dial.to.ip())).unwrap();
+        Some(Ok(()))
+    });
+    drop(node.feedback_peer_list([ip(LOW)]));
+    assert!(node.poll().is_ready());
+    node.world.stop_auto_dial();
+    sink.report(Feedback::Unbanned(ip(LOW))).unwrap();
+    node.no_event();
+    assert_eq!(
+        node.status(LOW),
+        Some(PeerStatus::OutConnecting),
+        "free to be dialed again"
+    );
+    assert_eq!((node.counters().bans_set, node.counters().feedback_stale), (1, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_ban_of_a_stranger_that_is_lifted_at_once_leaves_nothing() {
+    let mut node = Node::knowing(passive(), &[]).await;
+    let sink = node.feedback_sink();
+    sink.report(Feedback::Banned(ip(LOW))).unwrap();
+    sink.report(Feedback::Unbanned(ip(LOW))).unwrap();
+    node.no_event();
+    assert_eq!((node.status(LOW), node.counters().bans_set), (None, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_flood_of_other_reports_pushes_no_ban_out() {
+    let mut config = passive();
+    (config.max_idle_peers, config.max_banned_peers) = (1, 1);
+    let bound = 2 + config.max_incoming_connections + config.max_simultaneous_outgoing_connection_attempts;
+    let mut node = Node::knowing(config, &[]).await;
+    let sink = node.feedback_sink();
+    sink.report(Feedback::Banned(ip(LOW))).unwrap();
+    for address in 0..10_000_u32 {
+        let stranger = IpAddr::from((0x3D00_0000 + address).to_be_bytes());
+        sink.report(Feedback::Failed(stranger)).unwrap();
+    }
+    assert_eq!(node.engine.mailbox.held(), bound);
+    node.no_event();
+    assert_eq!(node.status(LOW), Some(Banned));
+}
+
+#[tokio::test(start_paused = true)]
 async fn lists_are_cut_to_the_idle_peers() {
     let mut config = passive();
     config.max_idle_peers = 5;
