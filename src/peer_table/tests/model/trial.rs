@@ -50,6 +50,8 @@ pub(super) struct Trial {
     sockets: Vec<(ConnectionId, SocketAddr)>,
     stored: Vec<Stored>,
     steps: usize,
+    /// What happened how often, before the last restart.
+    happened: BTreeMap<&'static str, u64>,
 }
 
 impl Trial {
@@ -69,6 +71,7 @@ impl Trial {
             sockets: Vec::new(),
             stored: Vec::new(),
             steps: 0,
+            happened: BTreeMap::new(),
         }
     }
 
@@ -124,6 +127,15 @@ impl Trial {
             Step::Jump(days) => self.now.utc += TimeDelta::days(days),
             Step::Restart(seed) => self.restart(seed),
         }
+    }
+
+    /// What happened how often, by the table's own counters.
+    pub(super) fn happened(&mut self) -> &BTreeMap<&'static str, u64> {
+        let counters = std::mem::take(self.table.counters_mut());
+        for (name, count) in counters.iter() {
+            *self.happened.entry(name).or_default() += count;
+        }
+        &self.happened
     }
 
     pub(super) fn poll(&mut self) {
@@ -203,6 +215,7 @@ impl Trial {
 
     /// Another process, with what the peer file brings over.
     fn restart(&mut self, seed: u64) {
+        self.happened();
         let mut file = Vec::new();
         peer_file::encode_head(&mut file);
         let stored: Vec<_> = self.table.stored_from(0).flatten().collect();
