@@ -8,7 +8,7 @@ mod rules;
 mod script;
 mod trial;
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -146,6 +146,7 @@ fn the_table_does_what_the_model_does() {
     let polls = vec((steps(), prop::bool::weighted(0.8)), 0..=2 * STEPS);
     let runs = (configs(), listens, any::<u64>(), polls);
     let taken = Cell::new(0);
+    let happened = RefCell::new(BTreeMap::<_, u64>::new());
     let outcome = runner().run(&runs, |(config, listen, seed, steps)| {
         let mut trial = Trial::new(config, at(ip(listen), PORT), seed);
         taken.set(taken.get() + steps.len());
@@ -155,11 +156,25 @@ fn the_table_does_what_the_model_does() {
                 trial.poll();
             }
         }
+        for (&name, count) in trial.happened() {
+            *happened.borrow_mut().entry(name).or_default() += count;
+        }
         Ok(())
     });
     if let Err(error) = outcome {
         panic!("{error}");
     }
     let is_default = ["PROPTEST_CASES", "PROPTEST_RNG_SEED"].map(std::env::var_os) == [None, None];
+    let is_elsewhere = |name: &str| {
+        ["accepts", "dumps", "inbound_dead"]
+            .iter()
+            .any(|of| name.starts_with(of))
+    };
+    let never: Vec<_> = happened
+        .take()
+        .into_iter()
+        .filter(|&(name, count)| count == 0 && !is_elsewhere(name))
+        .collect();
+    assert!(!is_default || never.is_empty(), "never happened: {never:?}");
     assert!(!is_default || taken.get() >= STEPS_IN_ALL, "only {} steps", taken.get());
 }

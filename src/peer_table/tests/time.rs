@@ -148,7 +148,13 @@ fn times_without_end_never_panic() {
         config.retry_backoff = Duration::MAX;
         config.max_retry_backoff = Duration::MAX;
         config.ban_duration = Some(Duration::MAX);
-        let node = run(config, "::", seed, 400);
+        let node = run(config.clone(), "::", seed, 400);
         assert!(node.table.stats().counters.dials_started > 0);
+        let mut peer = Peer::new(lone(1));
+        (peer.last_failure, peer.failures_in_row) = (Some(start()), 12);
+        let mut world = World::new(config, seed);
+        world.table.load(world.now, vec![record(peer)]);
+        world.wait(Duration::from_secs(1_000_000));
+        assert!(world.poll().is_empty(), "it pauses for ever");
     }
 }

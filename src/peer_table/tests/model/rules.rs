@@ -128,16 +128,11 @@ impl Model {
         }
     }
 
-    /// The table lets go of a parked socket, or says that there is none to let go of.
+    /// The table lets go of a parked socket.
     pub(super) fn on_settled(&mut self, id: Option<ConnectionId>) {
-        let settled = |parked: &Parked| parked.has_settled;
-        match id {
-            Some(id) => {
-                assert!(self.parked.iter().any(|parked| parked.id == id && settled(parked)));
-                self.parked.retain(|parked| parked.id != id);
-            }
-            None => assert!(!self.parked.iter().any(settled)),
-        }
+        let settled = |parked: &Parked| parked.has_settled && Some(parked.id) == id;
+        assert!(self.parked.iter().any(settled), "{id:?} is not to be let go of");
+        self.parked.retain(|parked| !settled(parked));
     }
 
     pub(super) fn on_dialed(&mut self, now: Now, id: ConnectionId, local: SocketAddr) -> Reached {

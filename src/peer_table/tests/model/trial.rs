@@ -37,7 +37,7 @@ pub(super) const PEERS: [&str; 26] = [
 ];
 const US: &str = "60.100.0.1";
 /// The whole check is slow and looks at what the comparison with the model mostly sees too.
-const STEPS_PER_CHECK: usize = 8;
+const STEPS_PER_CHECK: usize = 16;
 
 pub(super) struct Trial {
     table: PeerTable,
@@ -48,7 +48,10 @@ pub(super) struct Trial {
     /// Connections that there are, and some that are over.
     leases: VecDeque<(ConnectionId, IpAddr)>,
     sockets: Vec<(ConnectionId, SocketAddr)>,
+    stored: Vec<Stored>,
     steps: usize,
+    /// What happened how often, before the last restart.
+    happened: BTreeMap<&'static str, u64>,
 }
 
 impl Trial {
@@ -66,7 +69,9 @@ impl Trial {
             dials: Vec::new(),
             leases: VecDeque::new(),
             sockets: Vec::new(),
+            stored: Vec::new(),
             steps: 0,
+            happened: BTreeMap::new(),
         }
     }
 
@@ -124,14 +129,26 @@ impl Trial {
         }
     }
 
+    /// What happened how often, by the table's own counters.
+    pub(super) fn happened(&mut self) -> &BTreeMap<&'static str, u64> {
+        let counters = std::mem::take(self.table.counters_mut());
+        for (name, count) in counters.iter() {
+            *self.happened.entry(name).or_default() += count;
+        }
+        &self.happened
+    }
+
     pub(super) fn poll(&mut self) {
         let now = self.now;
         self.apply(|table| table.on_time(now), |model, ()| model.on_time(now));
-        while let Some(id) = self.apply(PeerTable::next_settled, |model, &id| model.on_settled(id)) {
+        while self.model.parked.iter().any(|parked| parked.has_settled) {
+            let id = self.apply(PeerTable::next_settled, |model, id| model.on_settled(*id));
+            let id = id.expect("a parked socket has settled");
             let place = self.sockets.iter().position(|&(other, _)| other == id).unwrap();
             let (_, remote) = self.sockets.swap_remove(place);
             self.inbound(remote, ip(US), true);
         }
+        assert_eq!(self.table.next_settled(), None);
         while let Some(dial) = self.apply(
             |table| table.next_dial(now),
             |model, &dial| model.on_next_dial(now, dial),
@@ -198,6 +215,7 @@ impl Trial {
 
     /// Another process, with what the peer file brings over.
     fn restart(&mut self, seed: u64) {
+        self.happened();
         let mut file = Vec::new();
         peer_file::encode_head(&mut file);
         let stored: Vec<_> = self.table.stored_from(0).flatten().collect();
@@ -220,20 +238,22 @@ impl Trial {
         self.table.load(now, records);
         assert_eq!(self.table.changes(), 0, "loading is no change");
         self.follow(&(), &[], |model, ()| model.load(now, &copy));
+        self.stored = self.model.stored();
     }
 
     /// Lets the same happen to both, and compares all that can be seen of them.
     fn apply<R>(&mut self, act: impl FnOnce(&mut PeerTable) -> R, tell: impl Fn(&mut Model, &R)) -> R {
         let changes = self.table.changes();
-        let stored = self.stored();
         let result = act(&mut self.table);
         let actions: Vec<_> = std::iter::from_fn(|| self.table.next_action()).collect();
         self.follow(&result, &actions, tell);
         self.obey(&actions);
         let has_risen = self.table.changes() > changes;
+        let before = std::mem::replace(&mut self.stored, self.model.stored());
+        let has_changed = before != self.stored;
         // A ban for which there is no room at all comes and goes in one step.
         assert!(
-            has_risen == (self.stored() != stored) || self.table.config.max_banned_peers == 0,
+            has_risen == has_changed || self.table.config.max_banned_peers == 0,
             "changes rise just when something stored has changed"
         );
         result
@@ -270,10 +290,6 @@ impl Trial {
         }
     }
 
-    fn stored(&self) -> Vec<Stored> {
-        self.model.peers.values().filter_map(Known::stored).collect()
-    }
-
     fn compare_order(&self) {
         let model = &self.model;
         let is_listed = |peer: &&Known| peer.status != PeerStatus::Banned && !peer.own && !model.is_own(peer.ip);
@@ -295,6 +311,10 @@ impl Trial {
 }
 
 impl Model {
+    fn stored(&self) -> Vec<Stored> {
+        self.peers.values().filter_map(Known::stored).collect()
+    }
+
     /// Compares, and learns from the table how long a pause became by its jitter.
     fn difference(&mut self, table: &PeerTable, actions: &[Action], now: Now) -> Option<String> {
         let mut expected = std::mem::take(&mut self.actions);
