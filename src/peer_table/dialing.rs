@@ -52,8 +52,9 @@ pub(crate) struct Pace {
     replacements: usize,
     /// When the best of the paused peers may be tried in an outage, …
     outage_at: Duration,
-    /// … but for those that were dialed last, so that one dead peer that ranks first does not take every turn.
-    dialed_in_outage: VecDeque<PeerId>,
+    /// … but for those that failed or were closed last, each of which is left alone for a first pause and then waits
+    /// for its turn: one dead peer that ranks first does not take every try.
+    resting: VecDeque<(PeerId, Duration)>,
     /// No dial before, because of this host's faults.
     host_pause_until: Duration,
     host_faults_in_row: u32,
@@ -65,22 +66,23 @@ impl Pace {
             race_at: Duration::ZERO,
             replacements: 0,
             outage_at: now.after(outage_wait),
-            dialed_in_outage: VecDeque::new(),
+            resting: VecDeque::new(),
             host_pause_until: Duration::ZERO,
             host_faults_in_row: 0,
         }
     }
 
-    fn remember_dial(&mut self, id: PeerId) {
-        if self.dialed_in_outage.len() == OUTAGE_ROUND {
-            self.dialed_in_outage.pop_front();
+    fn rest(&mut self, id: PeerId, until: Duration) {
+        self.forget(id);
+        if self.resting.len() == OUTAGE_ROUND {
+            self.resting.pop_front();
         }
-        self.dialed_in_outage.push_back(id);
+        self.resting.push_back((id, until));
     }
 
-    /// Its slot may be another peer's next, which has had no turn yet.
-    pub(crate) fn forget(&mut self, id: PeerId) {
-        self.dialed_in_outage.retain(|&other| other != id);
+    /// The slot of a peer that is forgotten may be another's soon.
+    pub(super) fn forget(&mut self, id: PeerId) {
+        self.resting.retain(|&(other, _)| other != id);
     }
 
     fn on_host_fault(&mut self, now: Now) {
@@ -100,15 +102,12 @@ impl PeerTable {
             return None;
         }
         let (id, turn) = self.choose_other(now)?;
-        if let Some(turn) = turn {
-            self.indexes.groups.on_dial(turn);
+        match turn {
+            Some(turn) => self.indexes.groups.on_dial(turn),
+            None => self.pace.outage_at = now.after(self.random.jittered(self.config.retry_backoff)),
         }
         self.pace.race_at = now.after(self.config.dial_stagger);
         self.pace.replacements = self.pace.replacements.saturating_sub(1);
-        self.delay_outage(now);
-        if self.is_outage() {
-            self.pace.remember_dial(id);
-        }
         Some(self.start_dial(id))
     }
 
@@ -174,7 +173,7 @@ impl PeerTable {
         }
         let (pause_end, _) = *self.indexes.paused.first()?;
         let next = if self.is_outage() {
-            pause_end.min(self.pace.outage_at)
+            pause_end.min(self.next_outage_try())
         } else {
             pause_end
         };
@@ -195,10 +194,9 @@ impl PeerTable {
         }
     }
 
-    /// Whoever was just dialed or connected is not tried again before its time, outage or not.
-    pub(super) fn delay_outage(&mut self, now: Now) {
-        let wait = self.random.jittered(self.config.retry_backoff);
-        self.pace.outage_at = self.pace.outage_at.max(now.after(wait));
+    /// The peer's dial or connection ends: an outage leaves it alone for a first pause.
+    pub(super) fn rest(&mut self, now: Now, id: PeerId) {
+        self.pace.rest(id, now.after(self.config.retry_backoff));
     }
 
     /// Ends a dial without blame; its peer is as before.
@@ -252,20 +250,32 @@ impl PeerTable {
             return Some((id, Some(turn)));
         }
         let may_try = self.is_outage() && self.pace.outage_at <= now.since_start && !self.indexes.paused.is_empty();
-        may_try.then(|| self.best_paused().map(|id| (id, None))).flatten()
+        may_try.then(|| self.best_paused(now).map(|id| (id, None))).flatten()
     }
 
-    /// The best of the paused peers that was not among the last to be dialed; if all were, the one that was so first.
+    /// The best of the paused peers that does not rest; if all do, the one that has done so for longest.
     ///
     /// Asked for only when every Idle peer pauses or has a parked socket, so those that it passes by are as few as
     /// connections may be.
-    fn best_paused(&self) -> Option<PeerId> {
-        let recent = &self.pace.dialed_in_outage;
-        let is_paused = |id: &PeerId| self.slots.has(*id) && Place::of(self.slots.get(*id)).paused.is_some();
-        let mut from_best = self.indexes.order.iter(&self.slots).filter(is_paused);
-        from_best
-            .find(|id| !recent.contains(id))
-            .or_else(|| recent.iter().copied().find(is_paused))
+    fn best_paused(&self, now: Now) -> Option<PeerId> {
+        let resting = &self.pace.resting;
+        let rests = |id: PeerId| resting.iter().any(|&(other, _)| other == id);
+        let mut from_best = self.indexes.order.iter(&self.slots);
+        let fresh = from_best.find(|&id| self.is_paused(id) && !rests(id));
+        let is_rested = |&&(id, until): &&(PeerId, Duration)| until <= now.since_start && self.is_paused(id);
+        fresh.or_else(|| resting.iter().find(is_rested).map(|&(id, _)| id))
+    }
+
+    /// When a paused peer may be tried in an outage; there is one.
+    fn next_outage_try(&self) -> Duration {
+        let paused = self.pace.resting.iter().filter(|&&(id, _)| self.is_paused(id));
+        let all_rest = paused.clone().count() == self.indexes.paused.len();
+        let rested_at = paused.map(|&(_, until)| until).min().filter(|_| all_rest);
+        self.pace.outage_at.max(rested_at.unwrap_or_default())
+    }
+
+    fn is_paused(&self, id: PeerId) -> bool {
+        Place::of(self.slots.get(id)).paused.is_some()
     }
 
     fn start_dial(&mut self, id: PeerId) -> (ConnectionId, IpAddr) {
@@ -300,6 +310,7 @@ impl PeerTable {
     }
 
     fn blame_dial(&mut self, now: Now, id: PeerId) {
+        self.rest(now, id);
         let outage = self.is_outage();
         let streak = if outage {
             1
@@ -320,6 +331,7 @@ impl PeerTable {
     }
 
     fn set_aside(&mut self, now: Now, id: PeerId) {
+        self.rest(now, id);
         let in_row = self.slots.get(id).rare().unroutable_in_row.saturating_add(1);
         let pause = self.backoff(in_row);
         self.end_connection(id, |entry| {

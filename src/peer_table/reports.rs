@@ -49,7 +49,7 @@ impl PeerTable {
 
     /// The connection failed, by report or by its deadline.
     pub(super) fn fail_connection(&mut self, now: Now, id: PeerId) {
-        self.delay_outage(now);
+        self.rest(now, id);
         let entry = self.slots.get(id);
         let (outgoing, ip) = (entry.is_outgoing(), entry.peer.ip);
         // A connection of ours that the other end gave up for its own, as the lower address has it, is no failure in
@@ -97,7 +97,7 @@ impl PeerTable {
     }
 
     fn close_connection(&mut self, now: Now, id: PeerId) {
-        self.delay_outage(now);
+        self.rest(now, id);
         let pause = self.backoff(1);
         self.end_connection(id, |entry| entry.pause_until(Some(now.after(pause))));
     }

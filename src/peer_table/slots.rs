@@ -64,10 +64,6 @@ impl Slots {
         None
     }
 
-    pub(crate) fn has(&self, id: PeerId) -> bool {
-        self.entries.get(id.place()).is_some_and(Option::is_some)
-    }
-
     pub(crate) fn get(&self, id: PeerId) -> &Entry {
         self.entries[id.place()]
             .as_ref()

@@ -693,9 +693,13 @@ mod dialing {
         node.poll();
         assert_eq!(
             node.dials.values().collect::<Vec<_>>(),
-            [&other],
-            "streak 1 ranks before streak 7"
+            [&best],
+            "who has rested for longer comes first"
         );
+        node.dial_err(best, DialFailure::Peer);
+        node.wait(Duration::from_secs(6));
+        node.poll();
+        assert!(node.dials.values().any(|&peer| peer == other), "and then the next");
     }
 
     #[test]

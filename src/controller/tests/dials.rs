@@ -233,3 +233,34 @@ async fn without_a_stagger_all_are_raced_at_once() {
     let node = Node::knowing(config, &PEERS).await;
     assert_eq!(node.dialing().len(), 4);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_peer_that_failed_in_an_outage_is_left_alone_for_a_first_pause() {
+    let mut node = Node::knowing(wanting(1), &[LOW]).await;
+    advance(millis(4_990)).await;
+    node.dial_err(LOW, ErrorKind::ConnectionRefused);
+    advance(millis(4_990)).await;
+    node.rests();
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_stranger_does_not_hold_back_the_tries_of_an_outage() {
+    let mut node = Node::knowing(wanting(1), &[LOW]).await;
+    for _ in 0..10 {
+        node.dial_err(LOW, ErrorKind::NetworkUnreachable);
+        advance(seconds(7)).await;
+        node.settle();
+        assert_eq!(node.dialing(), [ip(LOW)], "without the stranger");
+    }
+    node.dial_err(LOW, ErrorKind::NetworkUnreachable);
+    for _ in 0..15 {
+        let _socket = node.admits("61.1.0.1");
+        node.fail("61.1.0.1");
+        advance(seconds(4)).await;
+        node.settle();
+        if node.dialing() == [ip(LOW)] {
+            return;
+        }
+    }
+    panic!("not dialed in a minute: {:?}", node.dialing());
+}

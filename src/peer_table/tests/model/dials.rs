@@ -4,8 +4,6 @@ use super::known::{Known, network};
 use super::rules::Model;
 use crate::peer_table::*;
 
-const OUTAGE_ROUND: usize = 16;
-
 impl Model {
     /// The table starts this dial, or says that none is due.
     pub(super) fn on_next_dial(&mut self, now: Now, dial: Option<(ConnectionId, IpAddr)>) {
@@ -43,8 +41,9 @@ impl Model {
         let first = paused.filter_map(|peer| Some(peer.pause?.0)).min()?;
         let (mut earliest, mut latest) = (first, first);
         if self.is_outage() {
-            earliest = earliest.min(self.pace.outage.0);
-            latest = latest.min(self.pace.outage.1);
+            let rested = self.rested_at(now).unwrap_or_default();
+            earliest = earliest.min(self.pace.outage.0.max(rested));
+            latest = latest.min(self.pace.outage.1.max(rested));
         }
         Some((earliest.max(gate), latest.max(gate)))
     }
@@ -85,33 +84,48 @@ impl Model {
         (unproven, How::UnprovenTurn)
     }
 
-    /// With no outgoing connection alive and all candidates pausing, the best of them, but those that were dialed last
-    /// only when all others were.
+    /// With no outgoing connection alive and all candidates pausing, the best of them; those that rest only when all do,
+    /// and when their time is over.
     fn best_in_outage(&self, now: Now) -> Vec<IpAddr> {
         if !self.is_outage() || now.since_start < self.pace.outage.0 {
             return Vec::new();
         }
         let paused = self.ips(|peer| self.is_free(peer) && peer.pauses(now.since_start));
-        let recent = |ip: &IpAddr| self.pace.dialed_in_outage.iter().position(|other| other == ip);
-        let fresh = paused.iter().filter(|ip| recent(ip).is_none());
-        let best = fresh.min_by_key(|ip| self.peer(**ip).key());
-        let longest_ago = || paused.iter().min_by_key(|ip| recent(ip));
-        best.or_else(longest_ago).into_iter().copied().collect()
+        let fresh = paused.iter().copied().filter(|&ip| !self.rests(ip));
+        let best = fresh.min_by_key(|&ip| self.peer(ip).key());
+        if let Some(best) = best {
+            return vec![best];
+        }
+        // Two that ended in one moment may come in either order.
+        let longest = self.rested_at(now).filter(|&until| until <= now.since_start);
+        let rested = self
+            .pace
+            .resting
+            .iter()
+            .filter(|(ip, until)| Some(*until) == longest && paused.contains(ip));
+        rested.map(|&(ip, _)| ip).collect()
+    }
+
+    /// When the first of the paused peers has rested, where all of them rest.
+    fn rested_at(&self, now: Now) -> Option<Duration> {
+        let paused = self.ips(|peer| self.is_free(peer) && peer.pauses(now.since_start));
+        let resting = self.pace.resting.iter().filter(|(ip, _)| paused.contains(ip));
+        let first = resting.map(|&(_, until)| until).min();
+        first.filter(|_| paused.iter().all(|&ip| self.rests(ip)))
+    }
+
+    fn rests(&self, ip: IpAddr) -> bool {
+        self.pace.resting.iter().any(|&(other, _)| other == ip)
     }
 
     fn start(&mut self, now: Now, id: ConnectionId, ip: IpAddr, how: How) {
-        if how != How::InOutage {
+        if how == How::InOutage {
+            self.delay_outage(now);
+        } else {
             self.is_proven_turn = how == How::UnprovenTurn;
         }
         self.pace.race_at = now.after(self.config.dial_stagger);
         self.pace.replacements = self.pace.replacements.saturating_sub(1);
-        self.delay_outage(now);
-        if self.is_outage() {
-            self.pace.dialed_in_outage.push_back(ip);
-            if self.pace.dialed_in_outage.len() > OUTAGE_ROUND {
-                self.pace.dialed_in_outage.pop_front();
-            }
-        }
         let dialed = self.peers.get_mut(&ip).expect("a dialed peer is known");
         dialed.status = PeerStatus::OutConnecting;
         (dialed.connection, dialed.pause) = (Some(id), None);

@@ -46,8 +46,11 @@ pub(super) struct DialPace {
     host_faults: u32,
     /// The earliest and the latest moment from which on a paused peer is tried in an outage.
     pub(super) outage: (Duration, Duration),
-    pub(super) dialed_in_outage: VecDeque<IpAddr>,
+    pub(super) resting: VecDeque<(IpAddr, Duration)>,
 }
+
+/// How many peers that rest are remembered in an outage.
+const OUTAGE_ROUND: usize = 16;
 
 impl Model {
     pub(super) fn new(config: NetworkConfig, listen: SocketAddr, random: Random, now: Now) -> Self {
@@ -63,7 +66,7 @@ impl Model {
                 host_pause_until: Duration::ZERO,
                 host_faults: 0,
                 outage: (Duration::ZERO, Duration::ZERO),
-                dialed_in_outage: VecDeque::new(),
+                resting: VecDeque::new(),
             },
             is_proven_turn: true,
             actions: Vec::new(),
@@ -172,6 +175,9 @@ impl Model {
         } else {
             self.pace.host_faults = 0;
         }
+        if failure != DialFailure::Host {
+            self.rest(now, ip);
+        }
         let peer = self.peer_mut(ip);
         let pause = match failure {
             DialFailure::Host => None,
@@ -203,7 +209,7 @@ impl Model {
             Report::Failed if is_connected => self.fail(now, ip),
             Report::Failed if status == Some(PeerStatus::Idle) => self.peer_mut(ip).failure = When::now(now.utc),
             Report::Closed if is_connected => {
-                self.delay_outage(now);
+                self.rest(now, ip);
                 self.peer_mut(ip).pause = Some(self.pause(now, 1));
                 self.end(ip, PeerStatus::Idle);
             }
@@ -252,8 +258,18 @@ impl Model {
 
     pub(super) fn delay_outage(&mut self, now: Now) {
         let (earliest, latest) = jitter(self.config.retry_backoff);
-        let outage = &mut self.pace.outage;
-        *outage = (outage.0.max(now.after(earliest)), outage.1.max(now.after(latest)));
+        self.pace.outage = (now.after(earliest), now.after(latest));
+    }
+
+    /// An outage leaves a peer that fails or is closed alone for a first pause.
+    fn rest(&mut self, now: Now, ip: IpAddr) {
+        let until = now.after(self.config.retry_backoff);
+        let resting = &mut self.pace.resting;
+        resting.retain(|&(other, _)| other != ip);
+        resting.push_back((ip, until));
+        if resting.len() > OUTAGE_ROUND {
+            resting.pop_front();
+        }
     }
 
     fn is_reachable(&self) -> bool {
@@ -290,7 +306,7 @@ impl Model {
     }
 
     fn fail(&mut self, now: Now, ip: IpAddr) {
-        self.delay_outage(now);
+        self.rest(now, ip);
         let crosses = self.crossing(ip).is_some();
         let peer = self.peer_mut(ip);
         peer.failure = When::now(now.utc);
@@ -434,7 +450,7 @@ impl Model {
 
     pub(super) fn forget(&mut self, ip: IpAddr) {
         self.peers.remove(&ip);
-        self.pace.dialed_in_outage.retain(|&other| other != ip);
+        self.pace.resting.retain(|&(other, _)| other != ip);
     }
 
     fn handshake_deadline(&self, now: Now) -> Option<Duration> {
