@@ -148,7 +148,7 @@ impl<T: Transport> Engine<T> {
         }
         let this = self.as_mut().project();
         this.table.on_report(this.clock.now(), ip, report);
-        self.as_mut().run_actions(None);
+        self.as_mut().run_actions();
         self.wakers.wake_stream();
     }
 
@@ -208,7 +208,7 @@ impl<T: Transport> Engine<T> {
         match this.dials.poll_next(cx) {
             Poll::Ready(Some((id, outcome))) => {
                 let event = self.as_mut().on_dial_outcome(id, outcome);
-                self.run_actions(None);
+                self.run_actions();
                 Poll::Ready(event)
             }
             Poll::Ready(None) | Poll::Pending => Poll::Pending,
@@ -287,7 +287,7 @@ impl<T: Transport> Engine<T> {
             Ok(socket) => {
                 let id = this.table.on_admitted(now, ip);
                 this.handed_over.insert(id, ip);
-                self.run_actions(None);
+                self.run_actions();
                 Some(NetworkControllerEvent::CandidateConnection {
                     ip,
                     socket,

@@ -8,7 +8,6 @@ use tokio::time::{Instant, sleep_until};
 
 use crate::controller::engine::Engine;
 use crate::controller::feedback::{LeaseReport, Question};
-use crate::peer::ConnectionId;
 use crate::peer_table::{Action, Report};
 use crate::transport::{Incoming, Transport};
 
@@ -36,8 +35,8 @@ impl<T: Transport> Engine<T> {
         }
     }
 
-    /// Carries out what the table decided about connections. `by_lease` names the lease that it was done for.
-    pub(super) fn run_actions(self: Pin<&mut Self>, by_lease: Option<ConnectionId>) {
+    /// Carries out what the table decided about connections.
+    pub(super) fn run_actions(self: Pin<&mut Self>) {
         let mut this = self.project();
         while let Some(action) = this.table.next_action() {
             match action {
@@ -49,7 +48,7 @@ impl<T: Transport> Engine<T> {
                         incoming.refuse();
                     }
                 }
-                Action::Ended(id) => this.handed_over.end(id, by_lease),
+                Action::Ended(id) => this.handed_over.end(id),
             }
         }
     }
@@ -82,7 +81,7 @@ impl<T: Transport> Engine<T> {
                 if let LeaseReport::Of(report) = report {
                     this.table.on_report(this.clock.now(), ip, report);
                 }
-                self.as_mut().run_actions(None);
+                self.as_mut().run_actions();
             }
         }
     }
@@ -97,7 +96,7 @@ impl<T: Transport> Engine<T> {
                     LeaseReport::Dropped => dropped,
                 };
                 this.table.on_lease_report(this.clock.now(), ip, connection, report);
-                self.as_mut().run_actions(Some(connection));
+                self.as_mut().run_actions();
             }
         }
     }
@@ -125,7 +124,7 @@ impl<T: Transport> Engine<T> {
                     }
                     LeaseReport::Of(_) | LeaseReport::Dropped => this.table.counters_mut().feedback_stale += 1,
                 }
-                self.as_mut().run_actions(None);
+                self.as_mut().run_actions();
             }
         }
     }
@@ -171,7 +170,7 @@ impl<T: Transport> Engine<T> {
         }
         *this.timer_due = None;
         this.table.on_time(this.clock.now());
-        self.run_actions(None);
+        self.run_actions();
         Poll::Ready(())
     }
 

@@ -187,13 +187,14 @@ impl HandedOver {
         })
     }
 
-    /// The connection is over. Its lease is revoked, unless that was what ended it.
-    pub(crate) fn end(&mut self, id: ConnectionId, by_lease: Option<ConnectionId>) {
+    /// The connection is over, and so is its lease. (A lease that ends its connection is spent by that, and has nobody
+    /// left to ask.)
+    pub(crate) fn end(&mut self, id: ConnectionId) {
         let Some(connection) = self.connections.remove(&id) else {
             return;
         };
         self.mailbox.disconnect(connection.ip);
-        if let Some(slot) = connection.slot.filter(|_| by_lease != Some(id)) {
+        if let Some(slot) = connection.slot {
             slot.revoke();
         }
     }
