@@ -23,8 +23,14 @@ pub struct Table {
 impl Table {
     #[must_use]
     pub fn new(config: NetworkConfig, listen: SocketAddr, seed: u64, utc: DateTime<Utc>) -> Self {
-        let now = Now { utc, since_start: Duration::ZERO };
-        Self { table: PeerTable::new(config, listen, seed, now), now }
+        let now = Now {
+            utc,
+            since_start: Duration::ZERO,
+        };
+        Self {
+            table: PeerTable::new(config, listen, seed, now),
+            now,
+        }
     }
 
     pub fn set_time(&mut self, utc: DateTime<Utc>, since_start: Duration) {
@@ -33,7 +39,11 @@ impl Table {
     }
 
     pub fn load(&mut self, peers: impl IntoIterator<Item = Peer>) {
-        let record = |peer| PeerRecord { peer, banned_at: None, other: None };
+        let record = |peer| PeerRecord {
+            peer,
+            banned_at: None,
+            other: None,
+        };
         self.table.load(self.now, peers.into_iter().map(record).collect());
     }
 
@@ -46,7 +56,13 @@ impl Table {
         last_failure: Option<DateTime<Utc>>,
         failures_in_row: u32,
     ) -> Peer {
-        Peer { last_alive, last_alive_outgoing, last_failure, failures_in_row, ..Peer::new(ip) }
+        Peer {
+            last_alive,
+            last_alive_outgoing,
+            last_failure,
+            failures_in_row,
+            ..Peer::new(ip)
+        }
     }
 
     /// Whom the table would dial next.
