@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use network::internals::Table;
+use network::internals::{Failure, Inbound, Report, Table};
 use network::{NetworkConfig, Peer};
 
 /// Our end of every connection; no peer's address.
@@ -110,7 +110,7 @@ impl Node {
         // Without an outgoing connection it would be an outage, in which nobody is blamed.
         let (dial, ip) = node.table.next_dial().expect("there are peers");
         node.table.dialed(dial, LOCAL).expect("it is nobody's address");
-        node.table.alive(ip);
+        node.table.report(ip, Report::Alive);
         node
     }
 
@@ -150,8 +150,8 @@ impl Node {
         for _ in 0..steps {
             self.step();
             let (dial, _) = self.table.next_dial().expect("there are candidates");
-            self.table.dial_failed(dial);
-            self.table.drain();
+            self.table.dial_failed(dial, Failure::Peer);
+            self.carry_out();
         }
     }
 
@@ -160,9 +160,9 @@ impl Node {
             self.step();
             let (dial, _) = self.table.next_dial().expect("there are candidates");
             let ip = self.table.dialed(dial, LOCAL).expect("it is nobody's address");
-            self.table.alive(ip);
-            self.table.closed(ip);
-            self.table.drain();
+            self.table.report(ip, Report::Alive);
+            self.table.report(ip, Report::Closed);
+            self.carry_out();
         }
     }
 
@@ -171,16 +171,14 @@ impl Node {
         let ips: Vec<_> = self.table.good_peer_ips().skip(1).take(2 * count).collect();
         let (banned, connected) = ips.split_at(count);
         for &ip in banned {
-            self.table.banned(ip);
+            self.table.report(ip, Report::Banned);
         }
         for &ip in connected {
-            assert!(
-                self.table.inbound(SocketAddr::new(ip, 5), LOCAL.ip()),
-                "{ip} is admitted"
-            );
-            self.table.alive(ip);
+            assert_eq!(self.table.inbound(SocketAddr::new(ip, 5), LOCAL.ip()), Inbound::Admit);
+            self.table.admitted(ip);
+            self.table.report(ip, Report::Alive);
         }
-        self.table.drain();
+        self.carry_out();
         (banned.to_vec(), connected.to_vec())
     }
 
@@ -188,6 +186,11 @@ impl Node {
         for &ip in ips {
             black_box(self.table.inbound(SocketAddr::new(ip, 5), LOCAL.ip()));
         }
+    }
+
+    /// There are no sockets to do anything with.
+    fn carry_out(&mut self) {
+        while self.table.next_action().is_some() {}
     }
 
     fn step(&mut self) {
