@@ -274,7 +274,7 @@ impl Bench {
             .with(BareIndex, || {
                 timed(TIMES, || {
                     for _ in 0..TIMES {
-                        black_box(bare.from_best().take(LIST).collect::<Vec<_>>());
+                        black_box(bare.best_first().take(LIST).collect::<Vec<_>>());
                     }
                 })
             });
@@ -299,7 +299,7 @@ impl Bench {
                 timed(1, || black_box(node.table.good_peer_ips().collect::<Vec<_>>()))
             })
             .with(BareIndex, || {
-                timed(1, || black_box(bare.from_best().collect::<Vec<_>>()))
+                timed(1, || black_box(bare.best_first().collect::<Vec<_>>()))
             })
             .with(Sort, || timed(1, || black_box(plain.sorted())))
             .run(rounds);

@@ -44,7 +44,7 @@ impl Bare {
         self.order.first().map(|&(_, ip)| ip)
     }
 
-    pub(crate) fn from_best(&self) -> impl Iterator<Item = IpAddr> {
+    pub(crate) fn best_first(&self) -> impl Iterator<Item = IpAddr> {
         self.order.iter().map(|&(_, ip)| ip)
     }
 
