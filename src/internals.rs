@@ -9,8 +9,8 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 
 use crate::config::NetworkConfig;
-use crate::peer::{ConnectionId, Peer, PeerRecord};
-use crate::peer_table::{Action, DialFailure, Now, PeerTable, Reached, Report, Verdict};
+use crate::peer::{ConnectionId, Peer, PeerRecord, PeerStatus};
+use crate::peer_table::{self, Now, PeerTable, Reached, Verdict};
 use crate::stats::Stats;
 
 /// A peer table; its inputs are the table's, with numbers for connections.
@@ -18,6 +18,39 @@ use crate::stats::Stats;
 pub struct Table {
     table: PeerTable,
     now: Now,
+}
+
+/// What becomes of an inbound socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Inbound {
+    Admit,
+    Park(u64),
+    Refuse,
+}
+
+/// What is to be done with a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Action {
+    CallOff(u64),
+    RefuseParked(u64),
+    Ended(u64),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Failure {
+    Peer,
+    TimedOut,
+    Unroutable,
+    Host,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Report {
+    Alive,
+    Failed,
+    Closed,
+    Banned,
+    Unbanned,
 }
 
 impl Table {
@@ -36,6 +69,26 @@ impl Table {
     pub fn set_time(&mut self, utc: DateTime<Utc>, since_start: Duration) {
         self.now = Now { utc, since_start };
         self.table.on_time(self.now);
+    }
+
+    /// The table that a file of this one makes.
+    #[must_use]
+    pub fn restarted(&self, listen: SocketAddr, seed: u64) -> Self {
+        let mut next = Self::new(self.table.config().clone(), listen, seed, self.now.utc);
+        let stored = self.table.stored_from(0).flatten();
+        let records = stored.map(|stored| {
+            let mut peer = stored.peer.clone();
+            if peer.status != PeerStatus::Banned {
+                peer.status = PeerStatus::Idle;
+            }
+            PeerRecord {
+                peer,
+                banned_at: stored.banned_at,
+                other: None,
+            }
+        });
+        next.table.load(next.now, records.collect());
+        next
     }
 
     pub fn load(&mut self, peers: impl IntoIterator<Item = Peer>) {
@@ -81,33 +134,41 @@ impl Table {
         }
     }
 
-    pub fn dial_failed(&mut self, id: u64) {
-        self.table.on_dial_failed(self.now, ConnectionId(id), DialFailure::Peer);
+    pub fn dial_failed(&mut self, id: u64, failure: Failure) {
+        let failure = match failure {
+            Failure::Peer => peer_table::DialFailure::Peer,
+            Failure::TimedOut => peer_table::DialFailure::TimedOut,
+            Failure::Unroutable => peer_table::DialFailure::Unroutable,
+            Failure::Host => peer_table::DialFailure::Host,
+        };
+        self.table.on_dial_failed(self.now, ConnectionId(id), failure);
     }
 
-    pub fn alive(&mut self, ip: IpAddr) {
-        self.table.on_report(self.now, ip, Report::Alive);
+    pub fn report(&mut self, ip: IpAddr, report: Report) {
+        self.table.on_report(self.now, ip, report.into());
     }
 
-    pub fn closed(&mut self, ip: IpAddr) {
-        self.table.on_report(self.now, ip, Report::Closed);
+    pub fn lease_report(&mut self, ip: IpAddr, id: u64, report: Report) {
+        self.table
+            .on_lease_report(self.now, ip, ConnectionId(id), report.into());
     }
 
-    pub fn failed(&mut self, ip: IpAddr) {
-        self.table.on_report(self.now, ip, Report::Failed);
-    }
-
-    pub fn banned(&mut self, ip: IpAddr) {
-        self.table.on_report(self.now, ip, Report::Banned);
-    }
-
-    /// Whether the socket would be admitted; it is then.
-    pub fn inbound(&mut self, remote: SocketAddr, local: IpAddr) -> bool {
-        let is_admitted = self.table.on_inbound(self.now, remote, local) == Verdict::Admit;
-        if is_admitted {
-            self.table.on_admitted(self.now, remote.ip());
+    pub fn inbound(&mut self, remote: SocketAddr, local: IpAddr) -> Inbound {
+        match self.table.on_inbound(self.now, remote, local) {
+            Verdict::Admit => Inbound::Admit,
+            Verdict::Park(id) => Inbound::Park(id.0),
+            Verdict::Refuse(_) => Inbound::Refuse,
         }
-        is_admitted
+    }
+
+    /// What [`Inbound::Admit`] asks for.
+    pub fn admitted(&mut self, remote: IpAddr) -> u64 {
+        self.table.on_admitted(self.now, remote).0
+    }
+
+    /// A parked socket that is to be judged again.
+    pub fn next_settled(&mut self) -> Option<u64> {
+        self.table.next_settled().map(|id| id.0)
     }
 
     pub fn list(&mut self, ips: impl IntoIterator<Item = IpAddr>) {
@@ -118,13 +179,38 @@ impl Table {
         self.table.good_peer_ips()
     }
 
-    /// Carries out nothing and forgets what there was to be done.
-    pub fn drain(&mut self) {
-        while let Some(Action::CallOff(_) | Action::RefuseParked(_) | Action::Ended(_)) = self.table.next_action() {}
+    pub fn next_action(&mut self) -> Option<Action> {
+        Some(match self.table.next_action()? {
+            peer_table::Action::CallOff(id) => Action::CallOff(id.0),
+            peer_table::Action::RefuseParked(id) => Action::RefuseParked(id.0),
+            peer_table::Action::Ended(id) => Action::Ended(id.0),
+        })
+    }
+
+    #[must_use]
+    pub fn next_deadline(&self) -> Option<Duration> {
+        self.table.next_deadline()
+    }
+
+    /// Panics unless every invariant holds. Looks at every peer.
+    pub fn check(&self) {
+        self.table.check();
     }
 
     #[must_use]
     pub fn stats(&self) -> Stats {
         self.table.stats()
+    }
+}
+
+impl From<Report> for peer_table::Report {
+    fn from(report: Report) -> Self {
+        match report {
+            Report::Alive => Self::Alive,
+            Report::Failed => Self::Failed,
+            Report::Closed => Self::Closed,
+            Report::Banned => Self::Banned,
+            Report::Unbanned => Self::Unbanned,
+        }
     }
 }

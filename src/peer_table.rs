@@ -14,7 +14,7 @@ mod eviction;
 mod groups;
 mod inbound;
 mod indexes;
-#[cfg(test)]
+#[cfg(any(test, feature = "internals"))]
 mod invariants;
 mod loading;
 mod order;

@@ -50,14 +50,14 @@ impl<K: Ord + Copy> Crowds<K> {
         self.sizes.extend(after);
     }
 
-    #[cfg(test)]
+    #[cfg(any(test, feature = "internals"))]
     pub(crate) fn iter(&self) -> impl Iterator<Item = (Subnet, K, PeerId)> + '_ {
         self.members
             .iter()
             .flat_map(|(&subnet, members)| members.iter().map(move |&(key, id)| (subnet, key, id)))
     }
 
-    #[cfg(test)]
+    #[cfg(any(test, feature = "internals"))]
     pub(crate) fn sizes_are_right(&self) -> bool {
         self.sizes.len() == self.members.len()
             && self

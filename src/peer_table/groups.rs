@@ -420,7 +420,7 @@ fn seat(index: usize) -> u32 {
     u32::try_from(index).expect("memory ends before 2^32 peers")
 }
 
-#[cfg(test)]
+#[cfg(any(test, feature = "internals"))]
 mod checks {
     use super::*;
     use crate::peer_table::place::Place;

@@ -127,7 +127,7 @@ impl Parking {
         }
     }
 
-    #[cfg(test)]
+    #[cfg(any(test, feature = "internals"))]
     pub(crate) fn is_consistent(&self) -> bool {
         let waits = |(id, parked): (&ConnectionId, &Parked)| {
             let deadline = parked.until.filter(|_| !self.settled.contains(id))?;

@@ -1,0 +1,263 @@
+//! Any sequence of inputs to the peer table, each followed by what a controller does then and by a check of every
+//! invariant.
+//!
+//! Some 250 addresses, few networks and small caps, so that peers meet again, crossings and evictions are frequent, and
+//! a check is quick.
+
+#![no_main]
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::time::Duration;
+
+use arbitrary::Arbitrary;
+use chrono::{DateTime, TimeDelta, Utc};
+use libfuzzer_sys::fuzz_target;
+use network::NetworkConfig;
+use network::internals::{Action, Failure, Inbound, Report, Table};
+
+const PORT: u16 = 4_000;
+const LISTEN: SocketAddr = SocketAddr::new(IpAddr::V6(Ipv6Addr::UNSPECIFIED), PORT);
+/// Our address, in the middle of the peers': dials cross both ways.
+const US: IpAddr = IpAddr::V4(Ipv4Addr::new(60, 12, 0, 3));
+
+fuzz_target!(|input: (Limits, Vec<Step>)| {
+    let (limits, steps) = input;
+    let config = limits.config();
+    if config.validate().is_err() {
+        return;
+    }
+    let mut node = Node::new(config);
+    for step in steps {
+        node.take(step);
+        node.poll();
+    }
+});
+
+#[derive(Arbitrary, Debug)]
+struct Limits {
+    outgoing: u8,
+    dials: u8,
+    incoming: u8,
+    handshakes: u8,
+    idle: u8,
+    banned: u8,
+    subnet: Option<u8>,
+    ban_seconds: Option<u8>,
+    handshake_seconds: Option<u8>,
+    stagger_ms: u8,
+    global_only: bool,
+}
+
+impl Limits {
+    fn config(&self) -> NetworkConfig {
+        let some = |limit: u8, most: u8| usize::from(limit % (most + 1));
+        let seconds = |seconds: Option<u8>| seconds.map(|seconds| Duration::from_secs(u64::from(seconds) + 1));
+        let mut config = NetworkConfig::in_memory(PORT);
+        config.target_outgoing_connections = some(self.outgoing, 8);
+        config.max_simultaneous_outgoing_connection_attempts = some(self.dials, 8);
+        config.max_incoming_connections = some(self.incoming, 12);
+        config.max_simultaneous_incoming_connection_attempts = some(self.handshakes, 8);
+        config.max_idle_peers = some(self.idle, 80);
+        config.max_banned_peers = some(self.banned, 12);
+        config.max_incoming_per_subnet = self.subnet.map(|limit| some(limit, 3) + 1);
+        config.ban_duration = seconds(self.ban_seconds);
+        config.handshake_timeout = seconds(self.handshake_seconds);
+        config.dial_stagger = Duration::from_millis(u64::from(self.stagger_ms));
+        config.global_peers_only = self.global_only;
+        config
+    }
+}
+
+/// Connections are meant by their place among those that there are.
+#[derive(Arbitrary, Debug)]
+enum Step {
+    Inbound { peer: u8, is_lost: bool },
+    DialReaches { dial: u8 },
+    DialFails { dial: u8, kind: u8 },
+    Report { peer: u8, kind: u8 },
+    LeaseReport { connection: u8, kind: u8 },
+    List { peers: Vec<u8> },
+    Wait { ms: u16 },
+    WaitLong { seconds: u16 },
+    WallClockJumps { hours: i16 },
+    Restart { seed: u8 },
+}
+
+/// A table and what a controller would hold for it.
+struct Node {
+    table: Table,
+    utc: DateTime<Utc>,
+    since_start: Duration,
+    dials: BTreeMap<u64, IpAddr>,
+    /// Those that are over, too: a lease may outlive its connection.
+    leases: BTreeMap<u64, IpAddr>,
+    connections: BTreeMap<u64, IpAddr>,
+    parked: BTreeMap<u64, SocketAddr>,
+    last_port: u16,
+}
+
+impl Node {
+    fn new(config: NetworkConfig) -> Self {
+        let utc = DateTime::from_timestamp(1_767_225_600, 0).expect("2026 is in range");
+        Self::with(Table::new(config, LISTEN, 7, utc), utc)
+    }
+
+    fn with(table: Table, utc: DateTime<Utc>) -> Self {
+        Self {
+            table,
+            utc,
+            since_start: Duration::ZERO,
+            dials: BTreeMap::new(),
+            leases: BTreeMap::new(),
+            connections: BTreeMap::new(),
+            parked: BTreeMap::new(),
+            last_port: 30_000,
+        }
+    }
+
+    fn take(&mut self, step: Step) {
+        match step {
+            Step::Inbound { peer, is_lost } => {
+                self.last_port = self.last_port.checked_add(1).unwrap_or(30_000);
+                self.inbound(SocketAddr::new(address(peer), self.last_port), is_lost);
+            }
+            Step::DialReaches { dial } => self.dial_reaches(dial),
+            Step::DialFails { dial, kind } => {
+                if let Some((id, _)) = nth(&self.dials, dial) {
+                    self.dials.remove(&id);
+                    self.table.dial_failed(id, failure(kind));
+                }
+            }
+            Step::Report { peer, kind } => self.table.report(address(peer), report(kind)),
+            Step::LeaseReport { connection, kind } => {
+                if let Some((id, ip)) = nth(&self.leases, connection) {
+                    self.table.lease_report(ip, id, report(kind % 4));
+                }
+            }
+            Step::List { peers } => self.table.list(peers.into_iter().map(address)),
+            Step::Wait { ms } => self.wait(Duration::from_millis(u64::from(ms))),
+            Step::WaitLong { seconds } => self.wait(Duration::from_secs(u64::from(seconds))),
+            Step::WallClockJumps { hours } => self.utc += TimeDelta::hours(i64::from(hours)),
+            Step::Restart { seed } => {
+                let table = self.table.restarted(LISTEN, u64::from(seed));
+                *self = Self::with(table, self.utc);
+            }
+        }
+        self.settle();
+    }
+
+    /// What a controller does in a poll.
+    fn poll(&mut self) {
+        // Deadlines are dealt with some at a time.
+        for _ in 0..4 {
+            self.table.set_time(self.utc, self.since_start);
+            self.settle();
+            while let Some(id) = self.table.next_settled() {
+                let remote = self.parked.remove(&id).expect("a settled socket is held");
+                self.inbound(remote, false);
+            }
+            while let Some((id, ip)) = self.table.next_dial() {
+                assert!(self.dials.insert(id, ip).is_none(), "an id is never used twice");
+                self.settle();
+            }
+        }
+        let due = self.table.next_deadline();
+        assert!(
+            due.is_none_or(|due| due > self.since_start),
+            "due at {due:?}, and yet nothing done at {:?}",
+            self.since_start
+        );
+    }
+
+    fn settle(&mut self) {
+        while let Some(action) = self.table.next_action() {
+            match action {
+                Action::CallOff(id) => assert!(self.dials.remove(&id).is_some(), "{id} is no dial"),
+                Action::RefuseParked(id) => assert!(self.parked.remove(&id).is_some(), "{id} is not parked"),
+                Action::Ended(id) => assert!(self.connections.remove(&id).is_some(), "{id} is no connection"),
+            }
+        }
+        self.table.check();
+    }
+
+    fn inbound(&mut self, remote: SocketAddr, is_lost: bool) {
+        match self.table.inbound(remote, US) {
+            Inbound::Admit if is_lost => {}
+            Inbound::Admit => {
+                let id = self.table.admitted(remote.ip());
+                self.connect(id, remote.ip());
+            }
+            Inbound::Park(id) => assert!(self.parked.insert(id, remote).is_none(), "an id is never used twice"),
+            Inbound::Refuse => {}
+        }
+        self.settle();
+    }
+
+    fn dial_reaches(&mut self, dial: u8) {
+        let Some((id, ip)) = nth(&self.dials, dial) else {
+            return;
+        };
+        self.dials.remove(&id);
+        let local = if ip.is_loopback() { ip } else { US };
+        if let Some(reached) = self.table.dialed(id, SocketAddr::new(local, 50_000)) {
+            assert_eq!(reached, ip);
+            self.connect(id, ip);
+        }
+    }
+
+    fn connect(&mut self, id: u64, ip: IpAddr) {
+        assert!(
+            self.connections.values().all(|other| *other != ip),
+            "{ip} is connected twice"
+        );
+        self.connections.insert(id, ip);
+        self.leases.insert(id, ip);
+    }
+
+    fn wait(&mut self, time: Duration) {
+        self.since_start += time;
+        self.utc += TimeDelta::from_std(time).expect("a day at most");
+    }
+}
+
+/// Networks of eight, of both families; and some addresses that are special.
+fn address(number: u8) -> IpAddr {
+    let (net, host) = (number / 8, number % 8);
+    match number {
+        0..184 => IpAddr::from([60, net, 0, host]),
+        184..248 => IpAddr::from([0x2001, 0x2000 + u16::from(net), 0, 0, 0, 0, 0, u16::from(host)]),
+        248 => IpAddr::from([127, 0, 0, 1]),
+        249 => IpAddr::from([10, 0, 0, 1]),
+        250 => IpAddr::from([224, 0, 0, 1]),
+        251 => IpAddr::from([0, 0, 0, 0]),
+        252 => IpAddr::V6(Ipv6Addr::LOCALHOST),
+        253 => IpAddr::V6(Ipv4Addr::new(60, 1, 0, 1).to_ipv6_mapped()),
+        254 => IpAddr::from([0xfe80, 0, 0, 0, 0, 0, 0, 1]),
+        255 => US,
+    }
+}
+
+fn nth(connections: &BTreeMap<u64, IpAddr>, place: u8) -> Option<(u64, IpAddr)> {
+    let place = usize::from(place) % connections.len().max(1);
+    connections.iter().nth(place).map(|(&id, &ip)| (id, ip))
+}
+
+fn failure(kind: u8) -> Failure {
+    match kind % 4 {
+        0 => Failure::Peer,
+        1 => Failure::TimedOut,
+        2 => Failure::Unroutable,
+        _ => Failure::Host,
+    }
+}
+
+fn report(kind: u8) -> Report {
+    match kind % 5 {
+        0 => Report::Alive,
+        1 => Report::Failed,
+        2 => Report::Closed,
+        3 => Report::Banned,
+        _ => Report::Unbanned,
+    }
+}
