@@ -51,8 +51,8 @@ pub enum Feedback {
 ///
 /// It never waits. What it is told is merged per peer (a sign of life, then one end of the connection, then the last of
 /// ban and unban; a ban that was lifted again has ended the connection all the same), and peer lists are cut to
-/// `max_idle_peers` addresses in all. Flushed means queued: the controller is
-/// woken and applies it in its next poll. Closing or dropping a sink ends nothing.
+/// `max_idle_peers` addresses in all. Flushed means queued: the controller is woken and applies it in its next poll.
+/// Closing or dropping a sink ends nothing.
 #[derive(Clone)]
 pub struct FeedbackSink {
     mailbox: Arc<Mailbox>,
