@@ -57,8 +57,9 @@ impl PeerTable {
         }
     }
 
-    fn load_record(&mut self, now: Now, record: PeerRecord, event: u64) {
-        let ip = record.peer.ip;
+    fn load_record(&mut self, now: Now, mut record: PeerRecord, event: u64) {
+        let ip = record.peer.ip.to_canonical();
+        record.peer.ip = ip;
         if self.own.contains(ip) || self.id_of(ip).is_some() {
             return;
         }

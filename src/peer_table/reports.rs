@@ -32,7 +32,7 @@ impl PeerTable {
     /// A report about one connection: once that is over, only a ban counts.
     pub(crate) fn on_lease_report(&mut self, now: Now, ip: IpAddr, connection: ConnectionId, report: Report) {
         match self.connections.get(&connection) {
-            _ if report == Report::Banned => self.ban(now, ip),
+            _ if report == Report::Banned => self.ban(now, ip.to_canonical()),
             Some(&id) => self.on_connection_report(now, id, report),
             None => self.counters.feedback_stale += 1,
         }

@@ -301,3 +301,35 @@ fn a_run_can_be_replayed() {
 const ABOVE: [u8; 4] = [60, 200, 0, 1];
 /// … and this one below, so its dial wins.
 const BELOW: [u8; 4] = [60, 7, 0, 1];
+
+#[test]
+fn addresses_are_canonical_at_every_door() {
+    let (mapped, plain) = (ip("::ffff:60.1.0.1"), ip("60.1.0.1"));
+    let doors: [fn(&mut Node, IpAddr); 5] = [
+        |node, ip| node.list([ip]),
+        |node, ip| node.report(ip, Report::Banned),
+        |node, ip| assert_eq!(node.inbound(ip), Verdict::Admit),
+        |node, ip| {
+            node.table
+                .on_lease_report(node.now, ip, ConnectionId(99), Report::Banned);
+            node.settle();
+        },
+        |node, ip| {
+            let peer = Peer::new(ip);
+            node.table.load(
+                node.now,
+                vec![PeerRecord {
+                    peer,
+                    banned_at: None,
+                    other: None,
+                }],
+            );
+            node.settle();
+        },
+    ];
+    for enter in doors {
+        let mut node = Node::new(config());
+        enter(&mut node, mapped);
+        assert!(node.status(plain).is_some() && node.status(mapped).is_none());
+    }
+}
