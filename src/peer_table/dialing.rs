@@ -14,7 +14,7 @@ const FIRST_HOST_PAUSE: Duration = Duration::from_millis(100);
 /// … up to this.
 const MAX_HOST_PAUSE: Duration = Duration::from_secs(10);
 
-/// How many of the paused peers take turns in an outage, the best of them.
+/// How many peers that failed or were closed last an outage remembers, to leave them alone and then take them in turn.
 const OUTAGE_ROUND: usize = 16;
 /// How many peers that turned out to be ourselves are forgotten before one call.
 const OWN_PER_CALL: usize = 64;
