@@ -31,10 +31,13 @@ pub struct Peer {
     /// Only a dial of ours that came alive proves a peer.
     #[serde(skip)]
     pub(crate) is_proven: bool,
-    /// The address is this node's own, the connection a local client's: neither listed, stored nor kept.
     #[serde(skip)]
-    pub(crate) is_own: bool,
+    pub(crate) oddities: Oddities,
 }
+
+/// What is odd about a few peers, in one byte.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Oddities(u8);
 
 impl Peer {
     /// A peer of which only the address is known.
@@ -47,8 +50,28 @@ impl Peer {
             last_alive_outgoing: None,
             failures_in_row: 0,
             is_proven: false,
-            is_own: false,
+            oddities: Oddities::default(),
         }
+    }
+
+    /// The address is this node's own, the connection a local client's: neither listed, stored nor kept.
+    pub(crate) fn is_own(&self) -> bool {
+        self.oddities.has(Oddities::OWN)
+    }
+}
+
+impl Oddities {
+    /// See [`Peer::is_own`].
+    pub(crate) const OWN: Self = Self(1);
+    /// Some of the times lay in the future when they were loaded: others are to be believed.
+    pub(crate) const AHEAD: Self = Self(2);
+
+    pub(crate) fn has(self, other: Self) -> bool {
+        self.0 & other.0 == other.0
+    }
+
+    pub(crate) fn set(&mut self, other: Self, is_set: bool) {
+        self.0 = if is_set { self.0 | other.0 } else { self.0 & !other.0 };
     }
 }
 

@@ -16,13 +16,16 @@ mod inbound;
 mod indexes;
 #[cfg(any(test, feature = "internals"))]
 mod invariants;
+mod ladder;
 mod loading;
+mod members;
 mod order;
 mod own;
 mod parking;
 mod place;
 mod random;
 mod rank;
+mod rares;
 mod reports;
 mod slots;
 mod subnet;
@@ -30,6 +33,7 @@ mod subnet;
 mod tests;
 
 use std::collections::{HashMap, VecDeque};
+use std::hash::BuildHasherDefault;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
@@ -41,12 +45,12 @@ pub(crate) use self::reports::Report;
 pub(crate) use self::slots::PeerId;
 
 use self::dialing::Pace;
-use self::entry::{Entry, Stored};
+use self::entry::{EntryMut, Moment, Stored};
 use self::indexes::Indexes;
 use self::own::OwnAddresses;
 use self::parking::Parking;
 use self::place::Place;
-use self::random::Random;
+use self::random::{OwnIdHasher, Random};
 use self::slots::Slots;
 use self::subnet::Subnet;
 use crate::config::NetworkConfig;
@@ -55,6 +59,10 @@ use crate::stats::{Counters, Stats, Usage};
 
 /// How many pauses or deadlines that are over are dealt with in one call, so that a million of them stall nobody.
 const DUE_PER_CALL: usize = 256;
+
+/// No more Idle and no more banned peers than this, whatever the config says: they would take 12 GiB, and there are
+/// twice as many ids for both together and the connected ones.
+const MOST: usize = 1 << (PeerId::BITS - 2);
 
 /// A moment, on both clocks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,6 +76,10 @@ pub(crate) struct Now {
 impl Now {
     fn after(self, wait: Duration) -> Duration {
         self.since_start.saturating_add(wait)
+    }
+
+    fn moment(self) -> Moment {
+        Moment::of(self.since_start)
     }
 }
 
@@ -100,7 +112,7 @@ pub(crate) struct PeerTable {
     own: OwnAddresses,
     pace: Pace,
     /// The peers of dials and of connections, by the id of the dial or connection.
-    connections: HashMap<ConnectionId, PeerId>,
+    connections: HashMap<ConnectionId, PeerId, BuildHasherDefault<OwnIdHasher>>,
     last_connection: u64,
     /// Numbers the events that concern bans.
     last_event: u64,
@@ -121,7 +133,7 @@ impl PeerTable {
             parking: Parking::default(),
             own: OwnAddresses::new(listen, peer_port),
             pace: Pace::new(now, outage_wait),
-            connections: HashMap::new(),
+            connections: HashMap::default(),
             last_connection: 0,
             last_event: 0,
             actions: VecDeque::new(),
@@ -142,7 +154,7 @@ impl PeerTable {
     pub(crate) fn on_time(&mut self, now: Now) {
         for _ in 0..DUE_PER_CALL {
             match self.indexes.deadlines.first() {
-                Some(&(due, id)) if due <= now.since_start => self.on_deadline(now, id),
+                Some(&(due, id)) if due <= now.moment() => self.on_deadline(now, id),
                 _ => break,
             }
         }
@@ -154,7 +166,7 @@ impl PeerTable {
 
     /// When to call [`Self::on_time`] and [`Self::next_dial`] again at the latest; in the past if at once.
     pub(crate) fn next_deadline(&self) -> Option<Duration> {
-        let handshakes_and_bans = self.indexes.deadlines.first().map(|&(due, _)| due);
+        let handshakes_and_bans = self.indexes.deadlines.first().map(|&(due, _)| due.since_start());
         [handshakes_and_bans, self.parking.next_deadline(), self.next_dial_time()]
             .into_iter()
             .flatten()
@@ -171,20 +183,16 @@ impl PeerTable {
     }
 
     pub(crate) fn peers(&self) -> impl Iterator<Item = &Peer> {
-        self.slots.iter().map(|entry| &entry.peer)
+        self.slots.peers()
     }
 
     pub(crate) fn peer(&self, ip: IpAddr) -> Option<&Peer> {
-        self.id_of(ip).map(|id| &self.slots.get(id).peer)
+        self.id_of(ip).map(|id| self.slots.peer(id))
     }
 
     /// Best to worst, without banned peers and own addresses.
     pub(crate) fn good_peer_ips(&self) -> impl Iterator<Item = IpAddr> {
-        let ips = self
-            .indexes
-            .order
-            .iter(&self.slots)
-            .map(|id| self.slots.get(id).peer.ip);
+        let ips = self.indexes.order.iter().map(|id| self.slots.peer(id).ip);
         // An address may turn out to be our own long after it was added.
         ips.filter(|&ip| !self.own.contains(ip))
     }
@@ -205,9 +213,9 @@ impl PeerTable {
     pub(crate) fn stored_from(&self, cursor: usize) -> impl Iterator<Item = Option<StoredPeer<'_>>> {
         self.slots.from(cursor).map(|entry| {
             entry
-                .filter(|entry| !entry.peer.is_own && !self.own.contains(entry.peer.ip))
+                .filter(|entry| !entry.peer.is_own() && !self.own.contains(entry.peer.ip))
                 .map(|entry| StoredPeer {
-                    peer: &entry.peer,
+                    peer: entry.peer,
                     banned_at: entry.rare().banned_at,
                     other: entry.rare().other.as_deref(),
                 })
@@ -259,11 +267,13 @@ impl PeerTable {
     // What follows is shared by the modules below.
 
     /// The one place where a peer changes.
-    fn change<R>(&mut self, id: PeerId, edit: impl FnOnce(&mut Entry) -> R) -> R {
-        let entry = self.slots.get_mut(id);
+    fn change<R>(&mut self, id: PeerId, edit: impl FnOnce(&mut EntryMut<'_>) -> R) -> R {
+        let entry = self.slots.get(id);
         let (place, stored) = (Place::of(entry), Stored::of(entry));
-        let result = edit(entry);
+        let mut entry = self.slots.get_mut(id);
+        let result = edit(&mut entry);
         entry.tidy();
+        let entry = self.slots.get(id);
         debug_assert_eq!(
             entry.connection().is_some(),
             !matches!(entry.peer.status, PeerStatus::Idle | PeerStatus::Banned),
@@ -273,50 +283,46 @@ impl PeerTable {
             self.changes += 1;
         }
         let after = Place::of(entry);
-        self.indexes.shift(&mut self.slots, id, Some(place), Some(after));
+        self.indexes.shift(&mut self.slots, id, &place, &after);
         result
     }
 
-    /// Adds a peer, in whatever state the entry has it.
-    fn add(&mut self, mut entry: Entry) -> PeerId {
-        let ip = entry.peer.ip;
+    /// Adds a peer that is not known, in whatever state `edit` puts it.
+    fn add(&mut self, peer: Peer, edit: impl FnOnce(&mut EntryMut<'_>)) -> PeerId {
+        let ip = peer.ip;
+        let id = self.slots.insert(peer, self.random.tie(ip));
+        let mut entry = self.slots.get_mut(id);
+        edit(&mut entry);
         if self.parking.has(ip) {
             entry.rare_mut().has_parked = true;
         }
-        if !entry.peer.is_own {
+        if !entry.peer.is_own() {
             self.changes += 1;
             self.counters.peers_added += 1;
         }
-        entry.group = self.indexes.groups.join(Subnet::of(ip));
-        let place = Place::of(&entry);
-        let id = self.slots.insert(entry);
-        self.indexes.shift(&mut self.slots, id, None, Some(place));
+        entry.marks.group = self.indexes.groups.join(Subnet::of(ip));
+        self.indexes.add(&mut self.slots, id);
         id
     }
 
     fn forget(&mut self, id: PeerId) {
-        let entry = self.slots.get(id);
-        let (group, place) = (entry.group, Place::of(entry));
-        if !entry.peer.is_own {
+        let peer = self.slots.peer(id);
+        let (subnet, group) = (Subnet::of(peer.ip), self.slots.marks(id).group);
+        if !peer.is_own() {
             self.changes += 1;
         }
-        self.indexes.shift(&mut self.slots, id, Some(place), None);
-        self.indexes.groups.leave(group);
+        self.indexes.remove(&mut self.slots, id);
+        self.indexes.groups.leave(subnet, group);
         self.pace.forget(id);
         self.slots.remove(id);
     }
 
     fn status(&self, ip: IpAddr) -> Option<PeerStatus> {
-        self.id_of(ip).map(|id| self.slots.get(id).peer.status)
+        self.id_of(ip).map(|id| self.slots.peer(id).status)
     }
 
     fn id_of(&self, ip: IpAddr) -> Option<PeerId> {
         self.slots.find(ip, self.random.tie(ip))
-    }
-
-    fn new_entry(&self, peer: Peer) -> Entry {
-        let tie = self.random.tie(peer.ip);
-        Entry::new(peer, tie)
     }
 
     fn new_connection(&mut self, id: PeerId) -> ConnectionId {
@@ -332,9 +338,9 @@ impl PeerTable {
 
     /// The peer's dial or connection is over: it becomes Idle or Banned as `edit` leaves it, and what waited for the
     /// outcome is settled.
-    fn end_connection(&mut self, id: PeerId, edit: impl FnOnce(&mut Entry)) {
+    fn end_connection(&mut self, id: PeerId, edit: impl FnOnce(&mut EntryMut<'_>)) {
         let (connection, was) = self.change(id, |entry| {
-            let ended = (entry.connection(), entry.peer.status);
+            let ended = (entry.rare().connection, entry.peer.status);
             if ended.0.is_some() {
                 let rare = entry.rare_mut();
                 (rare.connection, rare.deadline) = (None, None);
@@ -357,20 +363,20 @@ impl PeerTable {
 
     /// Forgets what became too many by the last change of `id`.
     fn keep_bounds(&mut self, id: PeerId) {
-        let peer = &self.slots.get(id).peer;
-        if peer.status == PeerStatus::Idle && (peer.is_own || self.own.contains(peer.ip)) {
+        let peer = self.slots.peer(id);
+        if peer.status == PeerStatus::Idle && (peer.is_own() || self.own.contains(peer.ip)) {
             self.forget(id);
         }
-        while self.indexes.counts.idle > self.config.max_idle_peers {
+        while self.indexes.counts.idle > self.config.max_idle_peers.min(MOST) {
             let unproven = self.indexes.groups.worst_of_most_crowded(&self.slots);
-            let Some(victim) = unproven.or_else(|| self.worst_idle_proven()) else {
+            let Some(victim) = unproven.or_else(|| self.worst_idle()) else {
                 break;
             };
             self.counters.peers_forgotten += 1;
             self.forget(victim);
         }
-        while self.indexes.counts.banned > self.config.max_banned_peers {
-            let Some(victim) = self.indexes.bans.victim() else {
+        while self.indexes.counts.banned > self.config.max_banned_peers.min(MOST) {
+            let Some(victim) = self.indexes.bans.victim(&mut self.slots) else {
                 break;
             };
             self.counters.peers_forgotten += 1;
@@ -379,13 +385,14 @@ impl PeerTable {
     }
 
     /// Asked for only when all Idle peers are proven, so those that it passes by are as few as connections may be.
-    fn worst_idle_proven(&self) -> Option<PeerId> {
-        let mut from_worst = self.indexes.order.proven_from_worst(&self.slots);
-        from_worst.find(|&id| self.slots.get(id).peer.status == PeerStatus::Idle)
+    fn worst_idle(&mut self) -> Option<PeerId> {
+        self.indexes.end_loading(&mut self.slots);
+        let mut from_worst = self.indexes.order.iter().rev();
+        from_worst.find(|&id| self.slots.peer(id).status == PeerStatus::Idle)
     }
 
     fn on_deadline(&mut self, now: Now, id: PeerId) {
-        if self.slots.get(id).peer.status == PeerStatus::Banned {
+        if self.slots.peer(id).status == PeerStatus::Banned {
             self.counters.bans_ended += 1;
             self.lift_ban(id);
         } else {

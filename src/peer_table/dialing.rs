@@ -4,7 +4,8 @@ use std::collections::VecDeque;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use crate::peer::{ConnectionId, PeerStatus};
+use crate::peer::{ConnectionId, Oddities, PeerStatus};
+use crate::peer_table::entry::Moment;
 use crate::peer_table::groups::Turn;
 use crate::peer_table::place::Place;
 use crate::peer_table::{Action, DUE_PER_CALL, Now, PeerId, PeerTable};
@@ -117,7 +118,7 @@ impl PeerTable {
             return Reached::Nobody;
         };
         self.pace.host_faults_in_row = 0;
-        let ip = self.slots.get(id).peer.ip;
+        let ip = self.slots.peer(id).ip;
         let local = SocketAddr::new(local.ip().to_canonical(), local.port());
         if self.own.is_reached_by(local.ip(), ip) {
             self.on_reached_ourselves(now, id, local);
@@ -171,7 +172,7 @@ impl PeerTable {
         if !self.indexes.groups.none_ready() {
             return Some(gate);
         }
-        let (pause_end, _) = *self.indexes.paused.first()?;
+        let pause_end = self.indexes.paused.first()?.0.since_start();
         let next = if self.is_outage() {
             pause_end.min(self.next_outage_try())
         } else {
@@ -180,15 +181,15 @@ impl PeerTable {
         Some(gate.max(next))
     }
 
-    pub(super) fn handshake_deadline(&self, now: Now) -> Option<Duration> {
-        self.config.handshake_timeout.map(|timeout| now.after(timeout))
+    pub(super) fn handshake_deadline(&self, now: Now) -> Option<Moment> {
+        self.config.handshake_timeout.map(|timeout| Moment::of(now.after(timeout)))
     }
 
     /// Makes candidates of the peers whose pause is over.
     pub(super) fn end_pauses(&mut self, now: Now) {
         for _ in 0..DUE_PER_CALL {
             match self.indexes.paused.first() {
-                Some(&(until, id)) if until <= now.since_start => self.change(id, |entry| entry.pause_until(None)),
+                Some(&(until, id)) if until <= now.moment() => self.change(id, |entry| entry.pause_until(None)),
                 _ => break,
             }
         }
@@ -237,7 +238,7 @@ impl PeerTable {
     fn choose_other(&mut self, now: Now) -> Option<(PeerId, Option<Turn>)> {
         for _ in 0..OWN_PER_CALL {
             let (id, turn) = self.choose(now)?;
-            if !self.own.contains(self.slots.get(id).peer.ip) {
+            if !self.own.contains(self.slots.peer(id).ip) {
                 return Some((id, turn));
             }
             self.forget(id);
@@ -260,7 +261,7 @@ impl PeerTable {
     fn best_paused(&self, now: Now) -> Option<PeerId> {
         let resting = &self.pace.resting;
         let rests = |id: PeerId| resting.iter().any(|&(other, _)| other == id);
-        let mut from_best = self.indexes.order.iter(&self.slots);
+        let mut from_best = self.indexes.order.iter();
         let fresh = from_best.find(|&id| self.is_paused(id) && !rests(id));
         let is_rested = |&&(id, until): &&(PeerId, Duration)| until <= now.since_start && self.is_paused(id);
         fresh.or_else(|| resting.iter().find(is_rested).map(|&(id, _)| id))
@@ -315,7 +316,7 @@ impl PeerTable {
         let streak = if outage {
             1
         } else {
-            self.slots.get(id).peer.failures_in_row.saturating_add(1)
+            self.slots.peer(id).failures_in_row.saturating_add(1)
         };
         let pause = self.backoff(streak);
         self.end_connection(id, |entry| {
@@ -356,7 +357,7 @@ impl PeerTable {
             None => self.own.expect_leg(leg, now.after(self.config.connect_timeout)),
         }
         self.own.learn(ip);
-        self.end_connection(id, |entry| entry.peer.is_own = true);
+        self.end_connection(id, |entry| entry.peer.oddities.set(Oddities::OWN, true));
         self.pace.replacements = self.pace.replacements.saturating_add(1);
     }
 }

@@ -1,45 +1,45 @@
-//! All that the table keeps of one peer, in as few bytes as it may take: there can be a million of them.
+//! All that the table keeps of one peer, in as few bytes and cache lines as it may take: there can be a million of them.
 
+use std::num::NonZeroU64;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 
-use crate::peer::{ConnectionId, OtherFields, Peer, PeerStatus};
-use crate::peer_table::slots::PeerId;
+use crate::peer::{ConnectionId, Oddities, OtherFields, Peer, PeerStatus};
+use crate::peer_table::groups::GroupId;
+use crate::peer_table::order::BlockId;
+use crate::peer_table::rank::Rank;
+use crate::peer_table::rares::{RareId, Rares};
 
 /// A proven peer stays one until this many of our attempts failed in a row …
 const UNPROVEN_STREAK: u32 = 10;
 /// … and it was last alive on a connection of ours this long ago.
 const UNPROVEN_AGE: Duration = Duration::from_secs(7 * 24 * 3600);
 
+/// What tells who a peer is and how good: one cache line, which is all that a look-up or a comparison touches.
 #[derive(Debug)]
-pub(crate) struct Entry {
+#[repr(align(64))]
+pub(crate) struct Record {
     pub(crate) peer: Peer,
     /// Keyed hash of the address, the last word but one where two peers are equally good.
     pub(crate) tie: u32,
-    /// Its neighbours in the order of peers, where that is a list.
-    pub(crate) links: Links,
-    /// Its subnet's group, and its seat among the members there.
+}
+
+/// Where a peer stands in the indexes.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Marks {
+    pub(crate) paused_until: Option<Moment>,
+    /// In the order of peers, if it is listed there.
+    pub(crate) block: Option<BlockId>,
     pub(crate) group: GroupId,
+    /// Among the members of a group that is so large that they cannot be searched for it.
     pub(crate) seat: u32,
-    paused_until: Pause,
-    rare: Option<Box<Rare>>,
+    pub(crate) rare: Option<RareId>,
 }
 
-/// Names a subnet's group.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(crate) struct GroupId(pub(crate) u32);
-
-/// Neighbours in a list.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Links {
-    pub(crate) better: Option<PeerId>,
-    pub(crate) worse: Option<PeerId>,
-}
-
-/// Nanoseconds since the start; 0 is no pause.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Pause(u64);
+/// A time since the start, in nanoseconds, which last for 584 years.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Moment(NonZeroU64);
 
 /// What few peers have at one time: those that are connected or banned, and those with an odd record.
 #[derive(Debug, Default)]
@@ -47,15 +47,17 @@ pub(crate) struct Rare {
     pub(crate) banned_at: Option<DateTime<Utc>>,
     pub(crate) other: Option<Box<OtherFields>>,
     /// What to believe instead of the peer's times, where some of those lay in the future when they were loaded.
-    pub(crate) believed: Option<Times>,
+    pub(crate) believed: Option<Box<Times>>,
     /// Dials in a row for which this host found no way to the address.
     pub(crate) unroutable_in_row: u32,
     /// The dial or connection of a peer that is neither Idle nor Banned.
     pub(crate) connection: Option<ConnectionId>,
     /// When the handshake is given up or the ban ends.
-    pub(crate) deadline: Option<Duration>,
-    /// For a ban: the number of the last event that concerned it.
+    pub(crate) deadline: Option<Moment>,
+    /// For a ban: the number of the last event that concerned it, …
     pub(crate) last_event: u64,
+    /// … and the one by which it stands among the bans, which may be an earlier one.
+    pub(crate) listed_event: u64,
     /// An inbound socket of the peer is parked: it is not dialed meanwhile.
     pub(crate) has_parked: bool,
 }
@@ -68,75 +70,126 @@ pub(crate) struct Times {
     pub(crate) last_alive_outgoing: Option<DateTime<Utc>>,
 }
 
-static ORDINARY: Rare = Rare {
-    banned_at: None,
-    other: None,
-    believed: None,
-    unroutable_in_row: 0,
-    connection: None,
-    deadline: None,
-    last_event: 0,
-    has_parked: false,
-};
+/// Everything of one peer.
+#[derive(Clone, Copy)]
+pub(crate) struct Entry<'a> {
+    pub(crate) peer: &'a Peer,
+    pub(crate) marks: &'a Marks,
+    pub(crate) tie: u32,
+    pub(crate) rares: &'a Rares,
+}
 
-impl Entry {
-    pub(crate) fn new(peer: Peer, tie: u32) -> Self {
+/// Everything of one peer, to be changed.
+pub(crate) struct EntryMut<'a> {
+    pub(crate) peer: &'a mut Peer,
+    pub(crate) marks: &'a mut Marks,
+    pub(crate) rares: &'a mut Rares,
+}
+
+impl Moment {
+    pub(crate) fn of(since_start: Duration) -> Self {
+        let nanos = u64::try_from(since_start.as_nanos()).unwrap_or(u64::MAX);
+        Self(NonZeroU64::new(nanos).unwrap_or(NonZeroU64::MIN))
+    }
+
+    pub(crate) fn since_start(self) -> Duration {
+        Duration::from_nanos(self.0.get())
+    }
+}
+
+impl Rare {
+    pub(crate) fn is_ordinary(&self) -> bool {
+        let Self {
+            banned_at,
+            other,
+            believed,
+            unroutable_in_row,
+            connection,
+            deadline,
+            last_event,
+            listed_event: _,
+            has_parked,
+        } = self;
+        connection.is_none()
+            && deadline.is_none()
+            && banned_at.is_none()
+            && *last_event == 0
+            && *unroutable_in_row == 0
+            && !has_parked
+            && believed.is_none()
+            && other.is_none()
+    }
+}
+
+impl Times {
+    fn stored(peer: &Peer) -> Self {
         Self {
-            peer,
-            tie,
-            links: Links::default(),
-            group: GroupId(0),
-            seat: 0,
-            paused_until: Pause(0),
-            rare: None,
+            last_alive: peer.last_alive,
+            last_failure: peer.last_failure,
+            last_alive_outgoing: peer.last_alive_outgoing,
         }
     }
+}
 
+impl<'a> Entry<'a> {
     /// What is out of the ordinary about the peer.
-    pub(crate) fn rare(&self) -> &Rare {
-        self.rare.as_deref().unwrap_or(&ORDINARY)
+    pub(crate) fn rare(self) -> &'a Rare {
+        self.rares.get(self.marks.rare)
     }
 
-    pub(crate) fn rare_mut(&mut self) -> &mut Rare {
-        self.rare.get_or_insert_default()
-    }
-
-    /// Gives the memory back once nothing is out of the ordinary any more.
-    pub(crate) fn tidy(&mut self) {
-        if self.rare.as_deref().is_some_and(Rare::is_ordinary) {
-            self.rare = None;
-        }
-    }
-
-    pub(crate) fn connection(&self) -> Option<ConnectionId> {
+    pub(crate) fn connection(self) -> Option<ConnectionId> {
         self.rare().connection
     }
 
     /// Until when the peer is not to be dialed.
-    pub(crate) fn paused_until(&self) -> Option<Duration> {
-        (self.paused_until.0 > 0).then(|| Duration::from_nanos(self.paused_until.0))
+    pub(crate) fn paused_until(self) -> Option<Moment> {
+        self.marks.paused_until
     }
 
-    pub(crate) fn pause_until(&mut self, until: Option<Duration>) {
-        let nanos = |until: Duration| u64::try_from(until.as_nanos()).unwrap_or(u64::MAX).max(1);
-        self.paused_until = Pause(until.map_or(0, nanos));
-    }
-
-    pub(crate) fn believed_times(&self) -> Times {
-        self.rare().believed.unwrap_or(Times {
-            last_alive: self.peer.last_alive,
-            last_failure: self.peer.last_failure,
-            last_alive_outgoing: self.peer.last_alive_outgoing,
-        })
+    pub(crate) fn rank(self) -> Rank {
+        Rank::of(self.peer, &self.believed_times(), self.tie)
     }
 
     /// Whether the present or coming connection is one that we made.
-    pub(crate) fn is_outgoing(&self) -> bool {
+    pub(crate) fn is_outgoing(self) -> bool {
         is_outgoing(self.peer.status)
     }
 
+    fn believed_times(self) -> Times {
+        if !self.peer.oddities.has(Oddities::AHEAD) {
+            return Times::stored(self.peer);
+        }
+        let believed = self.rare().believed.as_deref().copied();
+        believed.unwrap_or_else(|| Times::stored(self.peer))
+    }
+}
+
+impl EntryMut<'_> {
+    pub(crate) fn rare(&self) -> &Rare {
+        self.rares.get(self.marks.rare)
+    }
+
+    pub(crate) fn rare_mut(&mut self) -> &mut Rare {
+        let id = *self.marks.rare.get_or_insert_with(|| self.rares.add());
+        self.rares.get_mut(id)
+    }
+
+    /// Gives the memory back once nothing is out of the ordinary any more.
+    pub(crate) fn tidy(&mut self) {
+        if let Some(id) = self.marks.rare
+            && self.rares.get(Some(id)).is_ordinary()
+        {
+            self.marks.rare = None;
+            self.rares.remove(id);
+        }
+    }
+
+    pub(crate) fn pause_until(&mut self, until: Option<Duration>) {
+        self.marks.paused_until = until.map(Moment::of);
+    }
+
     pub(crate) fn on_alive(&mut self, utc: DateTime<Utc>) {
-        let outgoing = self.is_outgoing();
+        let outgoing = is_outgoing(self.peer.status);
         self.peer.last_alive = Some(utc);
         if outgoing {
             self.peer.last_alive_outgoing = Some(utc);
@@ -165,37 +218,34 @@ impl Entry {
 
     /// Settles whether the peer is proven, from what is stored of it.
     pub(crate) fn judge_proven(&mut self, utc: DateTime<Utc>) {
-        let alive = self.believed_times().last_alive_outgoing;
+        let alive = match self.believed_mut() {
+            Some(believed) => believed.last_alive_outgoing,
+            None => self.peer.last_alive_outgoing,
+        };
         let is_old = |alive: DateTime<Utc>| (utc - alive).to_std().is_ok_and(|age| age > UNPROVEN_AGE);
         let worn_out = self.peer.failures_in_row >= UNPROVEN_STREAK;
         self.peer.is_proven = alive.is_some_and(|alive| !(worn_out && is_old(alive)));
     }
 
-    fn believed_mut(&mut self) -> Option<&mut Times> {
-        self.rare.as_mut()?.believed.as_mut()
+    /// Believes no stored time that is later than `utc`.
+    pub(crate) fn doubt_times_after(&mut self, utc: DateTime<Utc>) {
+        let stored = Times::stored(self.peer);
+        let believe = |time: Option<DateTime<Utc>>| time.map(|time| time.min(utc));
+        let believed = Times {
+            last_alive: believe(stored.last_alive),
+            last_failure: believe(stored.last_failure),
+            last_alive_outgoing: believe(stored.last_alive_outgoing),
+        };
+        if believed != stored {
+            self.peer.oddities.set(Oddities::AHEAD, true);
+            self.rare_mut().believed = Some(Box::new(believed));
+        }
     }
-}
 
-impl Rare {
-    fn is_ordinary(&self) -> bool {
-        let Self {
-            banned_at,
-            other,
-            believed,
-            unroutable_in_row,
-            connection,
-            deadline,
-            last_event,
-            has_parked,
-        } = self;
-        banned_at.is_none()
-            && other.is_none()
-            && believed.is_none()
-            && *unroutable_in_row == 0
-            && connection.is_none()
-            && deadline.is_none()
-            && *last_event == 0
-            && !has_parked
+    fn believed_mut(&mut self) -> Option<&mut Times> {
+        let is_ahead = self.peer.oddities.has(Oddities::AHEAD);
+        let id = self.marks.rare.filter(|_| is_ahead)?;
+        self.rares.get_mut(id).believed.as_deref_mut()
     }
 }
 
@@ -210,22 +260,19 @@ pub(crate) fn is_outgoing(status: PeerStatus) -> bool {
 #[derive(PartialEq, Eq)]
 pub(crate) struct Stored {
     status: PeerStatus,
-    times: [Option<DateTime<Utc>>; 4],
+    times: Times,
+    banned_at: Option<DateTime<Utc>>,
     failures_in_row: u32,
 }
 
 impl Stored {
     /// `None` for what is never stored.
-    pub(crate) fn of(entry: &Entry) -> Option<Self> {
-        let peer = &entry.peer;
-        (!peer.is_own).then(|| Self {
+    pub(crate) fn of(entry: Entry<'_>) -> Option<Self> {
+        let peer = entry.peer;
+        (!peer.is_own()).then(|| Self {
             status: lasting(peer.status),
-            times: [
-                peer.last_alive,
-                peer.last_failure,
-                peer.last_alive_outgoing,
-                entry.rare().banned_at,
-            ],
+            times: Times::stored(peer),
+            banned_at: entry.rare().banned_at,
             failures_in_row: peer.failures_in_row,
         })
     }
@@ -238,5 +285,27 @@ fn lasting(status: PeerStatus) -> PeerStatus {
             PeerStatus::Idle
         }
         PeerStatus::OutAlive | PeerStatus::InAlive | PeerStatus::Banned => status,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    #[cfg(target_pointer_width = "64")]
+    fn a_peer_takes_one_cache_line_and_a_few_marks() {
+        assert_eq!(size_of::<Option<Record>>(), 64);
+        assert_eq!(size_of::<Marks>(), 24);
+    }
+
+    #[test]
+    fn moments_are_exact_for_centuries() {
+        for nanos in [1, 999_999_999, 1_000_000_000, u64::MAX] {
+            let since_start = Duration::from_nanos(nanos);
+            assert_eq!(Moment::of(since_start).since_start(), since_start);
+        }
+        assert!(Moment::of(Duration::ZERO) <= Moment::of(Duration::from_nanos(1)));
+        assert_eq!(Moment::of(Duration::MAX), Moment::of(Duration::from_nanos(u64::MAX)));
     }
 }

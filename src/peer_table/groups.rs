@@ -8,14 +8,13 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use crate::peer_table::entry::GroupId;
+use crate::peer_table::ladder::Ladder;
+use crate::peer_table::members::{Members, Size};
+use crate::peer_table::place::Standing;
 use crate::peer_table::random::Random;
-use crate::peer_table::rank::{Badness, Rank};
+use crate::peer_table::rank::Ranked;
 use crate::peer_table::slots::{PeerId, Slots};
 use crate::peer_table::subnet::Subnet;
-
-/// A group that is larger than this finds its worst member by a tree.
-const GLANCE: usize = 64;
 
 /// Whose turn it is to be dialed; the turns of the two kinds alternate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,24 +25,19 @@ pub(crate) enum Turn {
     Unproven,
 }
 
-/// How a peer counts in its group.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Standing {
-    /// Idle and unproven, so among those that may be forgotten; `is_ready` to be dialed or not.
-    Member { is_ready: bool, rank: Rank },
-    /// Idle, proven and ready to be dialed.
-    Proven(Rank),
-    /// Dialed, or connected by a dial of ours: takes the subnet.
-    Outgoing,
-}
+/// Names a subnet's group.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) struct GroupId(u32);
 
 #[derive(Debug)]
 pub(crate) struct Groups {
     ids: HashMap<Subnet, GroupId>,
     groups: Vec<Group>,
     free: Vec<GroupId>,
-    /// Groups by size and by how bad their worst member is.
-    crowds: BTreeMap<Crowd, Vec<GroupId>>,
+    /// Groups by their size when it last grew: each is that large or smaller. Whoever asks for the largest puts those
+    /// right that it meets, so that a peer that leaves its group and comes back, as each that is dialed in vain does,
+    /// moves nothing.
+    crowds: BTreeMap<Size, Vec<GroupId>>,
     /// What subnets offer in which no outgoing connection is held or being made, and what the others do.
     untaken: Choices,
     taken: Choices,
@@ -51,47 +45,35 @@ pub(crate) struct Groups {
     ready: usize,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct Crowd {
-    size: usize,
-    worst: u8,
-}
-
 /// The best proven peer of each subnet, and the subnets with an unproven one.
 #[derive(Debug, Default)]
 struct Choices {
-    best_proven: BTreeSet<(Rank, PeerId)>,
+    best_proven: BTreeSet<Ranked>,
     with_unproven: Vec<GroupId>,
 }
 
-#[derive(Debug)]
+/// One cache line.
+#[derive(Debug, Default)]
 struct Group {
-    subnet: Subnet,
+    /// Unproven Idle peers.
+    members: Members,
+    /// Proven peers that may be dialed.
+    proven: Option<Box<Ladder>>,
     /// Peers of this subnet that are known at all.
     known: u32,
     taken_by: u32,
-    /// Those that are ready stand first.
-    members: Vec<Member>,
-    ready: usize,
-    /// For a group beyond [`GLANCE`].
-    by_rank: Option<BTreeSet<(Rank, PeerId)>>,
-    proven: BTreeSet<(Rank, PeerId)>,
-    /// Where the group stands among the crowds, and in the bag of its sort.
-    crowd: Option<(Crowd, u32)>,
+    /// Where the group stands in the bag of its sort, …
     bag_seat: u32,
-}
-
-#[derive(Clone, Copy, Debug)]
-struct Member {
-    id: PeerId,
-    badness: Badness,
+    /// … and among the crowds.
+    crowd: Option<Size>,
+    crowd_seat: u32,
 }
 
 /// What a group adds to the choices of its sort.
 #[derive(Clone, Copy, PartialEq, Eq)]
 struct Offer {
     is_taken: bool,
-    proven: Option<(Rank, PeerId)>,
+    proven: Option<Ranked>,
     has_unproven: bool,
 }
 
@@ -111,49 +93,45 @@ impl Groups {
 
     /// The group of a peer that becomes known.
     pub(crate) fn join(&mut self, subnet: Subnet) -> GroupId {
-        let id = *self.ids.entry(subnet).or_insert_with(|| match self.free.pop() {
-            Some(id) => {
-                self.groups[place(id)] = Group::new(subnet);
-                id
-            }
-            None => {
-                self.groups.push(Group::new(subnet));
+        let id = *self.ids.entry(subnet).or_insert_with(|| {
+            self.free.pop().unwrap_or_else(|| {
+                self.groups.push(Group::default());
                 GroupId(seat(self.groups.len() - 1))
-            }
+            })
         });
         self.groups[place(id)].known += 1;
         id
     }
 
-    /// A peer of the group is forgotten.
-    pub(crate) fn leave(&mut self, id: GroupId) {
+    /// A peer of the subnet and its group is forgotten.
+    pub(crate) fn leave(&mut self, subnet: Subnet, id: GroupId) {
         let group = &mut self.groups[place(id)];
         group.known -= 1;
         if group.known == 0 {
-            self.ids.remove(&group.subnet);
+            self.leave_crowd(id);
+            self.groups[place(id)] = Group::default();
+            self.ids.remove(&subnet);
             self.free.push(id);
         }
     }
 
     /// Changes how a peer counts in its group.
-    pub(crate) fn shift(&mut self, slots: &mut Slots, id: PeerId, before: Option<Standing>, after: Option<Standing>) {
-        let group_id = slots.get(id).group;
-        let group = &mut self.groups[place(group_id)];
+    pub(crate) fn shift(&mut self, slots: &mut Slots, peer: PeerId, before: Standing, after: Standing) {
+        let id = slots.marks(peer).group;
+        let group = &mut self.groups[place(id)];
         let offered = group.offer();
-        self.ready -= usize::from(before.is_some_and(Standing::is_ready));
-        self.ready += usize::from(after.is_some_and(Standing::is_ready));
-        if let Some(before) = before {
-            group.take_out(slots, id, before);
-        }
-        if let Some(after) = after {
-            group.put_in(slots, id, after);
-        }
+        self.ready -= usize::from(before.is_ready());
+        self.ready += usize::from(after.is_ready());
+        group.take_out(slots, peer, before);
+        group.put_in(slots, peer, after);
         let offer = group.offer();
         if offered != offer {
-            self.withdraw(group_id, offered);
-            self.offer(group_id, offer);
+            self.withdraw(id, offered, offer);
+            self.offer(id, offered, offer);
         }
-        self.shift_crowd(group_id);
+        if matches!(after, Standing::Member { .. }) {
+            self.join_crowd(id);
+        }
     }
 
     /// Whether nobody may be dialed now.
@@ -186,48 +164,62 @@ impl Groups {
         };
     }
 
-    /// The worst unproven Idle peer of the subnet that holds most of these.
-    pub(crate) fn worst_of_most_crowded(&self, slots: &Slots) -> Option<PeerId> {
-        let (_, ids) = self.crowds.last_key_value()?;
-        self.groups[place(*ids.last()?)].worst(slots)
+    /// The worst unproven Idle peer of the subnet that holds most of these; of several such subnets, of one whose worst
+    /// is as bad as any, roughly.
+    pub(crate) fn worst_of_most_crowded(&mut self, slots: &Slots) -> Option<PeerId> {
+        loop {
+            let (&size, ids) = self.crowds.last_key_value()?;
+            let id = *ids.last().expect("a crowd without groups is removed");
+            let members = &self.groups[place(id)].members;
+            if members.size() == Some(size) {
+                return members.worst(slots);
+            }
+            self.leave_crowd(id);
+            self.join_crowd(id);
+        }
     }
 
     fn choose_for(&self, turn: Turn, choices: &Choices, random: &mut Random) -> Option<PeerId> {
         match turn {
-            Turn::Proven => choices.best_proven.first().map(|&(_, id)| id),
+            Turn::Proven => choices.best_proven.first().map(|best| best.id),
             Turn::Unproven if choices.with_unproven.is_empty() => None,
             Turn::Unproven => {
                 let id = choices.with_unproven[random.below(choices.with_unproven.len())];
-                let group = &self.groups[place(id)];
-                Some(group.members[random.below(group.ready)].id)
+                let ready = self.groups[place(id)].members.ready();
+                Some(ready[random.below(ready.len())].id())
             }
         }
     }
 
-    fn offer(&mut self, id: GroupId, offer: Offer) {
-        let choices = if offer.is_taken {
-            &mut self.taken
-        } else {
-            &mut self.untaken
-        };
-        choices.best_proven.extend(offer.proven);
-        if offer.has_unproven {
-            self.groups[place(id)].bag_seat = seat(choices.with_unproven.len());
+    fn choices(&mut self, is_taken: bool) -> &mut Choices {
+        if is_taken { &mut self.taken } else { &mut self.untaken }
+    }
+
+    /// Adds what the group offers now to the choices, but for what it offered there before.
+    fn offer(&mut self, id: GroupId, before: Offer, now: Offer) {
+        let has_moved = before.is_taken != now.is_taken;
+        let choices = self.choices(now.is_taken);
+        if has_moved || before.proven != now.proven {
+            choices.best_proven.extend(now.proven);
+        }
+        if now.has_unproven && (has_moved || !before.has_unproven) {
             choices.with_unproven.push(id);
+            let last = seat(choices.with_unproven.len() - 1);
+            self.groups[place(id)].bag_seat = last;
         }
     }
 
-    fn withdraw(&mut self, id: GroupId, offer: Offer) {
-        let choices = if offer.is_taken {
-            &mut self.taken
-        } else {
-            &mut self.untaken
-        };
-        if let Some(best) = &offer.proven {
+    /// Takes what the group offers no more from the choices.
+    fn withdraw(&mut self, id: GroupId, before: Offer, now: Offer) {
+        let has_moved = before.is_taken != now.is_taken;
+        let gap = self.groups[place(id)].bag_seat;
+        let choices = self.choices(before.is_taken);
+        if (has_moved || before.proven != now.proven)
+            && let Some(best) = &before.proven
+        {
             choices.best_proven.remove(best);
         }
-        if offer.has_unproven {
-            let gap = self.groups[place(id)].bag_seat;
+        if before.has_unproven && (has_moved || !now.has_unproven) {
             choices.with_unproven.swap_remove(index(gap));
             if let Some(&moved) = choices.with_unproven.get(index(gap)) {
                 self.groups[place(moved)].bag_seat = gap;
@@ -235,32 +227,33 @@ impl Groups {
         }
     }
 
-    fn shift_crowd(&mut self, id: GroupId) {
+    /// Puts a group among the crowds of its size, if it is larger than where it stands.
+    fn join_crowd(&mut self, id: GroupId) {
         let group = &self.groups[place(id)];
-        let (before, after) = (group.crowd, group.measure());
-        if before.map(|(crowd, _)| crowd) == after {
+        let size = group.members.size();
+        if size <= group.crowd {
             return;
         }
-        if let Some((crowd, gap)) = before {
-            self.leave_crowd(crowd, gap);
-        }
-        self.groups[place(id)].crowd = after.map(|crowd| {
-            let ids = self.crowds.entry(crowd).or_default();
+        self.leave_crowd(id);
+        if let Some(size) = size {
+            let ids = self.crowds.entry(size).or_default();
             ids.push(id);
-            (crowd, seat(ids.len() - 1))
-        });
+            let last = seat(ids.len() - 1);
+            let group = &mut self.groups[place(id)];
+            (group.crowd, group.crowd_seat) = (Some(size), last);
+        }
     }
 
-    fn leave_crowd(&mut self, crowd: Crowd, gap: u32) {
-        let Some(ids) = self.crowds.get_mut(&crowd) else {
-            return;
-        };
+    fn leave_crowd(&mut self, id: GroupId) {
+        let group = &mut self.groups[place(id)];
+        let gap = group.crowd_seat;
+        let Some(size) = group.crowd.take() else { return };
+        let Some(ids) = self.crowds.get_mut(&size) else { return };
         ids.swap_remove(index(gap));
         if let Some(&moved) = ids.get(index(gap)) {
-            self.groups[place(moved)].crowd = Some((crowd, gap));
-        }
-        if ids.is_empty() {
-            self.crowds.remove(&crowd);
+            self.groups[place(moved)].crowd_seat = gap;
+        } else if ids.is_empty() {
+            self.crowds.remove(&size);
         }
     }
 }
@@ -271,139 +264,34 @@ impl Choices {
     }
 }
 
-impl Standing {
-    fn is_ready(self) -> bool {
-        match self {
-            Self::Member { is_ready, .. } => is_ready,
-            Self::Proven(_) => true,
-            Self::Outgoing => false,
-        }
-    }
-}
-
 impl Group {
-    fn new(subnet: Subnet) -> Self {
-        Self {
-            subnet,
-            known: 0,
-            taken_by: 0,
-            members: Vec::new(),
-            ready: 0,
-            by_rank: None,
-            proven: BTreeSet::new(),
-            crowd: None,
-            bag_seat: 0,
-        }
-    }
-
     fn offer(&self) -> Offer {
         Offer {
             is_taken: self.taken_by > 0,
-            proven: self.proven.first().copied(),
-            has_unproven: self.ready > 0,
+            proven: self.proven.as_ref().and_then(|proven| proven.best()),
+            has_unproven: !self.members.ready().is_empty(),
         }
-    }
-
-    /// How crowded the group is; `None` if it holds nobody who could be forgotten.
-    fn measure(&self) -> Option<Crowd> {
-        let worst = match &self.by_rank {
-            Some(by_rank) => by_rank.last().map(|(rank, _)| rank.badness()),
-            None => self.members.iter().map(|member| member.badness).max(),
-        };
-        worst.map(|worst| Crowd {
-            size: self.members.len(),
-            worst: worst.coarse(),
-        })
-    }
-
-    fn worst(&self, slots: &Slots) -> Option<PeerId> {
-        if let Some(by_rank) = &self.by_rank {
-            return by_rank.last().map(|&(_, id)| id);
-        }
-        let badness = self.members.iter().map(|member| member.badness).max()?;
-        let as_bad = self
-            .members
-            .iter()
-            .filter(|member| member.badness == badness)
-            .map(|member| member.id);
-        let mut as_bad = as_bad.peekable();
-        let first = as_bad.next()?;
-        if as_bad.peek().is_none() {
-            return Some(first);
-        }
-        as_bad.chain([first]).max_by_key(|&id| (Rank::of(slots.get(id)), id))
     }
 
     fn put_in(&mut self, slots: &mut Slots, id: PeerId, standing: Standing) {
         match standing {
-            Standing::Member { is_ready, rank } => {
-                let last = self.members.len();
-                self.members.push(Member {
-                    id,
-                    badness: rank.badness(),
-                });
-                slots.get_mut(id).seat = seat(last);
-                if is_ready {
-                    self.swap(slots, last, self.ready);
-                    self.ready += 1;
-                }
-                self.rank_member(slots, id, rank);
-            }
-            Standing::Proven(rank) => drop(self.proven.insert((rank, id))),
+            Standing::None => {}
+            Standing::Member { is_ready, rank } => self.members.insert(slots, Ranked { rank, id }, is_ready),
+            Standing::Proven(rank) => self.proven.get_or_insert_default().insert(Ranked { rank, id }),
             Standing::Outgoing => self.taken_by += 1,
         }
     }
 
     fn take_out(&mut self, slots: &mut Slots, id: PeerId, standing: Standing) {
         match standing {
-            Standing::Member { is_ready, rank } => {
-                let mut gap = index(slots.get(id).seat);
-                if is_ready {
-                    self.ready -= 1;
-                    self.swap(slots, gap, self.ready);
-                    gap = self.ready;
+            Standing::None => {}
+            Standing::Member { rank, .. } => self.members.remove(slots, Ranked { rank, id }),
+            Standing::Proven(rank) => {
+                if let Some(proven) = &mut self.proven {
+                    proven.remove(Ranked { rank, id });
                 }
-                self.swap(slots, gap, self.members.len() - 1);
-                self.members.pop();
-                self.unrank_member(rank, id);
             }
-            Standing::Proven(rank) => drop(self.proven.remove(&(rank, id))),
             Standing::Outgoing => self.taken_by -= 1,
-        }
-    }
-
-    fn swap(&mut self, slots: &mut Slots, one: usize, other: usize) {
-        if one != other {
-            self.members.swap(one, other);
-            slots.get_mut(self.members[one].id).seat = seat(one);
-            slots.get_mut(self.members[other].id).seat = seat(other);
-        }
-    }
-
-    fn rank_member(&mut self, slots: &Slots, id: PeerId, rank: Rank) {
-        match &mut self.by_rank {
-            Some(by_rank) => drop(by_rank.insert((rank, id))),
-            None if self.members.len() > GLANCE => {
-                let ranked = self
-                    .members
-                    .iter()
-                    .map(|member| (Rank::of(slots.get(member.id)), member.id));
-                self.by_rank = Some(ranked.collect());
-            }
-            None => {}
-        }
-    }
-
-    fn unrank_member(&mut self, rank: Rank, id: PeerId) {
-        if let Some(by_rank) = &mut self.by_rank {
-            by_rank.remove(&(rank, id));
-            // Not at once, or a group on the brink would build its tree again and again.
-            if self.members.len() < GLANCE / 2 {
-                self.by_rank = None;
-            }
-        }
-        if self.members.is_empty() {
-            self.members = Vec::new();
         }
     }
 }
@@ -431,14 +319,11 @@ mod checks {
             let mut known = HashMap::new();
             let mut standings: HashMap<_, Vec<_>> = HashMap::new();
             for id in slots.ids() {
-                let entry = slots.get(id);
-                let group = self.ids[&Subnet::of(entry.peer.ip)];
-                assert_eq!(entry.group, group);
+                let group = self.ids[&Subnet::of(slots.peer(id).ip)];
+                assert_eq!(slots.marks(id).group, group);
                 *known.entry(group).or_insert(0) += 1;
-                standings
-                    .entry(group)
-                    .or_default()
-                    .extend(Place::of(entry).standing.map(|standing| (id, standing)));
+                let standing = Place::of(slots.get(id)).standing;
+                standings.entry(group).or_default().push((id, standing));
             }
             assert_eq!(known.len(), self.ids.len());
             for (id, known) in known {
@@ -449,13 +334,9 @@ mod checks {
                 self.check_crowd(id, group);
             }
             let in_crowds: usize = self.crowds.values().map(Vec::len).sum();
-            assert_eq!(
-                in_crowds,
-                self.ids
-                    .values()
-                    .filter(|id| self.groups[place(**id)].crowd.is_some())
-                    .count()
-            );
+            let with_crowd = self.groups.iter().filter(|group| group.crowd.is_some());
+            assert_eq!(in_crowds, with_crowd.count());
+            assert!(self.crowds.values().all(|ids| !ids.is_empty()));
         }
 
         fn check_offer(&self, id: GroupId, group: &Group) {
@@ -470,51 +351,41 @@ mod checks {
             if offer.has_unproven {
                 assert_eq!(here.with_unproven[index(group.bag_seat)], id);
             }
-            for &peer in &group.proven {
+            for peer in group.proven.iter().flat_map(|proven| proven.iter()) {
                 assert_eq!(here.best_proven.contains(&peer), offer.proven == Some(peer));
                 assert!(!there.best_proven.contains(&peer));
             }
         }
 
         fn check_crowd(&self, id: GroupId, group: &Group) {
-            assert_eq!(group.crowd.map(|(crowd, _)| crowd), group.measure());
-            if let Some((crowd, seat)) = group.crowd {
-                assert_eq!(self.crowds[&crowd][index(seat)], id);
-                assert_eq!(crowd.size, group.members.len());
+            assert!(group.crowd >= group.members.size(), "it may only be smaller");
+            if let Some(size) = group.crowd {
+                assert_eq!(self.crowds[&size][index(group.crowd_seat)], id);
             }
         }
     }
 
     impl Group {
         fn check(&self, slots: &Slots, standings: &[(PeerId, Standing)]) {
-            let mut members = BTreeSet::new();
-            let (mut ready, mut proven, mut taken_by) = (BTreeSet::new(), BTreeSet::new(), 0);
+            let (mut members, mut ready) = (BTreeSet::new(), BTreeSet::new());
+            let (mut proven, mut taken_by) = (BTreeSet::new(), 0);
             for &(id, standing) in standings {
                 match standing {
+                    Standing::None => {}
                     Standing::Member { is_ready, rank } => {
-                        members.insert((rank, id));
+                        members.insert(Ranked { rank, id });
                         if is_ready {
                             ready.insert(id);
                         }
-                        let member = self.members[index(slots.get(id).seat)];
-                        assert_eq!((member.id, member.badness), (id, rank.badness()));
                     }
-                    Standing::Proven(rank) => drop(proven.insert((rank, id))),
+                    Standing::Proven(rank) => drop(proven.insert(Ranked { rank, id })),
                     Standing::Outgoing => taken_by += 1,
                 }
             }
             assert_eq!(self.taken_by, taken_by);
-            assert_eq!(self.members.len(), members.len());
-            assert_eq!(
-                self.members[..self.ready]
-                    .iter()
-                    .map(|member| member.id)
-                    .collect::<BTreeSet<_>>(),
-                ready
-            );
-            assert_eq!(self.worst(slots), members.last().map(|&(_, id)| id));
-            assert!(self.by_rank.as_ref().is_none_or(|by_rank| *by_rank == members));
-            assert_eq!(self.proven, proven);
+            self.members.check(slots, &members, &ready);
+            let ladder: Vec<_> = self.proven.iter().flat_map(|proven| proven.iter()).collect();
+            assert_eq!(ladder, proven.into_iter().collect::<Vec<_>>());
         }
     }
 }

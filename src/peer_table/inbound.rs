@@ -6,7 +6,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use crate::peer::{ConnectionId, Peer, PeerStatus};
+use crate::peer::{ConnectionId, Oddities, Peer, PeerStatus};
 use crate::peer_table::subnet::Subnet;
 use crate::peer_table::{Action, Now, PeerId, PeerTable};
 
@@ -57,7 +57,7 @@ impl PeerTable {
                 "only the socket of an unconnected peer is admitted"
             );
             entry.peer.status = PeerStatus::InHandshaking;
-            entry.peer.is_own |= is_own;
+            entry.peer.oddities.set(Oddities::OWN, is_own || entry.peer.is_own());
             entry.pause_until(None);
             entry.rare_mut().deadline = deadline;
             entry.rare_mut().connection.replace(connection)
@@ -86,7 +86,7 @@ impl PeerTable {
 
     /// What this peer's parked socket waited for is over: to be admitted, unless a ban was the end.
     pub(super) fn settle_crossing(&mut self, id: PeerId) {
-        let peer = &self.slots.get(id).peer;
+        let peer = self.slots.peer(id);
         let Some(parked) = self.parking.crossing(peer.ip) else {
             return;
         };
@@ -119,7 +119,7 @@ impl PeerTable {
             return Verdict::Refuse(Refusal::Ourselves);
         }
         let suspect = self.dial_that_may_end_at(local, ip);
-        let status = self.id_of(ip).map(|id| (id, self.slots.get(id).peer.status));
+        let status = self.id_of(ip).map(|id| (id, self.slots.peer(id).status));
         if suspect.is_none()
             && let Some((id, PeerStatus::Banned)) = status
         {
@@ -154,13 +154,16 @@ impl PeerTable {
             .filter(|_| entry.peer.status == PeerStatus::OutConnecting)
     }
 
+    /// Moves nothing, so that a flood of these is cheap: where a ban stands among the others is put right when one of
+    /// them has to go.
     fn on_banned_attempt(&mut self, now: Now, id: PeerId) {
         self.last_event += 1;
-        let event = self.last_event;
-        self.change(id, |entry| {
-            entry.on_failure(now.utc);
-            entry.rare_mut().last_event = event;
-        });
+        let mut entry = self.slots.get_mut(id);
+        entry.rare_mut().last_event = self.last_event;
+        if entry.peer.last_failure != Some(now.utc) {
+            self.changes += 1;
+        }
+        entry.on_failure(now.utc);
     }
 
     /// The cap that leaves no place for one more inbound socket of `ip`.
@@ -193,9 +196,8 @@ impl PeerTable {
     }
 
     fn add_inbound(&mut self, ip: IpAddr) -> PeerId {
-        let mut entry = self.new_entry(Peer::new(ip));
-        entry.peer.is_own = self.own.contains(ip);
-        self.add(entry)
+        let is_own = self.own.contains(ip);
+        self.add(Peer::new(ip), |entry| entry.peer.oddities.set(Oddities::OWN, is_own))
     }
 
     fn count_refusal(&mut self, refusal: Refusal) {

@@ -1,12 +1,12 @@
 //! What must hold after every step, checked the slow and obvious way.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
-use std::time::Duration;
 
 use crate::peer::PeerStatus;
 use crate::peer_table::PeerTable;
-use crate::peer_table::entry::Entry;
-use crate::peer_table::rank::Rank;
+use crate::peer_table::entry::{Entry, Moment};
+use crate::peer_table::place::Place;
+use crate::peer_table::rank::Ranked;
 use crate::peer_table::slots::PeerId;
 use crate::peer_table::subnet::Subnet;
 use crate::stats::StatusCounts;
@@ -25,7 +25,7 @@ impl PeerTable {
         assert!(self.parking.is_consistent(), "parking: {:?}", self.parking);
     }
 
-    fn entries(&self) -> impl Iterator<Item = (PeerId, &Entry)> {
+    fn entries(&self) -> impl Iterator<Item = (PeerId, Entry<'_>)> {
         self.slots.ids().map(|id| (id, self.slots.get(id)))
     }
 
@@ -44,7 +44,7 @@ impl PeerTable {
             }
             assert_eq!(entry.rare().has_parked, self.parking.has(ip), "{ip}");
             assert!(
-                !entry.peer.is_own || has_connection,
+                !entry.peer.is_own() || has_connection,
                 "{ip} is kept though it is our own"
             );
             let proof = entry.peer.last_alive_outgoing;
@@ -54,6 +54,8 @@ impl PeerTable {
             );
         }
         assert_eq!(self.slots.len(), seen.len());
+        let (used, kept) = self.slots.rares_in_use();
+        assert_eq!(used, kept);
         let with_connection = self.entries().filter(|(_, entry)| entry.connection().is_some()).count();
         assert_eq!(self.connections.len(), with_connection);
     }
@@ -100,43 +102,25 @@ impl PeerTable {
 
     /// The order equals a full sort of whoever is neither banned nor ourselves.
     fn check_order(&self) {
-        let listed = |entry: &Entry| entry.peer.status != PeerStatus::Banned && !entry.peer.is_own;
-        let sorted: BTreeSet<_> = self
-            .entries()
-            .filter(|(_, entry)| listed(entry))
-            .map(|(id, entry)| (Rank::of(entry), id))
-            .collect();
-        let order: Vec<_> = self.indexes.order.iter(&self.slots).collect();
-        assert_eq!(order, sorted.iter().map(|&(_, id)| id).collect::<Vec<_>>());
-        assert_eq!(self.indexes.order.len(), order.len());
-        let proven = |&&(_, id): &&(Rank, PeerId)| self.slots.get(id).peer.is_proven;
-        let alive = |&&(_, id): &&(Rank, PeerId)| {
-            matches!(
-                self.slots.get(id).peer.status,
-                PeerStatus::OutAlive | PeerStatus::InAlive
-            )
-        };
-        let back = sorted
-            .iter()
-            .rev()
-            .filter(proven)
-            .filter(|peer| !alive(peer))
-            .map(|&(_, id)| id);
-        assert!(self.indexes.order.proven_from_worst(&self.slots).eq(back));
+        let listed = |(id, entry)| Some((Place::of(entry).listed?, id));
+        let listed = self.entries().filter_map(listed).map(|(rank, id)| Ranked { rank, id });
+        self.indexes.order.check(&self.slots, listed.collect());
+        let unlisted = self.entries().filter(|(_, entry)| Place::of(*entry).listed.is_none());
+        assert!(unlisted.into_iter().all(|(_, entry)| entry.marks.block.is_none()));
     }
 
     /// Who pauses is just who may not be dialed for a time.
     fn check_pauses(&self) {
-        let free = |entry: &Entry| entry.peer.status == PeerStatus::Idle && !entry.rare().has_parked;
-        let paused: BTreeSet<(Duration, PeerId)> = self
+        let free = |entry: Entry<'_>| entry.peer.status == PeerStatus::Idle && !entry.rare().has_parked;
+        let paused: BTreeSet<(Moment, PeerId)> = self
             .entries()
-            .filter(|(_, entry)| free(entry))
+            .filter(|(_, entry)| free(*entry))
             .filter_map(|(id, entry)| Some((entry.paused_until()?, id)))
             .collect();
         assert_eq!(self.indexes.paused, paused);
         let may_be_dialed = self
             .entries()
-            .filter(|(_, entry)| free(entry) && entry.paused_until().is_none())
+            .filter(|(_, entry)| free(*entry) && entry.paused_until().is_none())
             .count();
         assert_eq!(self.indexes.groups.none_ready(), may_be_dialed == 0);
     }
@@ -145,13 +129,14 @@ impl PeerTable {
         let banned: HashSet<_> = self
             .entries()
             .filter(|(_, entry)| entry.peer.status == PeerStatus::Banned)
-            .map(|(id, entry)| (Subnet::of(entry.peer.ip), entry.rare().last_event, id))
+            .map(|(id, entry)| (Subnet::of(entry.peer.ip), entry.rare().listed_event, id))
             .collect();
+        let are_listed_early = |entry: Entry<'_>| entry.rare().listed_event <= entry.rare().last_event;
+        assert!(self.entries().all(|(_, entry)| are_listed_early(entry)));
         let bans: HashSet<_> = self
             .indexes
             .bans
             .iter()
-            .map(|(subnet, event, id)| (subnet, event.0, id))
             .collect();
         assert_eq!(bans, banned);
         assert!(self.indexes.bans.sizes_are_right());

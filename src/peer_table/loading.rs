@@ -6,7 +6,7 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 
 use crate::peer::{Peer, PeerRecord, PeerStatus, is_peer_address};
-use crate::peer_table::entry::{Entry, Times};
+use crate::peer_table::entry::Moment;
 use crate::peer_table::subnet::is_global;
 use crate::peer_table::{Now, PeerTable};
 
@@ -22,9 +22,11 @@ impl PeerTable {
             self.last_event += 1;
             events[place] = self.last_event;
         }
+        self.indexes.begin_loading();
         for (record, event) in records.drain(..).zip(events) {
             self.load_record(now, record, event);
         }
+        self.indexes.end_loading(&mut self.slots);
         self.changes = changes;
         self.counters.peers_added = 0;
     }
@@ -48,7 +50,7 @@ impl PeerTable {
             return;
         }
         let (changes, added, forgotten) = (self.changes, self.counters.peers_added, self.counters.peers_forgotten);
-        let id = self.add(self.new_entry(Peer::new(ip)));
+        let id = self.add(Peer::new(ip), |_| {});
         self.keep_bounds(id);
         if self.id_of(ip).is_none() {
             // It was the worst itself: that is not an addition.
@@ -63,57 +65,46 @@ impl PeerTable {
         if self.own.contains(ip) || self.id_of(ip).is_some() {
             return;
         }
-        let mut entry = self.new_entry(record.peer);
-        let believed = believed(&entry, now.utc);
-        if record.other.is_some() || believed.is_some() {
-            let rare = entry.rare_mut();
-            (rare.other, rare.believed) = (record.other, believed);
-        }
-        entry.judge_proven(now.utc);
-        if entry.peer.status == PeerStatus::Banned {
-            self.load_ban(now, &mut entry, record.banned_at, event);
-        } else {
-            self.load_pause(now, &mut entry);
-        }
-        let id = self.add(entry);
+        let (status, streak) = (record.peer.status, record.peer.failures_in_row);
+        let pause = self.pause_left(now, streak, record.peer.last_failure);
+        let ban_end = self.ban_end(now, record.banned_at);
+        let id = self.add(record.peer, |entry| {
+            entry.doubt_times_after(now.utc);
+            entry.judge_proven(now.utc);
+            if record.other.is_some() {
+                entry.rare_mut().other = record.other;
+            }
+            if status == PeerStatus::Banned {
+                let rare = entry.rare_mut();
+                (rare.banned_at, rare.deadline) = (record.banned_at, ban_end);
+                (rare.last_event, rare.listed_event) = (event, event);
+            } else {
+                entry.pause_until(pause);
+            }
+        });
         self.keep_bounds(id);
     }
 
-    /// A ban goes on where it was; one that ended meanwhile is over.
-    fn load_ban(&mut self, now: Now, entry: &mut Entry, banned_at: Option<DateTime<Utc>>, event: u64) {
+    /// When a ban ends that goes on where it was: at once if that was meanwhile.
+    fn ban_end(&self, now: Now, banned_at: Option<DateTime<Utc>>) -> Option<Moment> {
         let served = banned_at.map_or(Duration::ZERO, |at| since(at, now.utc));
-        let duration = self.config.ban_duration;
-        let rare = entry.rare_mut();
-        rare.banned_at = banned_at;
-        rare.last_event = event;
-        rare.deadline = duration.map(|duration| now.after(duration.saturating_sub(served)));
+        let left = self.config.ban_duration?.saturating_sub(served);
+        Some(Moment::of(now.after(left)))
     }
 
     /// A peer with a streak waits until its last failure and the pause that followed from it.
-    fn load_pause(&mut self, now: Now, entry: &mut Entry) {
-        if entry.peer.failures_in_row == 0 {
-            return;
+    fn pause_left(&mut self, now: Now, streak: u32, last_failure: Option<DateTime<Utc>>) -> Option<Duration> {
+        if streak == 0 {
+            return None;
         }
-        let pause = self.backoff(entry.peer.failures_in_row);
-        let waited = entry.peer.last_failure.map_or(pause, |failure| since(failure, now.utc));
+        let pause = self.backoff(streak);
+        let waited = last_failure.map_or(pause, |failure| since(failure, now.utc));
         let left = pause.saturating_sub(waited);
-        entry.pause_until((!left.is_zero()).then(|| now.after(left)));
+        (!left.is_zero()).then(|| now.after(left))
     }
 }
 
 /// How long ago a stored time was; not at all, where it lies in the future.
 fn since(time: DateTime<Utc>, utc: DateTime<Utc>) -> Duration {
     (utc - time).to_std().unwrap_or(Duration::ZERO)
-}
-
-/// The times to go by, where those stored lie in the future.
-fn believed(entry: &Entry, utc: DateTime<Utc>) -> Option<Times> {
-    let stored = entry.believed_times();
-    let believe = |time: Option<DateTime<Utc>>| time.map(|time| time.min(utc));
-    let times = Times {
-        last_alive: believe(stored.last_alive),
-        last_failure: believe(stored.last_failure),
-        last_alive_outgoing: believe(stored.last_alive_outgoing),
-    };
-    (times != stored).then_some(times)
 }

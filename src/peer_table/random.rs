@@ -36,8 +36,10 @@ impl Random {
 
     /// `pause` times a uniform factor of 1.0 to 1.25.
     pub(crate) fn jittered(&mut self, pause: Duration) -> Duration {
-        let fraction = u32::try_from(self.next() >> 32).unwrap_or(0);
-        let share = (pause / 4).mul_f64(f64::from(fraction) / f64::from(u32::MAX) * 0.999_999);
+        let fraction = self.next() >> 32;
+        // A 2^34th is a quarter of a 2^32nd.
+        let share = pause.as_nanos() * u128::from(fraction) >> 34;
+        let share = u64::try_from(share).map_or_else(|_| pause / 4, Duration::from_nanos);
         pause.saturating_add(share)
     }
 
@@ -50,5 +52,29 @@ impl Random {
             IpAddr::V6(ip) => hasher.write_u128(ip.to_bits()),
         }
         u32::try_from(hasher.finish() >> 32).unwrap_or(0)
+    }
+}
+
+/// Hashes the numbers that this process gives to its own connections. Nobody outside chooses them, so one multiplication
+/// spreads them well enough.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct OwnIdHasher(u64);
+
+impl Hasher for OwnIdHasher {
+    fn write(&mut self, bytes: &[u8]) {
+        for &byte in bytes {
+            self.write_u64(u64::from(byte));
+        }
+    }
+
+    fn write_u64(&mut self, number: u64) {
+        // Fibonacci hashing: 2^64 over the golden ratio (Knuth, The Art of Computer Programming, 6.4). The map takes its
+        // buckets from the low bits, and tells those in one apart by the high ones.
+        let spread = (self.0 ^ number).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+        self.0 = spread ^ (spread >> 32);
+    }
+
+    fn finish(&self) -> u64 {
+        self.0
     }
 }

@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 
 use crate::peer::{ConnectionId, Peer, PeerStatus, is_peer_address};
+use crate::peer_table::entry::{Moment, is_outgoing};
 use crate::peer_table::{Action, Now, PeerId, PeerTable};
 
 /// What is reported of one peer.
@@ -42,7 +43,8 @@ impl PeerTable {
         self.change(id, |entry| {
             entry.peer.status = PeerStatus::Idle;
             let rare = entry.rare_mut();
-            (rare.banned_at, rare.deadline, rare.last_event) = (None, None, 0);
+            (rare.banned_at, rare.deadline) = (None, None);
+            (rare.last_event, rare.listed_event) = (0, 0);
         });
         self.keep_bounds(id);
     }
@@ -67,7 +69,7 @@ impl PeerTable {
     }
 
     fn on_connection_report(&mut self, now: Now, id: PeerId, report: Report) {
-        let status = self.slots.get(id).peer.status;
+        let status = self.slots.peer(id).status;
         match report {
             Report::Alive if status.is_connected() => self.on_alive(now, id),
             Report::Failed if status.is_connected() => self.fail_connection(now, id),
@@ -84,7 +86,7 @@ impl PeerTable {
             let was = entry.peer.status;
             entry.on_alive(now.utc);
             entry.rare_mut().deadline = None;
-            entry.peer.status = if entry.is_outgoing() {
+            entry.peer.status = if is_outgoing(was) {
                 PeerStatus::OutAlive
             } else {
                 PeerStatus::InAlive
@@ -110,9 +112,9 @@ impl PeerTable {
         self.counters.bans_set += 1;
         self.last_event += 1;
         let event = self.last_event;
-        let deadline = self.config.ban_duration.map(|duration| now.after(duration));
+        let deadline = self.config.ban_duration.map(|duration| Moment::of(now.after(duration)));
         let id = self.id_of(ip).unwrap_or_else(|| self.add_banned(ip));
-        if self.slots.get(id).peer.status == PeerStatus::OutConnecting {
+        if self.slots.peer(id).status == PeerStatus::OutConnecting {
             self.counters.dials_called_off += 1;
             self.actions
                 .extend(self.slots.get(id).connection().map(Action::CallOff));
@@ -124,7 +126,7 @@ impl PeerTable {
             let rare = entry.rare_mut();
             rare.banned_at = Some(now.utc);
             rare.deadline = deadline;
-            rare.last_event = event;
+            (rare.last_event, rare.listed_event) = (event, event);
         });
     }
 
@@ -135,21 +137,19 @@ impl PeerTable {
     /// An own address is never stored, so not as banned either; its connection ends all the same.
     fn end_banned_own(&mut self, ip: IpAddr) {
         if let Some(id) = self.id_of(ip)
-            && self.slots.get(id).peer.status.is_connected()
+            && self.slots.peer(id).status.is_connected()
         {
             self.end_connection(id, |_| {});
         }
     }
 
     fn add_banned(&mut self, ip: IpAddr) -> PeerId {
-        let mut entry = self.new_entry(Peer::new(ip));
-        entry.peer.status = PeerStatus::Banned;
-        self.add(entry)
+        self.add(Peer::new(ip), |entry| entry.peer.status = PeerStatus::Banned)
     }
 
     fn unban(&mut self, ip: IpAddr) {
         match self.id_of(ip) {
-            Some(id) if self.slots.get(id).peer.status == PeerStatus::Banned => self.lift_ban(id),
+            Some(id) if self.slots.peer(id).status == PeerStatus::Banned => self.lift_ban(id),
             _ => self.counters.feedback_stale += 1,
         }
     }

@@ -1,12 +1,14 @@
-//! The arena that holds the entries, and the way from an address to its entry.
+//! The arena that holds the peers, and the way from an address to its peer.
 //!
-//! A peer keeps its slot as long as it is known, so that a cursor over the slots can rest while the table changes. The
-//! index from addresses holds nothing but ids: it takes a fifth of what a map with its own keys would.
+//! A peer keeps its slot as long as it is known, so that a cursor over the slots can rest while the table changes.
 
 use std::net::IpAddr;
 use std::num::NonZeroU32;
 
-use crate::peer_table::entry::Entry;
+use crate::peer::Peer;
+use crate::peer_table::entry::{Entry, EntryMut, Marks, Record};
+use crate::peer_table::rank::{Rank, Ranked};
+use crate::peer_table::rares::{RareId, Rares};
 
 /// Names a slot. A slot is used again once its peer is forgotten.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -14,140 +16,237 @@ pub(crate) struct PeerId(NonZeroU32);
 
 #[derive(Debug, Default)]
 pub(crate) struct Slots {
-    entries: Vec<Option<Entry>>,
+    records: Vec<Option<Record>>,
+    marks: Vec<Marks>,
+    rares: Rares,
     free: Vec<PeerId>,
-    /// Open addressing with linear probing; a power of two in length, at most three quarters full. The place to begin
-    /// at is that of the entry's tie, a keyed hash that nobody outside can aim at.
-    index: Vec<Option<PeerId>>,
+    index: Index,
+}
+
+/// Ids by address: open addressing with linear probing, a power of two in length, at most three quarters full. The place
+/// to begin at is that of the tie, a keyed hash that nobody outside can aim at.
+#[derive(Debug, Default)]
+struct Index {
+    seats: Vec<Seat>,
+}
+
+/// With the tie beside the id, a search touches hardly any peer but the one that it finds.
+#[derive(Clone, Copy, Debug, Default)]
+struct Seat {
+    id: Option<PeerId>,
+    tie: u32,
 }
 
 impl Slots {
     pub(crate) fn len(&self) -> usize {
-        self.entries.len() - self.free.len()
+        self.records.len() - self.free.len()
     }
 
-    /// Adds an entry whose address is not there yet.
-    pub(crate) fn insert(&mut self, entry: Entry) -> PeerId {
-        self.grow_index();
-        let tie = entry.tie;
+    /// Adds a peer whose address is not there yet.
+    pub(crate) fn insert(&mut self, peer: Peer, tie: u32) -> PeerId {
+        if self.index.is_full_with(self.len() + 1) {
+            self.index.grow();
+        }
+        let record = Some(Record { peer, tie });
         let id = match self.free.pop() {
             Some(id) => {
-                self.entries[id.place()] = Some(entry);
+                self.records[id.place()] = record;
                 id
             }
             None => {
-                self.entries.push(Some(entry));
-                PeerId::last_of(self.entries.len())
+                self.records.push(record);
+                self.marks.push(Marks::default());
+                PeerId::last_of(self.records.len())
             }
         };
-        self.index_id(tie, id);
+        self.index.insert(tie, id);
         id
     }
 
-    pub(crate) fn remove(&mut self, id: PeerId) -> Option<Entry> {
-        let tie = self.entries.get(id.place())?.as_ref()?.tie;
-        self.unindex(tie, id);
+    /// The peer is in no index any more.
+    pub(crate) fn remove(&mut self, id: PeerId) {
+        let Some(record) = self.records[id.place()].take() else {
+            return;
+        };
+        let marks = std::mem::take(&mut self.marks[id.place()]);
+        if let Some(rare) = marks.rare {
+            self.rares.remove(rare);
+        }
+        self.index.remove(record.tie, id);
         self.free.push(id);
-        self.entries[id.place()].take()
     }
 
     /// The peer with this address, whose tie is `tie`.
     pub(crate) fn find(&self, ip: IpAddr, tie: u32) -> Option<PeerId> {
+        self.index.find(tie, |id| self.record(id).peer.ip == ip)
+    }
+
+    pub(crate) fn peer(&self, id: PeerId) -> &Peer {
+        &self.record(id).peer
+    }
+
+    pub(crate) fn get(&self, id: PeerId) -> Entry<'_> {
+        let record = self.record(id);
+        Entry {
+            peer: &record.peer,
+            tie: record.tie,
+            marks: &self.marks[id.place()],
+            rares: &self.rares,
+        }
+    }
+
+    pub(crate) fn get_mut(&mut self, id: PeerId) -> EntryMut<'_> {
+        let record = self.records[id.place()].as_mut();
+        EntryMut {
+            peer: &mut record.expect("ids in the indexes name peers that are known").peer,
+            marks: &mut self.marks[id.place()],
+            rares: &mut self.rares,
+        }
+    }
+
+    pub(crate) fn marks(&self, id: PeerId) -> &Marks {
+        &self.marks[id.place()]
+    }
+
+    pub(crate) fn marks_mut(&mut self, id: PeerId) -> &mut Marks {
+        &mut self.marks[id.place()]
+    }
+
+    pub(crate) fn rank(&self, id: PeerId) -> Rank {
+        self.get(id).rank()
+    }
+
+    pub(crate) fn ranked(&self, id: PeerId) -> Ranked {
+        Ranked {
+            rank: self.rank(id),
+            id,
+        }
+    }
+
+    pub(crate) fn peers(&self) -> impl Iterator<Item = &Peer> {
+        self.records.iter().flatten().map(|record| &record.peer)
+    }
+
+    pub(crate) fn ids(&self) -> impl Iterator<Item = PeerId> {
+        (1..=self.records.len())
+            .map(PeerId::last_of)
+            .filter(|id| self.records[id.place()].is_some())
+    }
+
+    /// The slots from `cursor` on, empty ones as `None`.
+    pub(crate) fn from(&self, cursor: usize) -> impl Iterator<Item = Option<Entry<'_>>> {
+        let slots = self.records.iter().zip(&self.marks).skip(cursor);
+        slots.map(|(record, marks)| {
+            record.as_ref().map(|record| Entry {
+                peer: &record.peer,
+                tie: record.tie,
+                marks,
+                rares: &self.rares,
+            })
+        })
+    }
+
+    fn record(&self, id: PeerId) -> &Record {
+        let record = self.records[id.place()].as_ref();
+        record.expect("ids in the indexes name peers that are known")
+    }
+
+    #[cfg(any(test, feature = "internals"))]
+    pub(crate) fn rares_in_use(&self) -> (usize, usize) {
+        let used: Vec<RareId> = self.marks.iter().filter_map(|marks| marks.rare).collect();
+        (used.len(), self.rares.len())
+    }
+}
+
+impl Index {
+    fn is_full_with(&self, len: usize) -> bool {
+        len * 4 > self.seats.len() * 3
+    }
+
+    fn grow(&mut self) {
+        let len = (self.seats.len() * 2).max(16);
+        let seats = std::mem::replace(&mut self.seats, vec![Seat::default(); len]);
+        for seat in seats {
+            if let Some(id) = seat.id {
+                self.insert(seat.tie, id);
+            }
+        }
+    }
+
+    fn find(&self, tie: u32, mut is_it: impl FnMut(PeerId) -> bool) -> Option<PeerId> {
         let mut place = self.home(tie);
-        while let Some(id) = *self.index.get(place)? {
-            let entry = self.get(id);
-            if entry.tie == tie && entry.peer.ip == ip {
+        loop {
+            let seat = self.seats.get(place)?;
+            let id = seat.id?;
+            if seat.tie == tie && is_it(id) {
                 return Some(id);
             }
             place = self.after(place);
         }
-        None
     }
 
-    pub(crate) fn get(&self, id: PeerId) -> &Entry {
-        self.entries[id.place()]
-            .as_ref()
-            .expect("ids in the indexes name peers that are known")
-    }
-
-    pub(crate) fn get_mut(&mut self, id: PeerId) -> &mut Entry {
-        self.entries[id.place()]
-            .as_mut()
-            .expect("ids in the indexes name peers that are known")
-    }
-
-    pub(crate) fn iter(&self) -> impl Iterator<Item = &Entry> {
-        self.entries.iter().flatten()
-    }
-
-    pub(crate) fn ids(&self) -> impl Iterator<Item = PeerId> {
-        (1..=self.entries.len())
-            .map(PeerId::last_of)
-            .filter(|id| self.entries[id.place()].is_some())
-    }
-
-    /// The slots from `cursor` on, empty ones as `None`.
-    pub(crate) fn from(&self, cursor: usize) -> impl Iterator<Item = Option<&Entry>> {
-        self.entries.iter().skip(cursor).map(Option::as_ref)
-    }
-
-    fn grow_index(&mut self) {
-        if (self.len() + 1) * 4 <= self.index.len() * 3 {
-            return;
-        }
-        let len = (self.index.len() * 2).max(16);
-        self.index.clear();
-        self.index.resize(len, None);
-        let ids: Vec<_> = self.ids().collect();
-        for id in ids {
-            self.index_id(self.get(id).tie, id);
-        }
-    }
-
-    fn index_id(&mut self, tie: u32, id: PeerId) {
+    fn insert(&mut self, tie: u32, id: PeerId) {
         let mut place = self.home(tie);
-        while self.index[place].is_some() {
+        while self.seats[place].id.is_some() {
             place = self.after(place);
         }
-        self.index[place] = Some(id);
+        self.seats[place] = Seat { id: Some(id), tie };
     }
 
     /// Takes an id out and moves those behind it up, so that no search ends at the gap too early.
-    fn unindex(&mut self, tie: u32, id: PeerId) {
+    fn remove(&mut self, tie: u32, id: PeerId) {
         let mut gap = self.home(tie);
-        while self.index[gap] != Some(id) {
+        while self.seats[gap].id != Some(id) {
             gap = self.after(gap);
         }
         let mut place = gap;
         loop {
             place = self.after(place);
-            let Some(next) = self.index[place] else { break };
-            let home = self.home(self.get(next).tie);
+            let next = self.seats[place];
+            if next.id.is_none() {
+                break;
+            }
+            let home = self.home(next.tie);
             if self.distance(home, place) >= self.distance(gap, place) {
-                self.index[gap] = Some(next);
+                self.seats[gap] = next;
                 gap = place;
             }
         }
-        self.index[gap] = None;
+        self.seats[gap] = Seat::default();
     }
 
     fn home(&self, tie: u32) -> usize {
-        usize::try_from(tie).unwrap_or(0) & self.index.len().wrapping_sub(1)
+        usize::try_from(tie).unwrap_or(0) & self.seats.len().wrapping_sub(1)
     }
 
     fn after(&self, place: usize) -> usize {
-        (place + 1) & (self.index.len() - 1)
+        (place + 1) & (self.seats.len() - 1)
     }
 
     fn distance(&self, from: usize, to: usize) -> usize {
-        to.wrapping_sub(from) & (self.index.len() - 1)
+        to.wrapping_sub(from) & (self.seats.len() - 1)
     }
 }
 
 impl PeerId {
+    /// No id is smaller.
+    pub(crate) const FIRST: Self = Self(NonZeroU32::MIN);
+    /// Ids have so many bits; no table can be larger.
+    pub(crate) const BITS: u32 = 29;
+
+    pub(crate) fn number(self) -> NonZeroU32 {
+        self.0
+    }
+
+    /// The id that has this number, which is that of an id.
+    pub(crate) fn numbered(number: NonZeroU32) -> Self {
+        Self(number)
+    }
+
     fn last_of(len: usize) -> Self {
         let number = u32::try_from(len).ok().and_then(NonZeroU32::new);
-        Self(number.expect("memory ends before 2^32 peers"))
+        let number = number.filter(|number| number.ilog2() < Self::BITS);
+        Self(number.expect("the table keeps fewer peers than there are ids"))
     }
 
     fn place(self) -> usize {

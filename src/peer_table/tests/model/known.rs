@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use crate::peer::{ConnectionId, Peer, PeerRecord, PeerStatus};
+use crate::peer::{ConnectionId, Oddities, Peer, PeerRecord, PeerStatus};
 
 #[derive(Clone, Debug)]
 pub(super) struct Known {
@@ -139,16 +139,17 @@ impl Known {
 
     pub(super) fn shown(&self) -> Peer {
         let stored = |when: Option<When>| when.map(|when| when.stored);
-        Peer {
+        let mut shown = Peer {
             status: self.status,
             last_alive: stored(self.alive),
             last_failure: stored(self.failure),
             last_alive_outgoing: stored(self.alive_outgoing),
             failures_in_row: self.streak,
             is_proven: self.proven,
-            is_own: self.own,
             ..Peer::new(self.ip)
-        }
+        };
+        shown.oddities.set(Oddities::OWN, self.own);
+        shown
     }
 
     pub(super) fn stored(&self) -> Option<Stored> {

@@ -4,7 +4,9 @@ use super::known::{Known, Stored};
 use super::rules::Model;
 use super::script::Script;
 use super::*;
+use crate::peer::Oddities;
 use crate::peer_file;
+use crate::peer_table::entry::Moment;
 
 /// Two crowded networks, lone peers below and above us, IPv6, loopback, ourselves, and one that is no peer.
 pub(super) const PEERS: [&str; 26] = [
@@ -344,10 +346,12 @@ impl Model {
         let has_parked = self.parked_of(ip).is_some();
         let peer = self.peers.get_mut(&ip)?;
         let rare = entry.rare();
+        let mut stored = entry.peer.clone();
+        stored.oddities.set(Oddities::AHEAD, false);
         let seen = (
-            &entry.peer,
+            &stored,
             rare.connection,
-            rare.deadline,
+            rare.deadline.map(Moment::since_start),
             rare.banned_at,
             rare.has_parked,
         );
@@ -359,7 +363,7 @@ impl Model {
         if !peer.is_idle() {
             return None;
         }
-        match (entry.paused_until(), peer.pause) {
+        match (entry.paused_until().map(Moment::since_start), peer.pause) {
             (Some(end), Some((shortest, longest))) if (shortest..=longest).contains(&end) => {
                 peer.pause = Some((end, end));
                 None
