@@ -27,10 +27,13 @@ mod random;
 mod rank;
 mod rares;
 mod reports;
+mod resting;
+mod shelves;
 mod slots;
 mod subnet;
 #[cfg(test)]
 mod tests;
+mod timers;
 
 use std::collections::{HashMap, VecDeque};
 use std::hash::BuildHasherDefault;
@@ -45,7 +48,7 @@ pub(crate) use self::reports::Report;
 pub(crate) use self::slots::PeerId;
 
 use self::dialing::Pace;
-use self::entry::{EntryMut, Moment, Stored};
+use self::entry::{EntryMut, Moment, lasting};
 use self::indexes::Indexes;
 use self::own::OwnAddresses;
 use self::parking::Parking;
@@ -154,7 +157,7 @@ impl PeerTable {
     pub(crate) fn on_time(&mut self, now: Now) {
         for _ in 0..DUE_PER_CALL {
             match self.indexes.deadlines.first() {
-                Some(&(due, id)) if due <= now.moment() => self.on_deadline(now, id),
+                Some((due, id)) if due <= now.moment() => self.on_deadline(now, id),
                 _ => break,
             }
         }
@@ -166,7 +169,7 @@ impl PeerTable {
 
     /// When to call [`Self::on_time`] and [`Self::next_dial`] again at the latest; in the past if at once.
     pub(crate) fn next_deadline(&self) -> Option<Duration> {
-        let handshakes_and_bans = self.indexes.deadlines.first().map(|&(due, _)| due.since_start());
+        let handshakes_and_bans = self.indexes.deadlines.first().map(|(due, _)| due.since_start());
         [handshakes_and_bans, self.parking.next_deadline(), self.next_dial_time()]
             .into_iter()
             .flatten()
@@ -192,7 +195,7 @@ impl PeerTable {
 
     /// Best to worst, without banned peers and own addresses.
     pub(crate) fn good_peer_ips(&self) -> impl Iterator<Item = IpAddr> {
-        let ips = self.indexes.order.iter().map(|id| self.slots.peer(id).ip);
+        let ips = self.indexes.order.ips(&self.slots);
         // An address may turn out to be our own long after it was added.
         ips.filter(|&ip| !self.own.contains(ip))
     }
@@ -269,21 +272,26 @@ impl PeerTable {
     /// The one place where a peer changes.
     fn change<R>(&mut self, id: PeerId, edit: impl FnOnce(&mut EntryMut<'_>) -> R) -> R {
         let entry = self.slots.get(id);
-        let (place, stored) = (Place::of(entry), Stored::of(entry));
+        let (before, was_own) = (Place::of(entry), entry.peer.is_own());
+        let rank = before.is_ranked.then(|| entry.rank());
         let mut entry = self.slots.get_mut(id);
         let result = edit(&mut entry);
         entry.tidy();
+        let edited = entry.edited();
         let entry = self.slots.get(id);
+        let after = Place::of(entry);
         debug_assert_eq!(
             entry.connection().is_some(),
-            !matches!(entry.peer.status, PeerStatus::Idle | PeerStatus::Banned),
+            !matches!(after.status, PeerStatus::Idle | PeerStatus::Banned),
             "a peer has a connection id just while it has a dial or connection"
         );
-        if Stored::of(entry) != stored {
+        let has_other_status = lasting(before.status) != lasting(after.status);
+        if !was_own && (edited.stored || has_other_status || entry.peer.is_own()) {
             self.changes += 1;
         }
-        let after = Place::of(entry);
-        self.indexes.shift(&mut self.slots, id, &place, &after);
+        let has_new_rank = edited.history || has_other_status;
+        self.indexes
+            .shift(&mut self.slots, id, (&before, rank), (&after, has_new_rank));
         result
     }
 
@@ -296,7 +304,7 @@ impl PeerTable {
         if self.parking.has(ip) {
             entry.rare_mut().has_parked = true;
         }
-        if !entry.peer.is_own() {
+        if !entry.peer().is_own() {
             self.changes += 1;
             self.counters.peers_added += 1;
         }
@@ -340,12 +348,12 @@ impl PeerTable {
     /// outcome is settled.
     fn end_connection(&mut self, id: PeerId, edit: impl FnOnce(&mut EntryMut<'_>)) {
         let (connection, was) = self.change(id, |entry| {
-            let ended = (entry.rare().connection, entry.peer.status);
+            let ended = (entry.rare().connection, entry.peer().status);
             if ended.0.is_some() {
                 let rare = entry.rare_mut();
                 (rare.connection, rare.deadline) = (None, None);
             }
-            entry.peer.status = PeerStatus::Idle;
+            entry.set_status(PeerStatus::Idle);
             edit(entry);
             ended
         });
@@ -387,7 +395,7 @@ impl PeerTable {
     /// Asked for only when all Idle peers are proven, so those that it passes by are as few as connections may be.
     fn worst_idle(&mut self) -> Option<PeerId> {
         self.indexes.end_loading(&mut self.slots);
-        let mut from_worst = self.indexes.order.iter().rev();
+        let mut from_worst = self.indexes.order.from_worst();
         from_worst.find(|&id| self.slots.peer(id).status == PeerStatus::Idle)
     }
 

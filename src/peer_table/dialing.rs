@@ -1,13 +1,13 @@
 //! Dials: when one is due, whom to dial, and what its outcome means.
 
-use std::collections::VecDeque;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use crate::peer::{ConnectionId, Oddities, PeerStatus};
+use crate::peer::{ConnectionId, PeerStatus};
 use crate::peer_table::entry::Moment;
 use crate::peer_table::groups::Turn;
 use crate::peer_table::place::Place;
+use crate::peer_table::resting::Resting;
 use crate::peer_table::{Action, DUE_PER_CALL, Now, PeerId, PeerTable};
 
 /// The first pause of all dialing after a fault of this host; it doubles with each further one in a row …
@@ -15,8 +15,6 @@ const FIRST_HOST_PAUSE: Duration = Duration::from_millis(100);
 /// … up to this.
 const MAX_HOST_PAUSE: Duration = Duration::from_secs(10);
 
-/// How many peers that failed or were closed last an outage remembers, to leave them alone and then take them in turn.
-const OUTAGE_ROUND: usize = 16;
 /// How many peers that turned out to be ourselves are forgotten before one call.
 const OWN_PER_CALL: usize = 64;
 
@@ -55,7 +53,7 @@ pub(crate) struct Pace {
     outage_at: Duration,
     /// … but for those that failed or were closed last, each of which is left alone for a first pause and then waits
     /// for its turn: one dead peer that ranks first does not take every try.
-    resting: VecDeque<(PeerId, Duration)>,
+    resting: Resting,
     /// No dial before, because of this host's faults.
     host_pause_until: Duration,
     host_faults_in_row: u32,
@@ -67,23 +65,15 @@ impl Pace {
             race_at: Duration::ZERO,
             replacements: 0,
             outage_at: now.after(outage_wait),
-            resting: VecDeque::new(),
+            resting: Resting::default(),
             host_pause_until: Duration::ZERO,
             host_faults_in_row: 0,
         }
     }
 
-    fn rest(&mut self, id: PeerId, until: Duration) {
-        self.forget(id);
-        if self.resting.len() == OUTAGE_ROUND {
-            self.resting.pop_front();
-        }
-        self.resting.push_back((id, until));
-    }
-
     /// The slot of a peer that is forgotten may be another's soon.
     pub(super) fn forget(&mut self, id: PeerId) {
-        self.resting.retain(|&(other, _)| other != id);
+        self.resting.remove(id);
     }
 
     fn on_host_fault(&mut self, now: Now) {
@@ -127,7 +117,7 @@ impl PeerTable {
         self.counters.dials_succeeded += 1;
         let deadline = self.handshake_deadline(now);
         self.change(id, |entry| {
-            entry.peer.status = PeerStatus::OutHandshaking;
+            entry.set_status(PeerStatus::OutHandshaking);
             let rare = entry.rare_mut();
             rare.unroutable_in_row = 0;
             rare.deadline = deadline;
@@ -189,7 +179,7 @@ impl PeerTable {
     pub(super) fn end_pauses(&mut self, now: Now) {
         for _ in 0..DUE_PER_CALL {
             match self.indexes.paused.first() {
-                Some(&(until, id)) if until <= now.moment() => self.change(id, |entry| entry.pause_until(None)),
+                Some((until, id)) if until <= now.moment() => self.change(id, |entry| entry.pause_until(None)),
                 _ => break,
             }
         }
@@ -197,7 +187,7 @@ impl PeerTable {
 
     /// The peer's dial or connection ends: an outage leaves it alone for a first pause.
     pub(super) fn rest(&mut self, now: Now, id: PeerId) {
-        self.pace.rest(id, now.after(self.config.retry_backoff));
+        self.pace.resting.push(id, now.after(self.config.retry_backoff));
     }
 
     /// Ends a dial without blame; its peer is as before.
@@ -260,18 +250,17 @@ impl PeerTable {
     /// connections may be.
     fn best_paused(&self, now: Now) -> Option<PeerId> {
         let resting = &self.pace.resting;
-        let rests = |id: PeerId| resting.iter().any(|&(other, _)| other == id);
         let mut from_best = self.indexes.order.iter();
-        let fresh = from_best.find(|&id| self.is_paused(id) && !rests(id));
-        let is_rested = |&&(id, until): &&(PeerId, Duration)| until <= now.since_start && self.is_paused(id);
-        fresh.or_else(|| resting.iter().find(is_rested).map(|&(id, _)| id))
+        let fresh = from_best.find(|&id| self.is_paused(id) && !resting.contains(id));
+        let is_rested = |&(id, until): &(PeerId, Duration)| until <= now.since_start && self.is_paused(id);
+        fresh.or_else(|| resting.iter().find(is_rested).map(|(id, _)| id))
     }
 
     /// When a paused peer may be tried in an outage; there is one.
     fn next_outage_try(&self) -> Duration {
-        let paused = self.pace.resting.iter().filter(|&&(id, _)| self.is_paused(id));
-        let all_rest = paused.clone().count() == self.indexes.paused.len();
-        let rested_at = paused.map(|&(_, until)| until).min().filter(|_| all_rest);
+        let paused = || self.pace.resting.iter().filter(|&(id, _)| self.is_paused(id));
+        let all_rest = paused().count() == self.indexes.paused.len();
+        let rested_at = paused().map(|(_, until)| until).min().filter(|_| all_rest);
         self.pace.outage_at.max(rested_at.unwrap_or_default())
     }
 
@@ -283,10 +272,10 @@ impl PeerTable {
         self.counters.dials_started += 1;
         let connection = self.new_connection(id);
         let ip = self.change(id, |entry| {
-            entry.peer.status = PeerStatus::OutConnecting;
+            entry.set_status(PeerStatus::OutConnecting);
             entry.rare_mut().connection = Some(connection);
             entry.pause_until(None);
-            entry.peer.ip
+            entry.peer().ip
         });
         (connection, ip)
     }
@@ -357,7 +346,7 @@ impl PeerTable {
             None => self.own.expect_leg(leg, now.after(self.config.connect_timeout)),
         }
         self.own.learn(ip);
-        self.end_connection(id, |entry| entry.peer.oddities.set(Oddities::OWN, true));
+        self.end_connection(id, |entry| entry.become_own());
         self.pace.replacements = self.pace.replacements.saturating_add(1);
     }
 }

@@ -26,13 +26,13 @@ pub(crate) struct Record {
 }
 
 /// Where a peer stands in the indexes.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct Marks {
     pub(crate) paused_until: Option<Moment>,
     /// In the order of peers, if it is listed there.
     pub(crate) block: Option<BlockId>,
     pub(crate) group: GroupId,
-    /// Among the members of a group that is so large that they cannot be searched for it.
+    /// Of a member of a crowd there, of a peer that is dialed among the dials, otherwise [`Self::NO_SEAT`].
     pub(crate) seat: u32,
     pub(crate) rare: Option<RareId>,
 }
@@ -79,11 +79,38 @@ pub(crate) struct Entry<'a> {
     pub(crate) rares: &'a Rares,
 }
 
-/// Everything of one peer, to be changed.
+/// One peer, to be changed. It knows what an edit may have moved, so that nobody has to compare all of the peer before
+/// and after it.
 pub(crate) struct EntryMut<'a> {
-    pub(crate) peer: &'a mut Peer,
+    peer: &'a mut Peer,
     pub(crate) marks: &'a mut Marks,
-    pub(crate) rares: &'a mut Rares,
+    rares: &'a mut Rares,
+    edited: Edited,
+}
+
+/// What an edit changed.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Edited {
+    /// What is stored of the peer, its status apart.
+    pub(crate) stored: bool,
+    /// Something that its rank follows from, its status apart.
+    pub(crate) history: bool,
+}
+
+impl Marks {
+    pub(crate) const NO_SEAT: u32 = u32::MAX;
+}
+
+impl Default for Marks {
+    fn default() -> Self {
+        Self {
+            paused_until: None,
+            block: None,
+            group: GroupId::default(),
+            seat: Self::NO_SEAT,
+            rare: None,
+        }
+    }
 }
 
 impl Moment {
@@ -147,24 +174,39 @@ impl<'a> Entry<'a> {
     }
 
     pub(crate) fn rank(self) -> Rank {
-        Rank::of(self.peer, &self.believed_times(), self.tie)
+        let peer = self.peer;
+        if peer.oddities.has(Oddities::AHEAD)
+            && let Some(believed) = &self.rare().believed
+        {
+            return Rank::of(peer, believed, self.tie);
+        }
+        Rank::of(peer, &Times::stored(peer), self.tie)
     }
 
     /// Whether the present or coming connection is one that we made.
     pub(crate) fn is_outgoing(self) -> bool {
         is_outgoing(self.peer.status)
     }
-
-    fn believed_times(self) -> Times {
-        if !self.peer.oddities.has(Oddities::AHEAD) {
-            return Times::stored(self.peer);
-        }
-        let believed = self.rare().believed.as_deref().copied();
-        believed.unwrap_or_else(|| Times::stored(self.peer))
-    }
 }
 
-impl EntryMut<'_> {
+impl<'a> EntryMut<'a> {
+    pub(crate) fn new(peer: &'a mut Peer, marks: &'a mut Marks, rares: &'a mut Rares) -> Self {
+        Self {
+            peer,
+            marks,
+            rares,
+            edited: Edited::default(),
+        }
+    }
+
+    pub(crate) fn peer(&self) -> &Peer {
+        self.peer
+    }
+
+    pub(crate) fn edited(&self) -> Edited {
+        self.edited
+    }
+
     pub(crate) fn rare(&self) -> &Rare {
         self.rares.get(self.marks.rare)
     }
@@ -172,6 +214,22 @@ impl EntryMut<'_> {
     pub(crate) fn rare_mut(&mut self) -> &mut Rare {
         let id = *self.marks.rare.get_or_insert_with(|| self.rares.add());
         self.rares.get_mut(id)
+    }
+
+    pub(crate) fn set_status(&mut self, status: PeerStatus) {
+        self.peer.status = status;
+    }
+
+    /// The address is this node's own.
+    pub(crate) fn become_own(&mut self) {
+        self.peer.oddities.set(Oddities::OWN, true);
+    }
+
+    pub(crate) fn set_banned_at(&mut self, banned_at: Option<DateTime<Utc>>) {
+        if self.rare().banned_at != banned_at {
+            self.rare_mut().banned_at = banned_at;
+            self.edited.stored = true;
+        }
     }
 
     /// Gives the memory back once nothing is out of the ordinary any more.
@@ -189,22 +247,26 @@ impl EntryMut<'_> {
     }
 
     pub(crate) fn on_alive(&mut self, utc: DateTime<Utc>) {
-        let outgoing = is_outgoing(self.peer.status);
-        self.peer.last_alive = Some(utc);
+        let (now, outgoing) = (Some(utc), is_outgoing(self.peer.status));
+        let is_new = self.peer.last_alive != now
+            || (outgoing && (self.peer.last_alive_outgoing != now || self.peer.failures_in_row > 0));
+        self.note_history(is_new);
+        self.peer.last_alive = now;
         if outgoing {
-            self.peer.last_alive_outgoing = Some(utc);
+            self.peer.last_alive_outgoing = now;
             self.peer.failures_in_row = 0;
             self.peer.is_proven = true;
         }
         if let Some(believed) = self.believed_mut() {
-            believed.last_alive = Some(utc);
+            believed.last_alive = now;
             if outgoing {
-                believed.last_alive_outgoing = Some(utc);
+                believed.last_alive_outgoing = now;
             }
         }
     }
 
     pub(crate) fn on_failure(&mut self, utc: DateTime<Utc>) {
+        self.note_history(self.peer.last_failure != Some(utc));
         self.peer.last_failure = Some(utc);
         if let Some(believed) = self.believed_mut() {
             believed.last_failure = Some(utc);
@@ -212,7 +274,9 @@ impl EntryMut<'_> {
     }
 
     pub(crate) fn lengthen_streak(&mut self, utc: DateTime<Utc>) {
-        self.peer.failures_in_row = self.peer.failures_in_row.saturating_add(1);
+        let longer = self.peer.failures_in_row.saturating_add(1);
+        self.note_history(longer != self.peer.failures_in_row);
+        self.peer.failures_in_row = longer;
         self.judge_proven(utc);
     }
 
@@ -222,9 +286,11 @@ impl EntryMut<'_> {
             Some(believed) => believed.last_alive_outgoing,
             None => self.peer.last_alive_outgoing,
         };
-        let is_old = |alive: DateTime<Utc>| (utc - alive).to_std().is_ok_and(|age| age > UNPROVEN_AGE);
         let worn_out = self.peer.failures_in_row >= UNPROVEN_STREAK;
-        self.peer.is_proven = alive.is_some_and(|alive| !(worn_out && is_old(alive)));
+        let is_old = |alive: DateTime<Utc>| (utc - alive).to_std().is_ok_and(|age| age > UNPROVEN_AGE);
+        let is_proven = alive.is_some_and(|alive| !(worn_out && is_old(alive)));
+        self.edited.history |= is_proven != self.peer.is_proven;
+        self.peer.is_proven = is_proven;
     }
 
     /// Believes no stored time that is later than `utc`.
@@ -242,6 +308,12 @@ impl EntryMut<'_> {
         }
     }
 
+    fn note_history(&mut self, has_changed: bool) {
+        // What is believed may have been another time than the one stored.
+        self.edited.history |= has_changed || self.peer.oddities.has(Oddities::AHEAD);
+        self.edited.stored |= has_changed;
+    }
+
     fn believed_mut(&mut self) -> Option<&mut Times> {
         let is_ahead = self.peer.oddities.has(Oddities::AHEAD);
         let id = self.marks.rare.filter(|_| is_ahead)?;
@@ -256,30 +328,8 @@ pub(crate) fn is_outgoing(status: PeerStatus) -> bool {
     )
 }
 
-/// What the peer file would say of a peer, for telling whether it would say something else now.
-#[derive(PartialEq, Eq)]
-pub(crate) struct Stored {
-    status: PeerStatus,
-    times: Times,
-    banned_at: Option<DateTime<Utc>>,
-    failures_in_row: u32,
-}
-
-impl Stored {
-    /// `None` for what is never stored.
-    pub(crate) fn of(entry: Entry<'_>) -> Option<Self> {
-        let peer = entry.peer;
-        (!peer.is_own()).then(|| Self {
-            status: lasting(peer.status),
-            times: Times::stored(peer),
-            banned_at: entry.rare().banned_at,
-            failures_in_row: peer.failures_in_row,
-        })
-    }
-}
-
 /// A status that only passes through says nothing that would be worth a dump.
-fn lasting(status: PeerStatus) -> PeerStatus {
+pub(crate) fn lasting(status: PeerStatus) -> PeerStatus {
     match status {
         PeerStatus::Idle | PeerStatus::OutConnecting | PeerStatus::OutHandshaking | PeerStatus::InHandshaking => {
             PeerStatus::Idle

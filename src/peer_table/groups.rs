@@ -1,9 +1,7 @@
 //! Peers by subnet: whom to dial next and whom to forget first.
 //!
 //! Both questions are put to subnets before they are put to peers, so that whoever holds one network gains little by
-//! filling it. A group keeps its unproven Idle peers in one short array, those that may be dialed first, so that drawing
-//! one is a look-up, and the worst of them is found by a glance along it; only a crowded group keeps a tree beside it.
-//! The groups themselves stand by size, so that the most crowded one is at hand, and those that may be drawn from stand
+//! filling it. The groups stand by size, so that the most crowded one is at hand, and those that may be drawn from stand
 //! in bags.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -12,7 +10,8 @@ use crate::peer_table::ladder::Ladder;
 use crate::peer_table::members::{Members, Size};
 use crate::peer_table::place::Standing;
 use crate::peer_table::random::Random;
-use crate::peer_table::rank::Ranked;
+use crate::peer_table::rank::{Rank, Ranked};
+use crate::peer_table::shelves::{Shelf, Shelves};
 use crate::peer_table::slots::{PeerId, Slots};
 use crate::peer_table::subnet::Subnet;
 
@@ -34,6 +33,7 @@ pub(crate) struct Groups {
     ids: HashMap<Subnet, GroupId>,
     groups: Vec<Group>,
     free: Vec<GroupId>,
+    shelves: Shelves,
     /// Groups by their size when it last grew: each is that large or smaller. Whoever asks for the largest puts those
     /// right that it meets, so that a peer that leaves its group and comes back, as each that is dialed in vain does,
     /// moves nothing.
@@ -49,10 +49,17 @@ pub(crate) struct Groups {
 #[derive(Debug, Default)]
 struct Choices {
     best_proven: BTreeSet<Ranked>,
-    with_unproven: Vec<GroupId>,
+    with_unproven: Vec<Lot>,
 }
 
-/// One cache line.
+/// A subnet to draw from, and where its members stand, so that a draw needs no look at the group.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Lot {
+    group: GroupId,
+    /// `None` for a crowd.
+    shelf: Option<Shelf>,
+}
+
 #[derive(Debug, Default)]
 struct Group {
     /// Unproven Idle peers.
@@ -83,6 +90,7 @@ impl Groups {
             ids: HashMap::new(),
             groups: Vec::new(),
             free: Vec::new(),
+            shelves: Shelves::default(),
             crowds: BTreeMap::new(),
             untaken: Choices::default(),
             taken: Choices::default(),
@@ -115,21 +123,29 @@ impl Groups {
         }
     }
 
-    /// Changes how a peer counts in its group.
-    pub(crate) fn shift(&mut self, slots: &mut Slots, peer: PeerId, before: Standing, after: Standing) {
+    /// Changes how a peer counts in its group; each standing with the rank that it goes by, if any.
+    pub(crate) fn shift(
+        &mut self,
+        slots: &mut Slots,
+        peer: PeerId,
+        before: (Standing, Rank),
+        after: (Standing, Rank),
+    ) {
         let id = slots.marks(peer).group;
-        let group = &mut self.groups[place(id)];
+        let Self { groups, shelves, .. } = self;
+        let group = &mut groups[place(id)];
         let offered = group.offer();
-        self.ready -= usize::from(before.is_ready());
-        self.ready += usize::from(after.is_ready());
-        group.take_out(slots, peer, before);
-        group.put_in(slots, peer, after);
+        self.ready -= usize::from(before.0.is_ready());
+        self.ready += usize::from(after.0.is_ready());
+        group.take_out(shelves, slots, peer, before);
+        group.put_in(shelves, slots, peer, after);
         let offer = group.offer();
         if offered != offer {
             self.withdraw(id, offered, offer);
             self.offer(id, offered, offer);
         }
-        if matches!(after, Standing::Member { .. }) {
+        self.renew_lot(id, offer);
+        if matches!(after.0, Standing::Member { .. }) {
             self.join_crowd(id);
         }
     }
@@ -171,8 +187,8 @@ impl Groups {
             let (&size, ids) = self.crowds.last_key_value()?;
             let id = *ids.last().expect("a crowd without groups is removed");
             let members = &self.groups[place(id)].members;
-            if members.size() == Some(size) {
-                return members.worst(slots);
+            if members.size(&self.shelves) == Some(size) {
+                return members.worst(&self.shelves, slots);
             }
             self.leave_crowd(id);
             self.join_crowd(id);
@@ -184,9 +200,12 @@ impl Groups {
             Turn::Proven => choices.best_proven.first().map(|best| best.id),
             Turn::Unproven if choices.with_unproven.is_empty() => None,
             Turn::Unproven => {
-                let id = choices.with_unproven[random.below(choices.with_unproven.len())];
-                let ready = self.groups[place(id)].members.ready();
-                Some(ready[random.below(ready.len())].id())
+                let Lot { group, shelf } = choices.with_unproven[random.below(choices.with_unproven.len())];
+                if let Some(shelf) = shelf {
+                    return Some(self.shelves.ready_at(shelf, random.below(shelf.ready())).id());
+                }
+                let members = &self.groups[place(group)].members;
+                Some(members.ready_at(&self.shelves, random.below(members.ready())))
             }
         }
     }
@@ -203,7 +222,7 @@ impl Groups {
             choices.best_proven.extend(now.proven);
         }
         if now.has_unproven && (has_moved || !before.has_unproven) {
-            choices.with_unproven.push(id);
+            choices.with_unproven.push(Lot { group: id, shelf: None });
             let last = seat(choices.with_unproven.len() - 1);
             self.groups[place(id)].bag_seat = last;
         }
@@ -221,16 +240,26 @@ impl Groups {
         }
         if before.has_unproven && (has_moved || !now.has_unproven) {
             choices.with_unproven.swap_remove(index(gap));
-            if let Some(&moved) = choices.with_unproven.get(index(gap)) {
-                self.groups[place(moved)].bag_seat = gap;
+            if let Some(moved) = choices.with_unproven.get(index(gap)) {
+                let moved = place(moved.group);
+                self.groups[moved].bag_seat = gap;
             }
+        }
+    }
+
+    /// Notes in the bag where the members stand now.
+    fn renew_lot(&mut self, id: GroupId, offer: Offer) {
+        if offer.has_unproven {
+            let Group { members, bag_seat, .. } = &self.groups[place(id)];
+            let (shelf, seat) = (members.shelf(), index(*bag_seat));
+            self.choices(offer.is_taken).with_unproven[seat].shelf = shelf;
         }
     }
 
     /// Puts a group among the crowds of its size, if it is larger than where it stands.
     fn join_crowd(&mut self, id: GroupId) {
         let group = &self.groups[place(id)];
-        let size = group.members.size();
+        let size = group.members.size(&self.shelves);
         if size <= group.crowd {
             return;
         }
@@ -269,26 +298,28 @@ impl Group {
         Offer {
             is_taken: self.taken_by > 0,
             proven: self.proven.as_ref().and_then(|proven| proven.best()),
-            has_unproven: !self.members.ready().is_empty(),
+            has_unproven: self.members.ready() > 0,
         }
     }
 
-    fn put_in(&mut self, slots: &mut Slots, id: PeerId, standing: Standing) {
+    fn put_in(&mut self, shelves: &mut Shelves, slots: &mut Slots, id: PeerId, (standing, rank): (Standing, Rank)) {
+        let peer = Ranked { rank, id };
         match standing {
             Standing::None => {}
-            Standing::Member { is_ready, rank } => self.members.insert(slots, Ranked { rank, id }, is_ready),
-            Standing::Proven(rank) => self.proven.get_or_insert_default().insert(Ranked { rank, id }),
+            Standing::Member { is_ready } => self.members.insert(shelves, slots, peer, is_ready),
+            Standing::Proven => self.proven.get_or_insert_default().insert(peer),
             Standing::Outgoing => self.taken_by += 1,
         }
     }
 
-    fn take_out(&mut self, slots: &mut Slots, id: PeerId, standing: Standing) {
+    fn take_out(&mut self, shelves: &mut Shelves, slots: &mut Slots, id: PeerId, (standing, rank): (Standing, Rank)) {
+        let peer = Ranked { rank, id };
         match standing {
             Standing::None => {}
-            Standing::Member { rank, .. } => self.members.remove(slots, Ranked { rank, id }),
-            Standing::Proven(rank) => {
+            Standing::Member { .. } => self.members.remove(shelves, slots, peer),
+            Standing::Proven => {
                 if let Some(proven) = &mut self.proven {
-                    proven.remove(Ranked { rank, id });
+                    proven.remove(peer);
                 }
             }
             Standing::Outgoing => self.taken_by -= 1,
@@ -323,13 +354,13 @@ mod checks {
                 assert_eq!(slots.marks(id).group, group);
                 *known.entry(group).or_insert(0) += 1;
                 let standing = Place::of(slots.get(id)).standing;
-                standings.entry(group).or_default().push((id, standing));
+                standings.entry(group).or_default().push((slots.ranked(id), standing));
             }
             assert_eq!(known.len(), self.ids.len());
             for (id, known) in known {
                 let group = &self.groups[place(id)];
                 assert_eq!(group.known, known);
-                group.check(slots, &standings[&id]);
+                group.check(&self.shelves, slots, &standings[&id]);
                 self.check_offer(id, group);
                 self.check_crowd(id, group);
             }
@@ -337,6 +368,7 @@ mod checks {
             let with_crowd = self.groups.iter().filter(|group| group.crowd.is_some());
             assert_eq!(in_crowds, with_crowd.count());
             assert!(self.crowds.values().all(|ids| !ids.is_empty()));
+            self.shelves.check(self.groups.iter().filter_map(|group| group.members.shelf()));
         }
 
         fn check_offer(&self, id: GroupId, group: &Group) {
@@ -346,10 +378,11 @@ mod checks {
             } else {
                 (&self.untaken, &self.taken)
             };
-            assert_eq!(here.with_unproven.contains(&id), offer.has_unproven);
-            assert!(!there.with_unproven.contains(&id));
+            let lots = |choices: &Choices| choices.with_unproven.iter().filter(|lot| lot.group == id).count();
+            assert_eq!((lots(here), lots(there)), (usize::from(offer.has_unproven), 0));
             if offer.has_unproven {
-                assert_eq!(here.with_unproven[index(group.bag_seat)], id);
+                let shelf = group.members.shelf();
+                assert_eq!(here.with_unproven[index(group.bag_seat)], Lot { group: id, shelf });
             }
             for peer in group.proven.iter().flat_map(|proven| proven.iter()) {
                 assert_eq!(here.best_proven.contains(&peer), offer.proven == Some(peer));
@@ -358,7 +391,7 @@ mod checks {
         }
 
         fn check_crowd(&self, id: GroupId, group: &Group) {
-            assert!(group.crowd >= group.members.size(), "it may only be smaller");
+            assert!(group.crowd >= group.members.size(&self.shelves), "it may only be smaller");
             if let Some(size) = group.crowd {
                 assert_eq!(self.crowds[&size][index(group.crowd_seat)], id);
             }
@@ -366,24 +399,24 @@ mod checks {
     }
 
     impl Group {
-        fn check(&self, slots: &Slots, standings: &[(PeerId, Standing)]) {
+        fn check(&self, shelves: &Shelves, slots: &Slots, standings: &[(Ranked, Standing)]) {
             let (mut members, mut ready) = (BTreeSet::new(), BTreeSet::new());
             let (mut proven, mut taken_by) = (BTreeSet::new(), 0);
-            for &(id, standing) in standings {
+            for &(peer, standing) in standings {
                 match standing {
                     Standing::None => {}
-                    Standing::Member { is_ready, rank } => {
-                        members.insert(Ranked { rank, id });
+                    Standing::Member { is_ready } => {
+                        members.insert(peer);
                         if is_ready {
-                            ready.insert(id);
+                            ready.insert(peer.id);
                         }
                     }
-                    Standing::Proven(rank) => drop(proven.insert(Ranked { rank, id })),
+                    Standing::Proven => drop(proven.insert(peer)),
                     Standing::Outgoing => taken_by += 1,
                 }
             }
             assert_eq!(self.taken_by, taken_by);
-            self.members.check(slots, &members, &ready);
+            self.members.check(shelves, slots, &members, &ready);
             let ladder: Vec<_> = self.proven.iter().flat_map(|proven| proven.iter()).collect();
             assert_eq!(ladder, proven.into_iter().collect::<Vec<_>>());
         }

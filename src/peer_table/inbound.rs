@@ -6,7 +6,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use crate::peer::{ConnectionId, Oddities, Peer, PeerStatus};
+use crate::peer::{ConnectionId, Peer, PeerStatus};
 use crate::peer_table::subnet::Subnet;
 use crate::peer_table::{Action, Now, PeerId, PeerTable};
 
@@ -53,11 +53,13 @@ impl PeerTable {
         self.counters.inbound_admitted += 1;
         let dial = self.change(id, |entry| {
             debug_assert!(
-                matches!(entry.peer.status, PeerStatus::Idle | PeerStatus::OutConnecting),
+                matches!(entry.peer().status, PeerStatus::Idle | PeerStatus::OutConnecting),
                 "only the socket of an unconnected peer is admitted"
             );
-            entry.peer.status = PeerStatus::InHandshaking;
-            entry.peer.oddities.set(Oddities::OWN, is_own || entry.peer.is_own());
+            entry.set_status(PeerStatus::InHandshaking);
+            if is_own {
+                entry.become_own();
+            }
             entry.pause_until(None);
             entry.rare_mut().deadline = deadline;
             entry.rare_mut().connection.replace(connection)
@@ -160,10 +162,10 @@ impl PeerTable {
         self.last_event += 1;
         let mut entry = self.slots.get_mut(id);
         entry.rare_mut().last_event = self.last_event;
-        if entry.peer.last_failure != Some(now.utc) {
+        entry.on_failure(now.utc);
+        if entry.edited().stored {
             self.changes += 1;
         }
-        entry.on_failure(now.utc);
     }
 
     /// The cap that leaves no place for one more inbound socket of `ip`.
@@ -197,7 +199,11 @@ impl PeerTable {
 
     fn add_inbound(&mut self, ip: IpAddr) -> PeerId {
         let is_own = self.own.contains(ip);
-        self.add(Peer::new(ip), |entry| entry.peer.oddities.set(Oddities::OWN, is_own))
+        self.add(Peer::new(ip), |entry| {
+            if is_own {
+                entry.become_own();
+            }
+        })
     }
 
     fn count_refusal(&mut self, refusal: Refusal) {

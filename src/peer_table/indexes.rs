@@ -1,16 +1,17 @@
 //! Every index over the peers, moved together whenever a peer changes, so that none can be forgotten.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 
 use crate::peer::PeerStatus;
-use crate::peer_table::entry::Moment;
+use crate::peer_table::entry::Marks;
 use crate::peer_table::eviction::Bans;
 use crate::peer_table::groups::Groups;
 use crate::peer_table::order::Order;
 use crate::peer_table::place::Place;
-use crate::peer_table::rank::Ranked;
+use crate::peer_table::rank::{Rank, Ranked};
 use crate::peer_table::slots::{PeerId, Slots};
 use crate::peer_table::subnet::Subnet;
+use crate::peer_table::timers::Timers;
 use crate::stats::StatusCounts;
 
 #[derive(Debug)]
@@ -22,11 +23,12 @@ pub(crate) struct Indexes {
     is_loading: bool,
     pub(crate) groups: Groups,
     /// Idle peers whose pause is not over, by its end.
-    pub(crate) paused: BTreeSet<(Moment, PeerId)>,
-    pub(crate) connecting: BTreeSet<PeerId>,
+    pub(crate) paused: Timers,
+    /// Peers that are dialed; each knows its seat.
+    pub(crate) connecting: Vec<PeerId>,
     pub(crate) bans: Bans,
     /// Ends of handshakes and bans.
-    pub(crate) deadlines: BTreeSet<(Moment, PeerId)>,
+    pub(crate) deadlines: Timers,
     /// Inbound connections, parked sockets not counted.
     pub(crate) inbound: HashMap<Subnet, usize>,
 }
@@ -38,10 +40,10 @@ impl Indexes {
             order: Order::new(),
             is_loading: false,
             groups: Groups::new(),
-            paused: BTreeSet::new(),
-            connecting: BTreeSet::new(),
+            paused: Timers::default(),
+            connecting: Vec::new(),
             bans: Bans::default(),
-            deadlines: BTreeSet::new(),
+            deadlines: Timers::default(),
             inbound: HashMap::new(),
         }
     }
@@ -53,73 +55,114 @@ impl Indexes {
 
     pub(crate) fn end_loading(&mut self, slots: &mut Slots) {
         if std::mem::take(&mut self.is_loading) {
-            let listed = |id| {
-                let rank = Place::of(slots.get(id)).listed?;
-                Some(Ranked { rank, id })
-            };
-            let listed = slots.ids().filter_map(listed).collect();
-            self.order.fill(slots, listed);
+            let is_listed = |&id: &PeerId| Place::of(slots.get(id)).is_listed;
+            let listed = slots.ids().filter(is_listed).map(|id| slots.ranked(id));
+            self.order.fill(slots, listed.collect());
         }
     }
 
     /// A peer becomes known.
     pub(crate) fn add(&mut self, slots: &mut Slots, id: PeerId) {
         let place = Place::of(slots.get(id));
-        *self.counts.get_mut(place.status) += 1;
-        self.on_status(slots, id, None, Some(place.status));
-        self.shift_place(slots, id, &Place::NOWHERE, &place);
+        self.shift_place(slots, id, (&Place::NOWHERE, None), (&place, true));
+        self.enter(slots, id, place.status);
     }
 
     /// A peer is forgotten.
     pub(crate) fn remove(&mut self, slots: &mut Slots, id: PeerId) {
-        let place = Place::of(slots.get(id));
-        *self.counts.get_mut(place.status) -= 1;
-        self.on_status(slots, id, Some(place.status), None);
-        self.shift_place(slots, id, &place, &Place::NOWHERE);
+        let entry = slots.get(id);
+        let place = Place::of(entry);
+        let rank = place.is_ranked.then(|| entry.rank());
+        self.leave(slots, id, place.status);
+        self.shift_place(slots, id, (&place, rank), (&Place::NOWHERE, false));
     }
 
-    /// Moves a peer from its place before a change to the one after it.
-    pub(crate) fn shift(&mut self, slots: &mut Slots, id: PeerId, before: &Place, after: &Place) {
-        if before.status != after.status {
-            *self.counts.get_mut(before.status) -= 1;
-            *self.counts.get_mut(after.status) += 1;
-            self.on_status(slots, id, Some(before.status), Some(after.status));
+    /// Moves a peer from its place before a change, with its rank there if that place is ranked, to the one after it.
+    pub(crate) fn shift(
+        &mut self,
+        slots: &mut Slots,
+        id: PeerId,
+        before: (&Place, Option<Rank>),
+        after: (&Place, bool),
+    ) {
+        let (old, new) = (before.0.status, after.0.status);
+        if old != new {
+            self.leave(slots, id, old);
         }
         self.shift_place(slots, id, before, after);
+        if old != new {
+            self.enter(slots, id, new);
+        }
     }
 
-    fn shift_place(&mut self, slots: &mut Slots, id: PeerId, before: &Place, after: &Place) {
-        if before.listed != after.listed {
+    fn shift_place(
+        &mut self,
+        slots: &mut Slots,
+        id: PeerId,
+        (before, old_rank): (&Place, Option<Rank>),
+        (after, has_new_rank): (&Place, bool),
+    ) {
+        let is_in_order = after.is_listed && !self.is_loading;
+        let moves = before.is_listed != after.is_listed || (has_new_rank && is_in_order);
+        let regroups = before.standing != after.standing || (has_new_rank && after.standing.has_rank());
+        let needs_rank = (moves && is_in_order) || (regroups && after.standing.has_rank());
+        let rank = if needs_rank { slots.rank(id) } else { Rank::BEST };
+        if moves {
             self.order.remove(slots, id);
-            if let Some(rank) = after.listed.filter(|_| !self.is_loading) {
+            if is_in_order {
                 self.order.insert(slots, Ranked { rank, id });
             }
         }
-        if before.standing != after.standing {
-            self.groups.shift(slots, id, before.standing, after.standing);
+        if regroups {
+            let old_rank = old_rank.unwrap_or(Rank::BEST);
+            let (before, after) = ((before.standing, old_rank), (after.standing, rank));
+            self.groups.shift(slots, id, before, after);
         }
         if before.ban != after.ban {
             let subnet = Subnet::of(slots.peer(id).ip);
             before.ban.into_iter().for_each(|event| self.bans.remove(subnet, event, id));
             after.ban.into_iter().for_each(|event| self.bans.insert(subnet, event, id));
         }
-        shift_in(&mut self.paused, id, before.paused, after.paused);
-        shift_in(&mut self.deadlines, id, before.deadline, after.deadline);
+        if before.paused != after.paused {
+            let paused = |id| Place::of(slots.get_if_known(id)?).paused;
+            self.paused.shift(id, before.paused, after.paused, paused);
+        }
+        if before.deadline != after.deadline {
+            let deadline = |id| slots.get_if_known(id)?.rare().deadline;
+            self.deadlines.shift(id, before.deadline, after.deadline, deadline);
+        }
     }
 
-    fn on_status(&mut self, slots: &Slots, id: PeerId, old: Option<PeerStatus>, new: Option<PeerStatus>) {
-        if old == Some(PeerStatus::OutConnecting) {
-            self.connecting.remove(&id);
-        }
-        if new == Some(PeerStatus::OutConnecting) {
-            self.connecting.insert(id);
-        }
-        match (old.is_some_and(is_inbound), new.is_some_and(is_inbound)) {
-            (true, false) => decrement(&mut self.inbound, Subnet::of_inbound(slots.peer(id).ip)),
-            (false, true) => increment(&mut self.inbound, Subnet::of_inbound(slots.peer(id).ip)),
-            (true, true) | (false, false) => {}
+    fn enter(&mut self, slots: &mut Slots, id: PeerId, status: PeerStatus) {
+        *self.counts.get_mut(status) += 1;
+        if status == PeerStatus::OutConnecting {
+            slots.marks_mut(id).seat = seat(self.connecting.len());
+            self.connecting.push(id);
+        } else if is_inbound(status) {
+            increment(&mut self.inbound, Subnet::of_inbound(slots.peer(id).ip));
         }
     }
+
+    fn leave(&mut self, slots: &mut Slots, id: PeerId, status: PeerStatus) {
+        *self.counts.get_mut(status) -= 1;
+        if status == PeerStatus::OutConnecting {
+            let gap = std::mem::replace(&mut slots.marks_mut(id).seat, Marks::NO_SEAT);
+            self.connecting.swap_remove(index(gap));
+            if let Some(&moved) = self.connecting.get(index(gap)) {
+                slots.marks_mut(moved).seat = gap;
+            }
+        } else if is_inbound(status) {
+            decrement(&mut self.inbound, Subnet::of_inbound(slots.peer(id).ip));
+        }
+    }
+}
+
+fn index(seat: u32) -> usize {
+    usize::try_from(seat).expect("an address space has 32 bits or more")
+}
+
+fn seat(index: usize) -> u32 {
+    u32::try_from(index).expect("there are fewer peers than ids")
 }
 
 fn is_inbound(status: PeerStatus) -> bool {
@@ -136,14 +179,5 @@ pub(crate) fn decrement(counts: &mut HashMap<Subnet, usize>, subnet: Subnet) {
         if *count == 0 {
             counts.remove(&subnet);
         }
-    }
-}
-
-fn shift_in(index: &mut BTreeSet<(Moment, PeerId)>, id: PeerId, before: Option<Moment>, after: Option<Moment>) {
-    if before != after {
-        if let Some(old) = before {
-            index.remove(&(old, id));
-        }
-        index.extend(after.map(|new| (new, id)));
     }
 }

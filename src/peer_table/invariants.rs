@@ -6,7 +6,6 @@ use crate::peer::PeerStatus;
 use crate::peer_table::PeerTable;
 use crate::peer_table::entry::{Entry, Moment};
 use crate::peer_table::place::Place;
-use crate::peer_table::rank::Ranked;
 use crate::peer_table::slots::PeerId;
 use crate::peer_table::subnet::Subnet;
 use crate::stats::StatusCounts;
@@ -78,7 +77,8 @@ impl PeerTable {
         }
         assert_eq!(self.indexes.counts, counts);
         assert_eq!(self.indexes.inbound, inbound);
-        assert_eq!(self.indexes.connecting, connecting);
+        assert_eq!(self.indexes.connecting.iter().copied().collect::<BTreeSet<_>>(), connecting);
+        assert_eq!(self.indexes.connecting.len(), connecting.len());
     }
 
     fn check_caps(&self) {
@@ -102,11 +102,11 @@ impl PeerTable {
 
     /// The order equals a full sort of whoever is neither banned nor ourselves.
     fn check_order(&self) {
-        let listed = |(id, entry)| Some((Place::of(entry).listed?, id));
-        let listed = self.entries().filter_map(listed).map(|(rank, id)| Ranked { rank, id });
+        let is_listed = |&(_, entry): &(PeerId, Entry<'_>)| Place::of(entry).is_listed;
+        let listed = self.entries().filter(is_listed).map(|(id, _)| self.slots.ranked(id));
         self.indexes.order.check(&self.slots, listed.collect());
-        let unlisted = self.entries().filter(|(_, entry)| Place::of(*entry).listed.is_none());
-        assert!(unlisted.into_iter().all(|(_, entry)| entry.marks.block.is_none()));
+        let mut unlisted = self.entries().filter(|entry| !is_listed(entry));
+        assert!(unlisted.all(|(_, entry)| entry.marks.block.is_none()));
     }
 
     /// Who pauses is just who may not be dialed for a time.
@@ -117,7 +117,7 @@ impl PeerTable {
             .filter(|(_, entry)| free(*entry))
             .filter_map(|(id, entry)| Some((entry.paused_until()?, id)))
             .collect();
-        assert_eq!(self.indexes.paused, paused);
+        self.indexes.paused.check(&paused);
         let may_be_dialed = self
             .entries()
             .filter(|(_, entry)| free(*entry) && entry.paused_until().is_none())
@@ -156,6 +156,6 @@ impl PeerTable {
             assert_eq!(deadline.is_some(), bounded, "{:?}", entry.peer);
             expected.extend(deadline.map(|deadline| (deadline, id)));
         }
-        assert_eq!(self.indexes.deadlines, expected);
+        self.indexes.deadlines.check(&expected);
     }
 }

@@ -76,7 +76,8 @@ impl PeerTable {
             }
             if status == PeerStatus::Banned {
                 let rare = entry.rare_mut();
-                (rare.banned_at, rare.deadline) = (record.banned_at, ban_end);
+                rare.banned_at = record.banned_at;
+                rare.deadline = ban_end;
                 (rare.last_event, rare.listed_event) = (event, event);
             } else {
                 entry.pause_until(pause);

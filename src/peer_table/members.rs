@@ -3,145 +3,159 @@
 use std::collections::BTreeSet;
 use std::num::NonZeroU32;
 
+use crate::peer_table::entry::Marks;
 use crate::peer_table::rank::{Grade, Ranked};
+use crate::peer_table::shelves::{self, Member, Shelf, Shelves};
 use crate::peer_table::slots::{PeerId, Slots};
 
-/// More than this are not searched or glanced along any more: a tree tells the worst, and each knows its seat.
-const GLANCE: usize = 64;
+/// When a crowd shrinks to fewer, it stands on a shelf again: not at once, or one on the brink would build its tree
+/// again and again.
+const FEW_AGAIN: usize = shelves::MOST / 2;
 
-/// Those that are ready to be dialed stand first.
+/// So few that a glance along them finds the worst, or a crowd.
 #[derive(Debug, Default)]
 pub(crate) struct Members {
-    all: Vec<Member>,
-    ready: u32,
-    /// For more than [`GLANCE`].
-    by_rank: Option<Box<BTreeSet<Ranked>>>,
+    few: Shelf,
+    crowd: Option<Box<Crowd>>,
 }
 
-/// A peer and its grade, in one number whose highest bits are the grade.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Member(NonZeroU32);
+/// Too many to be looked through.
+#[derive(Debug)]
+struct Crowd {
+    /// Each knows its place here. Those that are ready stand first.
+    all: Vec<PeerId>,
+    ready: usize,
+    by_rank: BTreeSet<Ranked>,
+}
 
 /// How many members there are, and then how bad the worst of them is, roughly.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Size(NonZeroU32);
 
 impl Members {
-    pub(crate) fn ready(&self) -> &[Member] {
-        &self.all[..self.ready_len()]
+    /// The shelf that they stand on, if they are few.
+    pub(crate) fn shelf(&self) -> Option<Shelf> {
+        self.crowd.is_none().then_some(self.few)
+    }
+
+    /// How many are ready to be dialed.
+    pub(crate) fn ready(&self) -> usize {
+        self.crowd.as_ref().map_or(self.few.ready(), |crowd| crowd.ready)
+    }
+
+    pub(crate) fn ready_at(&self, shelves: &Shelves, place: usize) -> PeerId {
+        match &self.crowd {
+            Some(crowd) => crowd.all[place],
+            None => shelves.ready_at(self.few, place).id(),
+        }
     }
 
     /// `None` without members.
-    pub(crate) fn size(&self) -> Option<Size> {
-        let grade = match &self.by_rank {
-            Some(by_rank) => by_rank.last()?.rank.grade().bits(),
-            None => self.worst_grade()?,
+    pub(crate) fn size(&self, shelves: &Shelves) -> Option<Size> {
+        let (len, grade) = match &self.crowd {
+            Some(crowd) => (crowd.all.len(), crowd.by_rank.last()?.rank.grade().bits()),
+            None => (self.few.len(), self.worst_grade(shelves)?),
         };
-        let len = u32::try_from(self.all.len()).unwrap_or(u32::MAX >> Grade::BITS);
+        let len = u32::try_from(len).unwrap_or(u32::MAX >> Grade::BITS);
         NonZeroU32::new(len << Grade::BITS | grade).map(Size)
     }
 
-    pub(crate) fn worst(&self, slots: &Slots) -> Option<PeerId> {
-        if let Some(by_rank) = &self.by_rank {
-            return by_rank.last().map(|worst| worst.id);
+    pub(crate) fn worst(&self, shelves: &Shelves, slots: &Slots) -> Option<PeerId> {
+        if let Some(crowd) = &self.crowd {
+            return crowd.by_rank.last().map(|worst| worst.id);
         }
-        let grade = self.worst_grade()?;
-        let as_bad = self.all.iter().filter(|member| member.grade() == grade);
-        let mut as_bad = as_bad.map(|member| member.id()).peekable();
-        let first = as_bad.next()?;
-        if as_bad.peek().is_none() {
+        let grade = self.worst_grade(shelves)?;
+        let members = shelves.members(self.few).iter();
+        let mut as_bad = members.filter(|member| member.grade() == grade);
+        let first = as_bad.next()?.id();
+        let Some(second) = as_bad.next() else {
             return Some(first);
-        }
-        let worst = as_bad.chain([first]).map(|id| slots.ranked(id)).max();
-        worst.map(|worst| worst.id)
-    }
-
-    pub(crate) fn insert(&mut self, slots: &mut Slots, peer: Ranked, is_ready: bool) {
-        let last = self.all.len();
-        self.all.push(Member::new(peer));
-        if self.by_rank.is_some() {
-            slots.marks_mut(peer.id).seat = seat(last);
-        }
-        if is_ready {
-            self.swap(slots, last, self.ready_len());
-            self.ready += 1;
-        }
-        match &mut self.by_rank {
-            Some(by_rank) => drop(by_rank.insert(peer)),
-            None if self.all.len() > GLANCE => self.become_many(slots),
-            None => {}
-        }
-    }
-
-    pub(crate) fn remove(&mut self, slots: &mut Slots, peer: Ranked) {
-        let Some(mut gap) = self.place_of(slots, peer.id) else {
-            debug_assert!(false, "a member enters once and leaves once");
-            return;
         };
-        if gap < self.ready_len() {
-            self.ready -= 1;
-            self.swap(slots, gap, self.ready_len());
-            gap = self.ready_len();
+        let others = as_bad.map(|member| member.id()).chain([first, second.id()]);
+        others.map(|id| slots.ranked(id)).max().map(|worst| worst.id)
+    }
+
+    pub(crate) fn insert(&mut self, shelves: &mut Shelves, slots: &mut Slots, peer: Ranked, is_ready: bool) {
+        if self.crowd.is_none() && self.few.len() == shelves::MOST {
+            self.become_many(shelves, slots);
         }
-        self.swap(slots, gap, self.all.len() - 1);
-        self.all.pop();
-        if let Some(by_rank) = &mut self.by_rank {
-            by_rank.remove(&peer);
-            // Not at once, or a group on the brink would build its tree again and again.
-            if self.all.len() < GLANCE / 2 {
-                self.by_rank = None;
+        match &mut self.crowd {
+            Some(crowd) => crowd.insert(slots, peer, is_ready),
+            None => shelves.insert(&mut self.few, Member::new(peer), is_ready),
+        }
+    }
+
+    /// `rank` is asked for if it is needed, as it was when the peer was put in.
+    pub(crate) fn remove(&mut self, shelves: &mut Shelves, slots: &mut Slots, peer: Ranked) {
+        match &mut self.crowd {
+            Some(crowd) => {
+                crowd.remove(slots, peer);
+                if crowd.all.len() < FEW_AGAIN {
+                    self.become_few(shelves, slots);
+                }
             }
+            None => shelves.remove(&mut self.few, peer.id),
         }
     }
 
-    fn worst_grade(&self) -> Option<u32> {
-        let greatest = self.all.iter().fold(0, |greatest, member| member.0.get().max(greatest));
-        (greatest > 0).then_some(greatest >> PeerId::BITS)
+    fn worst_grade(&self, shelves: &Shelves) -> Option<u32> {
+        let (first, rest) = shelves.members(self.few).split_first()?;
+        let worst = rest.iter().fold(*first, |worst, &member| worst.worse(member));
+        Some(worst.grade())
     }
 
-    fn ready_len(&self) -> usize {
-        usize::try_from(self.ready).expect("an address space has 32 bits or more")
-    }
-
-    fn place_of(&self, slots: &Slots, id: PeerId) -> Option<usize> {
-        if self.by_rank.is_some() {
-            return usize::try_from(slots.marks(id).seat).ok();
+    fn become_many(&mut self, shelves: &mut Shelves, slots: &mut Slots) {
+        let ready = self.few.ready();
+        let all: Vec<_> = shelves.take(&mut self.few).into_iter().map(Member::id).collect();
+        for (place, &id) in all.iter().enumerate() {
+            slots.marks_mut(id).seat = seat(place);
         }
-        self.all.iter().position(|member| member.id() == id)
+        let by_rank = all.iter().map(|&id| slots.ranked(id)).collect();
+        self.crowd = Some(Box::new(Crowd { all, ready, by_rank }));
     }
 
-    fn become_many(&mut self, slots: &mut Slots) {
-        for (place, member) in self.all.iter().enumerate() {
-            slots.marks_mut(member.id()).seat = seat(place);
-        }
-        let ranked = self.all.iter().map(|member| slots.ranked(member.id()));
-        self.by_rank = Some(Box::new(ranked.collect()));
-    }
-
-    fn swap(&mut self, slots: &mut Slots, one: usize, other: usize) {
-        if one == other {
-            return;
-        }
-        self.all.swap(one, other);
-        if self.by_rank.is_some() {
-            slots.marks_mut(self.all[one].id()).seat = seat(one);
-            slots.marks_mut(self.all[other].id()).seat = seat(other);
+    fn become_few(&mut self, shelves: &mut Shelves, slots: &mut Slots) {
+        let Some(crowd) = self.crowd.take() else { return };
+        for (place, &id) in crowd.all.iter().enumerate() {
+            slots.marks_mut(id).seat = Marks::NO_SEAT;
+            shelves.insert(&mut self.few, Member::new(slots.ranked(id)), place < crowd.ready);
         }
     }
 }
 
-impl Member {
-    fn new(peer: Ranked) -> Self {
-        Self(peer.id.number() | peer.rank.grade().bits() << PeerId::BITS)
+impl Crowd {
+    fn insert(&mut self, slots: &mut Slots, peer: Ranked, is_ready: bool) {
+        let last = self.all.len();
+        self.all.push(peer.id);
+        slots.marks_mut(peer.id).seat = seat(last);
+        if is_ready {
+            self.swap(slots, last, self.ready);
+            self.ready += 1;
+        }
+        self.by_rank.insert(peer);
     }
 
-    pub(crate) fn id(self) -> PeerId {
-        let number = NonZeroU32::new(self.0.get() & ((1 << PeerId::BITS) - 1));
-        PeerId::numbered(number.expect("a member was made of an id"))
+    fn remove(&mut self, slots: &mut Slots, peer: Ranked) {
+        let seat = std::mem::replace(&mut slots.marks_mut(peer.id).seat, Marks::NO_SEAT);
+        let mut gap = usize::try_from(seat).expect("an address space has 32 bits or more");
+        if gap < self.ready {
+            self.ready -= 1;
+            self.swap(slots, gap, self.ready);
+            gap = self.ready;
+        }
+        self.swap(slots, gap, self.all.len() - 1);
+        self.all.pop();
+        slots.marks_mut(peer.id).seat = Marks::NO_SEAT;
+        let is_known = self.by_rank.remove(&peer);
+        debug_assert!(is_known, "a member leaves with the rank that it came with");
     }
 
-    fn grade(self) -> u32 {
-        self.0.get() >> PeerId::BITS
+    fn swap(&mut self, slots: &mut Slots, one: usize, other: usize) {
+        if one != other {
+            self.all.swap(one, other);
+            slots.marks_mut(self.all[one]).seat = seat(one);
+            slots.marks_mut(self.all[other]).seat = seat(other);
+        }
     }
 }
 
@@ -152,15 +166,34 @@ fn seat(index: usize) -> u32 {
 #[cfg(any(test, feature = "internals"))]
 impl Members {
     /// Panics unless just these are members and ready, with their grades and the worst at hand.
-    pub(crate) fn check(&self, slots: &Slots, members: &BTreeSet<Ranked>, ready: &BTreeSet<PeerId>) {
-        let all: BTreeSet<_> = self.all.iter().map(|member| slots.ranked(member.id())).collect();
-        assert_eq!((&all, all.len()), (members, self.all.len()));
-        assert_eq!(&self.ready().iter().map(|member| member.id()).collect::<BTreeSet<_>>(), ready);
-        for (place, member) in self.all.iter().enumerate() {
-            assert_eq!(*member, Member::new(slots.ranked(member.id())));
-            assert_eq!(self.place_of(slots, member.id()), Some(place));
+    pub(crate) fn check(
+        &self,
+        shelves: &Shelves,
+        slots: &Slots,
+        members: &BTreeSet<Ranked>,
+        ready: &BTreeSet<PeerId>,
+    ) {
+        let all: Vec<PeerId> = match &self.crowd {
+            Some(crowd) => crowd.all.clone(),
+            None => shelves.members(self.few).iter().map(|member| member.id()).collect(),
+        };
+        assert_eq!(&all[..self.ready()].iter().copied().collect::<BTreeSet<_>>(), ready);
+        assert_eq!(all.len(), members.len());
+        assert_eq!(&all.iter().map(|&id| slots.ranked(id)).collect::<BTreeSet<_>>(), members);
+        assert_eq!(self.worst(shelves, slots), members.last().map(|worst| worst.id));
+        for (place, &id) in all.iter().enumerate() {
+            let is_crowded = self.crowd.is_some();
+            assert_eq!(slots.marks(id).seat, if is_crowded { seat(place) } else { Marks::NO_SEAT });
         }
-        assert_eq!(self.worst(slots), members.last().map(|worst| worst.id));
-        assert!(self.by_rank.as_ref().is_none_or(|by_rank| **by_rank == *members));
+        match &self.crowd {
+            Some(crowd) => {
+                assert_eq!(&crowd.by_rank, members);
+                assert_eq!(self.few, Shelf::default());
+            }
+            None => {
+                let as_put = |member: &Member| *member == Member::new(slots.ranked(member.id()));
+                assert!(shelves.members(self.few).iter().all(as_put));
+            }
+        }
     }
 }

@@ -1,23 +1,25 @@
 //! All peers that may be told of, from best to worst.
 //!
-//! The order is cut into blocks of up to fifteen ids, a cache line each, which a tree finds by the least rank that a
-//! block may hold. A peer knows its block, so taking it out touches that line alone, and the tree only where a block
-//! comes or goes. Ranks stand with the peers: putting one in asks a few of its new neighbours, which are those that
-//! were last put there where peers come to the end of their class, as whoever just failed or was just alive does.
+//! The order is cut into blocks of up to thirteen ids, a cache line each. A peer knows its block, so taking it out
+//! touches that line alone. Ranks stand with the peers; a block holds peers of one [`Level`] only, as whoever just
+//! failed or was just alive comes to an end of its level, so that the block there is known and one comparison tells the
+//! place. Whoever belongs elsewhere is brought to its block by a tree.
 
 use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr};
 use std::num::NonZeroU32;
-use std::ops::Bound::{Excluded, Unbounded};
 
-use crate::peer_table::rank::{Rank, Ranked};
+use crate::peer_table::rank::{Level, Ranked};
 use crate::peer_table::slots::{PeerId, Slots};
 
 /// How many ids a block holds.
-const ROOM: usize = 15;
+const ROOM: usize = 13;
 /// A block that shrinks to this joins a neighbour, …
 const FEW: usize = 3;
 /// … if they then hold no more than this.
-const JOINED: usize = 12;
+const JOINED: usize = 10;
+/// For how many levels the block that was filled last is remembered.
+const HINTS: usize = 16;
 
 /// Names a block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,11 +28,14 @@ pub(crate) struct BlockId(NonZeroU32);
 #[derive(Debug)]
 pub(crate) struct Order {
     blocks: Vec<Block>,
-    /// Of each block, the key in the tree: no peer of the block is better, and none of the blocks before is as bad.
+    /// Of each block, its key in the tree: no peer of the block is better, and none of the blocks before is as bad. The
+    /// first block of a level begins with the level.
     firsts: Vec<Ranked>,
     free: Vec<BlockId>,
-    /// There is always the block that begins with [`FIRST`].
     tree: BTreeMap<Ranked, BlockId>,
+    best: Option<BlockId>,
+    worst: Option<BlockId>,
+    hints: [Option<BlockId>; HINTS],
     len: usize,
 }
 
@@ -38,81 +43,98 @@ pub(crate) struct Order {
 #[derive(Clone, Debug)]
 #[repr(align(64))]
 struct Block {
-    len: u32,
     ids: [PeerId; ROOM],
+    len: u32,
+    better: Option<BlockId>,
+    worse: Option<BlockId>,
 }
 
-const FIRST: Ranked = Ranked {
-    rank: Rank::BEST,
-    id: PeerId::FIRST,
-};
+/// Addresses, read a block at a time: the peers of a block are all over memory, and are fetched faster together than one
+/// after the other.
+#[derive(Debug)]
+pub(crate) struct Ips<'a> {
+    order: &'a Order,
+    slots: &'a Slots,
+    block: Option<BlockId>,
+    ips: [IpAddr; ROOM],
+    next: usize,
+    len: usize,
+}
 
 impl Order {
     pub(crate) fn new() -> Self {
-        let mut order = Self {
+        Self {
             blocks: Vec::new(),
             firsts: Vec::new(),
             free: Vec::new(),
             tree: BTreeMap::new(),
+            best: None,
+            worst: None,
+            hints: [None; HINTS],
             len: 0,
-        };
-        order.add_block(FIRST, &[]);
-        order
+        }
     }
 
     pub(crate) fn len(&self) -> usize {
         self.len
     }
 
-    /// From best to worst, or back.
-    pub(crate) fn iter(&self) -> impl DoubleEndedIterator<Item = PeerId> {
-        let blocks = self.tree.values().map(|block| self.blocks[block.place()].ids());
-        blocks.flat_map(|ids| ids.iter().copied())
+    /// From best to worst.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = PeerId> {
+        let blocks = std::iter::successors(self.best, |&block| self.block(block).worse);
+        blocks.flat_map(|block| self.block(block).ids().iter().copied())
+    }
+
+    /// From worst to best.
+    pub(crate) fn from_worst(&self) -> impl Iterator<Item = PeerId> {
+        let blocks = std::iter::successors(self.worst, |&block| self.block(block).better);
+        blocks.flat_map(|block| self.block(block).ids().iter().rev().copied())
+    }
+
+    /// The addresses, from best to worst.
+    pub(crate) fn ips<'a>(&'a self, slots: &'a Slots) -> Ips<'a> {
+        Ips {
+            order: self,
+            slots,
+            block: self.best,
+            ips: [IpAddr::V4(Ipv4Addr::UNSPECIFIED); ROOM],
+            next: 0,
+            len: 0,
+        }
     }
 
     /// Adds many peers at once to an order without any.
     pub(crate) fn fill(&mut self, slots: &mut Slots, mut peers: Vec<Ranked>) {
         debug_assert_eq!(self.len, 0, "it is filled once");
         peers.sort_unstable();
-        *self = Self {
-            len: peers.len(),
-            ..Self::new()
-        };
         let mut tree = Vec::with_capacity(peers.len() / ROOM + 1);
-        for chunk in peers.chunks(ROOM) {
-            let first = if tree.is_empty() { FIRST } else { chunk[0] };
-            let ids: Vec<_> = chunk.iter().map(|peer| peer.id).collect();
-            let block = if tree.is_empty() {
-                self.blocks[0] = Block::new(&ids);
-                BlockId::at(0)
-            } else {
-                self.new_block(first, &ids)
-            };
-            ids.iter().for_each(|&id| slots.marks_mut(id).block = Some(block));
-            tree.push((first, block));
+        for level in peers.chunk_by(|one, other| one.rank.level() == other.rank.level()) {
+            let firsts = std::iter::once(level[0].rank.level().first());
+            let firsts = firsts.chain(level.iter().skip(ROOM).step_by(ROOM).copied());
+            for (first, chunk) in firsts.zip(level.chunks(ROOM)) {
+                let ids: Vec<_> = chunk.iter().map(|peer| peer.id).collect();
+                let block = self.link_block(first, self.worst, &ids);
+                ids.iter().for_each(|&id| slots.marks_mut(id).block = Some(block));
+                tree.push((first, block));
+            }
         }
-        if !tree.is_empty() {
-            // A tree that is made of what is sorted has full nodes.
-            self.tree = tree.into_iter().collect();
-        }
+        // A tree that is made of what is sorted has full nodes.
+        self.tree = tree.into_iter().collect();
+        self.len = peers.len();
     }
 
     /// Adds a peer that has the rank already.
     pub(crate) fn insert(&mut self, slots: &mut Slots, peer: Ranked) {
         self.len += 1;
-        let block_id = self.block_for(peer);
-        let block = &mut self.blocks[block_id.place()];
-        let place = block.place_for(slots, peer);
-        if block.ids().len() < ROOM {
-            block.insert(place, peer.id);
-            slots.marks_mut(peer.id).block = Some(block_id);
-        } else if place == ROOM {
-            self.insert_behind(slots, peer);
-        } else {
-            self.split(slots, block_id);
-            self.len -= 1;
-            self.insert(slots, peer);
-        }
+        let hint = peer.rank.level().number() % HINTS;
+        let block = match self.hints[hint].filter(|&block| self.belongs(peer, block)) {
+            Some(block) => self.insert_in(slots, peer, block),
+            None => match self.block_for(peer) {
+                Ok(block) => self.insert_in(slots, peer, block),
+                Err(better) => self.add_block(slots, peer.rank.level().first(), better, peer.id),
+            },
+        };
+        self.hints[hint] = Some(block);
     }
 
     /// Takes a peer out, if it is in.
@@ -121,132 +143,206 @@ impl Order {
             return;
         };
         self.len -= 1;
-        let block = &mut self.blocks[block_id.place()];
+        let block = self.block_mut(block_id);
         block.remove(id);
-        match block.ids().len() {
+        match block.len() {
             0 => self.drop_block(block_id),
             FEW => self.join(slots, block_id),
             _ => {}
         }
     }
 
-    fn block_for(&self, peer: Ranked) -> BlockId {
-        let found = self.tree.range(..=peer).next_back();
-        *found.expect("no rank is better than that of the first block").1
+    fn block(&self, block: BlockId) -> &Block {
+        &self.blocks[block.place()]
     }
 
-    /// Adds a peer that is worse than all of a full block and better than all of the next.
-    fn insert_behind(&mut self, slots: &mut Slots, peer: Ranked) {
-        let next = self.tree.range((Excluded(peer), Unbounded)).next();
-        let block_id = match next.map(|(&first, &block)| (first, block)) {
-            Some((first, next)) if self.blocks[next.place()].ids().len() < ROOM => {
-                self.tree.remove(&first);
-                self.tree.insert(peer, next);
-                self.firsts[next.place()] = peer;
-                self.blocks[next.place()].insert(0, peer.id);
-                next
-            }
-            _ => self.add_block(peer, &[peer.id]),
+    fn block_mut(&mut self, block: BlockId) -> &mut Block {
+        &mut self.blocks[block.place()]
+    }
+
+    fn first(&self, block: BlockId) -> Ranked {
+        self.firsts[block.place()]
+    }
+
+    /// Whether this is the block for a peer; it may not be in use.
+    fn belongs(&self, peer: Ranked, block_id: BlockId) -> bool {
+        let (block, first) = (self.block(block_id), self.first(block_id));
+        let is_before_next = |next| peer < self.first(next);
+        block.len() > 0
+            && first <= peer
+            && first.rank.level() == peer.rank.level()
+            && block.worse.is_none_or(is_before_next)
+    }
+
+    /// The block of its level where a peer belongs; if there is none, the block behind which it is to be made.
+    fn block_for(&self, peer: Ranked) -> Result<BlockId, Option<BlockId>> {
+        let Some((first, &block)) = self.tree.range(..=peer).next_back() else {
+            return Err(None);
         };
-        slots.marks_mut(peer.id).block = Some(block_id);
+        if first.rank.level() == peer.rank.level() {
+            Ok(block)
+        } else {
+            Err(Some(block))
+        }
+    }
+
+    /// Adds a peer to a block or, where that is full, to a new one; returns which.
+    fn insert_in(&mut self, slots: &mut Slots, peer: Ranked, block_id: BlockId) -> BlockId {
+        let block = self.block_mut(block_id);
+        let place = block.place_for(slots, peer);
+        if block.len() < ROOM {
+            block.insert(place, peer.id);
+            slots.marks_mut(peer.id).block = Some(block_id);
+            return block_id;
+        }
+        match place {
+            ROOM => self.add_block(slots, peer, Some(block_id), peer.id),
+            0 => self.push_front(slots, peer, block_id),
+            _ => {
+                let worse = self.split(slots, block_id);
+                let half = if place <= ROOM / 2 { block_id } else { worse };
+                self.insert_in(slots, peer, half)
+            }
+        }
+    }
+
+    /// Makes a block of its own for a peer that is better than all of a full one, and gives it the full one's key.
+    fn push_front(&mut self, slots: &mut Slots, peer: Ranked, full: BlockId) -> BlockId {
+        let key = self.first(full);
+        self.firsts[full.place()] = slots.ranked(self.block(full).ids[0]);
+        self.tree.insert(self.first(full), full);
+        let better = self.block(full).better;
+        self.add_block(slots, key, better, peer.id)
     }
 
     /// Moves the worse half of a full block to a new one.
-    fn split(&mut self, slots: &mut Slots, block_id: BlockId) {
-        let worse = self.blocks[block_id.place()].split_off(ROOM / 2);
-        let new = self.add_block(slots.ranked(worse[0]), &worse);
+    fn split(&mut self, slots: &mut Slots, block_id: BlockId) -> BlockId {
+        let worse = self.block_mut(block_id).split_off(ROOM / 2);
+        let first = slots.ranked(worse[0]);
+        let new = self.link_block(first, Some(block_id), &worse);
+        self.tree.insert(first, new);
         worse.into_iter().for_each(|id| slots.marks_mut(id).block = Some(new));
+        new
     }
 
-    /// Joins a small block with one of its neighbours, if that has room.
+    /// Joins a small block with one of its neighbours of its level, if that has room.
     fn join(&mut self, slots: &mut Slots, block_id: BlockId) {
-        let first = self.firsts[block_id.place()];
-        let has_room = |block: &BlockId| self.blocks[block.place()].ids().len() + FEW <= JOINED;
-        let next = self.tree.range((Excluded(first), Unbounded)).next();
-        let previous = self.tree.range(..first).next_back();
-        let is_next = |next: &&BlockId| has_room(next);
-        if let Some(&next) = next.map(|(_, next)| next).filter(is_next) {
-            self.pour(slots, next, block_id);
-        } else if let Some(&previous) = previous.map(|(_, previous)| previous).filter(is_next) {
-            self.pour(slots, block_id, previous);
+        let level = self.first(block_id).rank.level();
+        let block = self.block(block_id);
+        let is_joined = |&other: &BlockId| {
+            let has_room = self.block(other).len() + FEW <= JOINED;
+            has_room && self.first(other).rank.level() == level
+        };
+        if let Some(worse) = block.worse.filter(is_joined) {
+            self.pour(slots, worse, block_id);
+        } else if let Some(better) = block.better.filter(is_joined) {
+            self.pour(slots, block_id, better);
         }
     }
 
     /// Moves all of a block to the end of the one before it.
     fn pour(&mut self, slots: &mut Slots, from: BlockId, to: BlockId) {
-        let moved = self.blocks[from.place()].split_off(0);
-        let block = &mut self.blocks[to.place()];
+        let moved = self.block_mut(from).split_off(0);
+        let block = self.block_mut(to);
         for id in moved {
-            block.insert(block.ids().len(), id);
+            block.insert(block.len(), id);
             slots.marks_mut(id).block = Some(to);
         }
         self.drop_block(from);
     }
 
-    fn add_block(&mut self, first: Ranked, ids: &[PeerId]) -> BlockId {
-        let block_id = self.new_block(first, ids);
-        self.tree.insert(first, block_id);
+    fn add_block(&mut self, slots: &mut Slots, first: Ranked, better: Option<BlockId>, id: PeerId) -> BlockId {
+        let block = self.link_block(first, better, &[id]);
+        self.tree.insert(first, block);
+        slots.marks_mut(id).block = Some(block);
+        block
+    }
+
+    /// Makes a block behind another; it is not in the tree yet.
+    fn link_block(&mut self, first: Ranked, better: Option<BlockId>, ids: &[PeerId]) -> BlockId {
+        let worse = better.map_or(self.best, |better| self.block(better).worse);
+        let block = Block::new(ids, better, worse);
+        let block_id = if let Some(block_id) = self.free.pop() {
+            self.blocks[block_id.place()] = block;
+            self.firsts[block_id.place()] = first;
+            block_id
+        } else {
+            self.blocks.push(block);
+            self.firsts.push(first);
+            BlockId::at(self.blocks.len() - 1)
+        };
+        self.link(better, Some(block_id));
+        self.link(Some(block_id), worse);
         block_id
     }
 
-    fn new_block(&mut self, first: Ranked, ids: &[PeerId]) -> BlockId {
-        if let Some(block_id) = self.free.pop() {
-            self.blocks[block_id.place()] = Block::new(ids);
-            self.firsts[block_id.place()] = first;
-            return block_id;
-        }
-        self.blocks.push(Block::new(ids));
-        self.firsts.push(first);
-        BlockId::at(self.blocks.len() - 1)
+    fn drop_block(&mut self, block_id: BlockId) {
+        let &Block { better, worse, .. } = self.block(block_id);
+        self.link(better, worse);
+        self.tree.remove(&self.first(block_id));
+        self.free.push(block_id);
     }
 
-    /// The first block stays, even without a peer.
-    fn drop_block(&mut self, block_id: BlockId) {
-        let first = self.firsts[block_id.place()];
-        if first != FIRST {
-            self.tree.remove(&first);
-            self.free.push(block_id);
+    /// Makes neighbours of two blocks, or of one and an end.
+    fn link(&mut self, better: Option<BlockId>, worse: Option<BlockId>) {
+        match better {
+            Some(better) => self.block_mut(better).worse = worse,
+            None => self.best = worse,
+        }
+        match worse {
+            Some(worse) => self.block_mut(worse).better = better,
+            None => self.worst = better,
         }
     }
 }
 
 impl Block {
-    fn new(ids: &[PeerId]) -> Self {
+    fn new(ids: &[PeerId], better: Option<BlockId>, worse: Option<BlockId>) -> Self {
         let mut block = Self {
-            len: 0,
             ids: [PeerId::FIRST; ROOM],
+            len: 0,
+            better,
+            worse,
         };
         block.ids[..ids.len()].copy_from_slice(ids);
         block.set_len(ids.len());
         block
     }
 
-    fn ids(&self) -> &[PeerId] {
-        &self.ids[..self.len_usize()]
+    fn len(&self) -> usize {
+        usize::try_from(self.len).unwrap_or(ROOM).min(ROOM)
     }
 
-    /// Where a peer of this rank belongs; asks the worst first.
+    fn ids(&self) -> &[PeerId] {
+        &self.ids[..self.len()]
+    }
+
+    /// Where a peer of this rank belongs; asks the ends first.
     fn place_for(&self, slots: &Slots, peer: Ranked) -> usize {
-        let Some((&worst, better)) = self.ids().split_last() else {
-            return 0;
-        };
-        if slots.ranked(worst) < peer {
-            return better.len() + 1;
+        let is_better = |&other: &PeerId| slots.ranked(other) < peer;
+        match self.ids() {
+            [] => 0,
+            [.., worst] if is_better(worst) => self.len(),
+            [best, ..] if !is_better(best) => 0,
+            ids => ids.partition_point(is_better),
         }
-        better.partition_point(|&other| slots.ranked(other) < peer)
     }
 
     fn insert(&mut self, place: usize, id: PeerId) {
-        let len = self.len_usize();
-        self.ids.copy_within(place..len, place + 1);
+        let len = self.len();
+        for to in (place..len).rev() {
+            self.ids[to + 1] = self.ids[to];
+        }
         self.ids[place] = id;
         self.set_len(len + 1);
     }
 
     fn remove(&mut self, id: PeerId) {
-        let len = self.len_usize();
+        let len = self.len();
         if let Some(place) = self.ids().iter().position(|&other| other == id) {
-            self.ids.copy_within(place + 1..len, place);
+            for to in place..len - 1 {
+                self.ids[to] = self.ids[to + 1];
+            }
             self.set_len(len - 1);
         }
     }
@@ -257,12 +353,30 @@ impl Block {
         rest
     }
 
-    fn len_usize(&self) -> usize {
-        usize::try_from(self.len).unwrap_or(ROOM).min(ROOM)
-    }
-
     fn set_len(&mut self, len: usize) {
         self.len = u32::try_from(len).unwrap_or(0);
+    }
+}
+
+impl Ips<'_> {
+    fn read(&mut self, block: &Block) {
+        for (ip, &id) in self.ips.iter_mut().zip(block.ids()) {
+            *ip = self.slots.peer(id).ip;
+        }
+        (self.block, self.next, self.len) = (block.worse, 0, block.len());
+    }
+}
+
+impl Iterator for Ips<'_> {
+    type Item = IpAddr;
+
+    fn next(&mut self) -> Option<IpAddr> {
+        if self.next == self.len {
+            self.read(self.order.block(self.block?));
+        }
+        let ip = self.ips.get(self.next).copied();
+        self.next += 1;
+        ip
     }
 }
 
@@ -283,19 +397,23 @@ impl Order {
     pub(crate) fn check(&self, slots: &Slots, mut listed: Vec<Ranked>) {
         listed.sort_unstable();
         assert!(self.iter().eq(listed.iter().map(|peer| peer.id)));
+        assert!(self.from_worst().eq(listed.iter().rev().map(|peer| peer.id)));
         assert_eq!(self.len, listed.len());
         assert_eq!(self.tree.len() + self.free.len(), self.blocks.len());
-        let mut until = None;
+        let linked = std::iter::successors(self.best, |&block| self.block(block).worse);
+        assert!(self.tree.values().copied().eq(linked));
+        let (mut until, mut level) = (None, None);
         for (&first, &block_id) in self.tree.iter().rev() {
-            let block = &self.blocks[block_id.place()];
-            assert_eq!(self.firsts[block_id.place()], first);
-            assert!(first == FIRST || !block.ids().is_empty());
-            for &id in block.ids() {
+            assert_eq!(self.first(block_id), first);
+            assert!(!self.block(block_id).ids().is_empty());
+            for &id in self.block(block_id).ids() {
                 assert_eq!(slots.marks(id).block, Some(block_id));
                 let ranked = slots.ranked(id);
                 assert!(first <= ranked && until.is_none_or(|until| ranked < until));
+                assert_eq!(ranked.rank.level(), first.rank.level());
             }
-            until = Some(first);
+            assert!(level == Some(first.rank.level()) || level.is_none_or(|level: Level| first.rank.level() < level));
+            (until, level) = (Some(first), Some(first.rank.level()));
         }
     }
 }

@@ -1,17 +1,18 @@
 //! Where a peer stands in every index, as follows from what is known of it.
 
 use crate::peer::PeerStatus;
-use crate::peer_table::entry::{Entry, Moment};
-use crate::peer_table::rank::Rank;
+use crate::peer_table::entry::{Entry, Marks, Moment};
 
-/// What an entry says of itself, so that a change moves just what it must.
+/// What an entry says of itself, so that a change moves just what it must. Its rank is asked for only where it counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Place {
     pub(crate) status: PeerStatus,
     /// In the order of peers.
-    pub(crate) listed: Option<Rank>,
+    pub(crate) is_listed: bool,
     /// In its subnet's group.
     pub(crate) standing: Standing,
+    /// In its group it is found by its rank.
+    pub(crate) is_ranked: bool,
     pub(crate) paused: Option<Moment>,
     /// Among the bans that may be dropped, with the event by which it stands there.
     pub(crate) ban: Option<u64>,
@@ -25,10 +26,9 @@ pub(crate) enum Standing {
     /// Idle and unproven, so among those that may be forgotten; `is_ready` to be dialed or not.
     Member {
         is_ready: bool,
-        rank: Rank,
     },
     /// Idle, proven and ready to be dialed.
-    Proven(Rank),
+    Proven,
     /// Dialed, or connected by a dial of ours: takes the subnet.
     Outgoing,
 }
@@ -37,8 +37,9 @@ impl Place {
     /// Of a peer that is not known.
     pub(crate) const NOWHERE: Self = Self {
         status: PeerStatus::Idle,
-        listed: None,
+        is_listed: false,
         standing: Standing::None,
+        is_ranked: false,
         paused: None,
         ban: None,
         deadline: None,
@@ -46,14 +47,16 @@ impl Place {
 
     pub(crate) fn of(entry: Entry<'_>) -> Self {
         let (status, rare) = (entry.peer.status, entry.rare());
-        let rank = entry.rank();
         let is_free = status == PeerStatus::Idle && !rare.has_parked;
         let paused = entry.paused_until().filter(|_| is_free);
-        let is_ready = is_free && paused.is_none();
+        let standing = Standing::of(entry, is_free && paused.is_none());
+        let is_member = matches!(standing, Standing::Member { .. });
+        let is_in_crowd = is_member && entry.marks.seat != Marks::NO_SEAT;
         Self {
             status,
-            listed: (status != PeerStatus::Banned && !entry.peer.is_own()).then_some(rank),
-            standing: Standing::of(entry, is_ready, rank),
+            is_listed: status != PeerStatus::Banned && !entry.peer.is_own(),
+            standing,
+            is_ranked: standing == Standing::Proven || is_in_crowd,
             paused,
             ban: (status == PeerStatus::Banned).then_some(rare.listed_event),
             deadline: rare.deadline,
@@ -64,16 +67,21 @@ impl Place {
 impl Standing {
     pub(crate) fn is_ready(self) -> bool {
         match self {
-            Self::Member { is_ready, .. } => is_ready,
-            Self::Proven(_) => true,
+            Self::Member { is_ready } => is_ready,
+            Self::Proven => true,
             Self::None | Self::Outgoing => false,
         }
     }
 
-    fn of(entry: Entry<'_>, is_ready: bool, rank: Rank) -> Self {
+    /// Whether the peer's rank has to do with it.
+    pub(crate) fn has_rank(self) -> bool {
+        matches!(self, Self::Member { .. } | Self::Proven)
+    }
+
+    fn of(entry: Entry<'_>, is_ready: bool) -> Self {
         match entry.peer.status {
-            PeerStatus::Idle if !entry.peer.is_proven => Self::Member { is_ready, rank },
-            PeerStatus::Idle if is_ready => Self::Proven(rank),
+            PeerStatus::Idle if !entry.peer.is_proven => Self::Member { is_ready },
+            PeerStatus::Idle if is_ready => Self::Proven,
             PeerStatus::OutConnecting | PeerStatus::OutHandshaking | PeerStatus::OutAlive => Self::Outgoing,
             PeerStatus::Idle | PeerStatus::InHandshaking | PeerStatus::InAlive | PeerStatus::Banned => Self::None,
         }

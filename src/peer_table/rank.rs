@@ -19,6 +19,10 @@ pub(crate) struct Rank {
     low: u64,
 }
 
+/// What is compared first: the class, and the streak.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Level(u64);
+
 /// A rank and whose it is: no two are the same.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Ranked {
@@ -64,6 +68,10 @@ impl Rank {
         }
     }
 
+    pub(crate) fn level(self) -> Level {
+        Level(self.high >> STREAK_SHIFT)
+    }
+
     pub(crate) fn grade(self) -> Grade {
         let class = self.high >> CLASS_SHIFT;
         if class == Class::Rest as u64 {
@@ -97,6 +105,23 @@ impl Rank {
 
     fn streak(self) -> u32 {
         u32::try_from(self.high >> STREAK_SHIFT & u64::from(u32::MAX)).unwrap_or(u32::MAX)
+    }
+}
+
+impl Level {
+    /// No peer of the level is better.
+    pub(crate) fn first(self) -> Ranked {
+        let (high, low) = (self.0 << STREAK_SHIFT, 0);
+        Ranked {
+            rank: Rank { high, low },
+            id: PeerId::FIRST,
+        }
+    }
+
+    /// A small number that differs where levels are near each other.
+    pub(crate) fn number(self) -> usize {
+        let (class, streak) = (self.0 >> (CLASS_SHIFT - STREAK_SHIFT), self.0);
+        usize::try_from(class.wrapping_add(streak) & 0xFFFF).unwrap_or(0)
     }
 }
 

@@ -41,9 +41,10 @@ impl PeerTable {
 
     pub(super) fn lift_ban(&mut self, id: PeerId) {
         self.change(id, |entry| {
-            entry.peer.status = PeerStatus::Idle;
+            entry.set_status(PeerStatus::Idle);
+            entry.set_banned_at(None);
             let rare = entry.rare_mut();
-            (rare.banned_at, rare.deadline) = (None, None);
+            rare.deadline = None;
             (rare.last_event, rare.listed_event) = (0, 0);
         });
         self.keep_bounds(id);
@@ -83,14 +84,14 @@ impl PeerTable {
 
     fn on_alive(&mut self, now: Now, id: PeerId) {
         let was = self.change(id, |entry| {
-            let was = entry.peer.status;
+            let was = entry.peer().status;
             entry.on_alive(now.utc);
             entry.rare_mut().deadline = None;
-            entry.peer.status = if is_outgoing(was) {
+            entry.set_status(if is_outgoing(was) {
                 PeerStatus::OutAlive
             } else {
                 PeerStatus::InAlive
-            };
+            });
             was
         });
         if matches!(was, PeerStatus::OutHandshaking | PeerStatus::InHandshaking) {
@@ -120,11 +121,11 @@ impl PeerTable {
                 .extend(self.slots.get(id).connection().map(Action::CallOff));
         }
         self.end_connection(id, |entry| {
-            entry.peer.status = PeerStatus::Banned;
+            entry.set_status(PeerStatus::Banned);
             entry.on_failure(now.utc);
             entry.pause_until(None);
+            entry.set_banned_at(Some(now.utc));
             let rare = entry.rare_mut();
-            rare.banned_at = Some(now.utc);
             rare.deadline = deadline;
             (rare.last_event, rare.listed_event) = (event, event);
         });
@@ -144,7 +145,7 @@ impl PeerTable {
     }
 
     fn add_banned(&mut self, ip: IpAddr) -> PeerId {
-        self.add(Peer::new(ip), |entry| entry.peer.status = PeerStatus::Banned)
+        self.add(Peer::new(ip), |entry| entry.set_status(PeerStatus::Banned))
     }
 
     fn unban(&mut self, ip: IpAddr) {

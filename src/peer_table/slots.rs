@@ -86,22 +86,19 @@ impl Slots {
     }
 
     pub(crate) fn get(&self, id: PeerId) -> Entry<'_> {
-        let record = self.record(id);
-        Entry {
-            peer: &record.peer,
-            tie: record.tie,
-            marks: &self.marks[id.place()],
-            rares: &self.rares,
-        }
+        self.entry(self.record(id), &self.marks[id.place()])
+    }
+
+    /// What is in the slot now, if it is not that of a peer that was forgotten.
+    pub(crate) fn get_if_known(&self, id: PeerId) -> Option<Entry<'_>> {
+        let record = self.records[id.place()].as_ref()?;
+        Some(self.entry(record, &self.marks[id.place()]))
     }
 
     pub(crate) fn get_mut(&mut self, id: PeerId) -> EntryMut<'_> {
         let record = self.records[id.place()].as_mut();
-        EntryMut {
-            peer: &mut record.expect("ids in the indexes name peers that are known").peer,
-            marks: &mut self.marks[id.place()],
-            rares: &mut self.rares,
-        }
+        let record = record.expect("ids in the indexes name peers that are known");
+        EntryMut::new(&mut record.peer, &mut self.marks[id.place()], &mut self.rares)
     }
 
     pub(crate) fn marks(&self, id: PeerId) -> &Marks {
@@ -136,14 +133,16 @@ impl Slots {
     /// The slots from `cursor` on, empty ones as `None`.
     pub(crate) fn from(&self, cursor: usize) -> impl Iterator<Item = Option<Entry<'_>>> {
         let slots = self.records.iter().zip(&self.marks).skip(cursor);
-        slots.map(|(record, marks)| {
-            record.as_ref().map(|record| Entry {
-                peer: &record.peer,
-                tie: record.tie,
-                marks,
-                rares: &self.rares,
-            })
-        })
+        slots.map(|(record, marks)| Some(self.entry(record.as_ref()?, marks)))
+    }
+
+    fn entry<'a>(&'a self, record: &'a Record, marks: &'a Marks) -> Entry<'a> {
+        Entry {
+            peer: &record.peer,
+            tie: record.tie,
+            marks,
+            rares: &self.rares,
+        }
     }
 
     fn record(&self, id: PeerId) -> &Record {

@@ -1,0 +1,72 @@
+//! When something is due, for each of many peers.
+
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+
+use crate::peer_table::entry::Moment;
+use crate::peer_table::slots::PeerId;
+
+/// So many timers of no more use are kept, beside as many as are in use.
+const SLACK: usize = 64;
+
+/// A heap in which a timer that is stopped stays until it comes to the top, or half of the heap are such: what is set is
+/// mostly later than what is there, so setting a timer moves nothing, and most run out. Who is asked, the peers, says
+/// whether a timer is in use still.
+#[derive(Debug, Default)]
+pub(crate) struct Timers {
+    heap: BinaryHeap<Reverse<(Moment, PeerId)>>,
+    len: usize,
+}
+
+impl Timers {
+    /// How many are in use.
+    pub(crate) fn len(&self) -> usize {
+        self.len
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// The one that is due first.
+    pub(crate) fn first(&self) -> Option<(Moment, PeerId)> {
+        self.heap.peek().map(|&Reverse(first)| first)
+    }
+
+    /// Changes when the peer's timer is due; `due` tells that of the others.
+    pub(crate) fn shift(
+        &mut self,
+        id: PeerId,
+        before: Option<Moment>,
+        after: Option<Moment>,
+        due: impl Fn(PeerId) -> Option<Moment>,
+    ) {
+        if let Some(after) = after {
+            self.len += 1;
+            self.heap.push(Reverse((after, id)));
+        }
+        if before.is_some() {
+            self.len -= 1;
+            self.tidy(|&(when, other)| Some(when) == if other == id { after } else { due(other) });
+        }
+    }
+
+    /// Leaves a timer in use on the top, and not too many others below.
+    fn tidy(&mut self, is_used: impl Fn(&(Moment, PeerId)) -> bool) {
+        if self.heap.len() > 2 * self.len + SLACK {
+            self.heap.retain(|Reverse(timer)| is_used(timer));
+        }
+        while self.heap.peek().is_some_and(|Reverse(timer)| !is_used(timer)) {
+            self.heap.pop();
+        }
+    }
+
+    /// Panics unless these are the timers in use.
+    #[cfg(any(test, feature = "internals"))]
+    pub(crate) fn check(&self, used: &std::collections::BTreeSet<(Moment, PeerId)>) {
+        let kept: std::collections::BTreeSet<_> = self.heap.iter().map(|&Reverse(timer)| timer).collect();
+        assert!(kept.is_superset(used));
+        assert_eq!((self.len, self.first()), (used.len(), used.first().copied()));
+        assert!(self.heap.len() <= 2 * self.len + SLACK);
+    }
+}
