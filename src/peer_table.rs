@@ -13,6 +13,7 @@ mod entry;
 mod eviction;
 mod groups;
 mod inbound;
+mod index;
 mod indexes;
 #[cfg(any(test, feature = "internals"))]
 mod invariants;
@@ -31,6 +32,7 @@ mod resting;
 mod shelves;
 mod slots;
 mod subnet;
+mod tally;
 #[cfg(test)]
 mod tests;
 mod timers;
@@ -50,6 +52,7 @@ pub(crate) use self::slots::PeerId;
 use self::dialing::Pace;
 use self::entry::{EntryMut, Moment, lasting};
 use self::indexes::Indexes;
+use self::order::Walk;
 use self::own::OwnAddresses;
 use self::parking::Parking;
 use self::place::Place;
@@ -105,6 +108,15 @@ pub(crate) struct StoredPeer<'a> {
     pub(crate) other: Option<&'a OtherFields>,
 }
 
+/// See [`PeerTable::good_peer_ips`].
+#[derive(Debug)]
+pub(crate) struct GoodPeerIps<'a> {
+    walk: Walk<'a>,
+    slots: &'a Slots,
+    /// An address may turn out to be our own long after it was added.
+    own: Option<&'a OwnAddresses>,
+}
+
 #[derive(Debug)]
 pub(crate) struct PeerTable {
     config: NetworkConfig,
@@ -122,6 +134,22 @@ pub(crate) struct PeerTable {
     actions: VecDeque<Action>,
     counters: Counters,
     changes: u64,
+}
+
+impl Iterator for GoodPeerIps<'_> {
+    type Item = IpAddr;
+
+    // An address takes 17 bytes: it is best copied once, from the peer to wherever the caller wants it.
+    #[inline]
+    fn next(&mut self) -> Option<IpAddr> {
+        loop {
+            let peer = self.slots.peer(self.walk.next()?);
+            match self.own {
+                Some(own) if own.contains(peer.ip) => {}
+                _ => return Some(peer.ip),
+            }
+        }
+    }
 }
 
 impl PeerTable {
@@ -194,15 +222,17 @@ impl PeerTable {
     }
 
     /// Best to worst, without banned peers and own addresses.
-    pub(crate) fn good_peer_ips(&self) -> impl Iterator<Item = IpAddr> {
-        let ips = self.indexes.order.ips(&self.slots);
-        // An address may turn out to be our own long after it was added.
-        ips.filter(|&ip| !self.own.contains(ip))
+    pub(crate) fn good_peer_ips(&self) -> GoodPeerIps<'_> {
+        GoodPeerIps {
+            walk: self.indexes.order.iter(&self.slots),
+            slots: &self.slots,
+            own: Some(&self.own).filter(|own| own.may_be_peers()),
+        }
     }
 
     /// How many addresses [`Self::good_peer_ips`] yields at most.
     pub(crate) fn good_peers(&self) -> usize {
-        self.indexes.order.len()
+        self.slots.len() - self.indexes.counts.banned
     }
 
     /// The connection that the peer has, and whether we made it.
@@ -271,22 +301,19 @@ impl PeerTable {
 
     /// The one place where a peer changes.
     fn change<R>(&mut self, id: PeerId, edit: impl FnOnce(&mut EntryMut<'_>) -> R) -> R {
-        let entry = self.slots.get(id);
-        let (before, was_own) = (Place::of(entry), entry.peer.is_own());
-        let rank = before.is_ranked.then(|| entry.rank());
         let mut entry = self.slots.get_mut(id);
+        let (before, was_own) = (Place::of(entry.shown()), entry.peer().is_own());
+        let rank = before.is_ranked.then(|| entry.shown().rank());
         let result = edit(&mut entry);
         entry.tidy();
-        let edited = entry.edited();
-        let entry = self.slots.get(id);
-        let after = Place::of(entry);
+        let (edited, after) = (entry.edited(), Place::of(entry.shown()));
         debug_assert_eq!(
-            entry.connection().is_some(),
+            entry.shown().connection().is_some(),
             !matches!(after.status, PeerStatus::Idle | PeerStatus::Banned),
             "a peer has a connection id just while it has a dial or connection"
         );
         let has_other_status = lasting(before.status) != lasting(after.status);
-        if !was_own && (edited.stored || has_other_status || entry.peer.is_own()) {
+        if !was_own && (edited.stored || has_other_status || entry.peer().is_own()) {
             self.changes += 1;
         }
         let has_new_rank = edited.history || has_other_status;
@@ -395,7 +422,8 @@ impl PeerTable {
     /// Asked for only when all Idle peers are proven, so those that it passes by are as few as connections may be.
     fn worst_idle(&mut self) -> Option<PeerId> {
         self.indexes.end_loading(&mut self.slots);
-        let mut from_worst = self.indexes.order.from_worst();
+        // Who is idle and proven was tried.
+        let mut from_worst = self.indexes.order.tried_from_worst();
         from_worst.find(|&id| self.slots.peer(id).status == PeerStatus::Idle)
     }
 

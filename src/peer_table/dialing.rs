@@ -250,7 +250,7 @@ impl PeerTable {
     /// connections may be.
     fn best_paused(&self, now: Now) -> Option<PeerId> {
         let resting = &self.pace.resting;
-        let mut from_best = self.indexes.order.iter();
+        let mut from_best = self.indexes.order.iter(&self.slots);
         let fresh = from_best.find(|&id| self.is_paused(id) && !resting.contains(id));
         let is_rested = |&(id, until): &(PeerId, Duration)| until <= now.since_start && self.is_paused(id);
         fresh.or_else(|| resting.iter().find(is_rested).map(|(id, _)| id))

@@ -85,6 +85,7 @@ pub(crate) struct EntryMut<'a> {
     peer: &'a mut Peer,
     pub(crate) marks: &'a mut Marks,
     rares: &'a mut Rares,
+    tie: u32,
     edited: Edited,
 }
 
@@ -190,9 +191,10 @@ impl<'a> Entry<'a> {
 }
 
 impl<'a> EntryMut<'a> {
-    pub(crate) fn new(peer: &'a mut Peer, marks: &'a mut Marks, rares: &'a mut Rares) -> Self {
+    pub(crate) fn new(record: &'a mut Record, marks: &'a mut Marks, rares: &'a mut Rares) -> Self {
         Self {
-            peer,
+            peer: &mut record.peer,
+            tie: record.tie,
             marks,
             rares,
             edited: Edited::default(),
@@ -201,6 +203,15 @@ impl<'a> EntryMut<'a> {
 
     pub(crate) fn peer(&self) -> &Peer {
         self.peer
+    }
+
+    pub(crate) fn shown(&self) -> Entry<'_> {
+        Entry {
+            peer: self.peer,
+            marks: self.marks,
+            tie: self.tie,
+            rares: self.rares,
+        }
     }
 
     pub(crate) fn edited(&self) -> Edited {
@@ -319,6 +330,20 @@ impl<'a> EntryMut<'a> {
         let id = self.marks.rare.filter(|_| is_ahead)?;
         self.rares.get_mut(id).believed.as_deref_mut()
     }
+}
+
+/// Whether the peer may be told of and nothing is known of it, so that its tie alone says how good it is.
+pub(crate) fn is_untried(peer: &Peer) -> bool {
+    let is_told = match peer.status {
+        PeerStatus::Idle | PeerStatus::OutConnecting | PeerStatus::OutHandshaking | PeerStatus::InHandshaking => true,
+        PeerStatus::OutAlive | PeerStatus::InAlive | PeerStatus::Banned => false,
+    };
+    is_told
+        && peer.last_alive.is_none()
+        && peer.last_failure.is_none()
+        && peer.failures_in_row == 0
+        && !peer.is_proven
+        && !peer.is_own()
 }
 
 pub(crate) fn is_outgoing(status: PeerStatus) -> bool {

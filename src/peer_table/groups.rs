@@ -34,9 +34,9 @@ pub(crate) struct Groups {
     groups: Vec<Group>,
     free: Vec<GroupId>,
     shelves: Shelves,
-    /// Groups by their size when it last grew: each is that large or smaller. Whoever asks for the largest puts those
-    /// right that it meets, so that a peer that leaves its group and comes back, as each that is dialed in vain does,
-    /// moves nothing.
+    /// Groups by their size when they last grew beyond it: each has that many members or fewer. Whoever asks for the
+    /// largest puts those right that it meets, so that a peer that leaves its group and comes back, as each that is
+    /// dialed in vain does, moves nothing.
     crowds: BTreeMap<Size, Vec<GroupId>>,
     /// What subnets offer in which no outgoing connection is held or being made, and what the others do.
     untaken: Choices,
@@ -77,11 +77,11 @@ struct Group {
 }
 
 /// What a group adds to the choices of its sort.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy)]
 struct Offer {
     is_taken: bool,
-    proven: Option<Ranked>,
     has_unproven: bool,
+    proven: Option<Ranked>,
 }
 
 impl Groups {
@@ -117,6 +117,7 @@ impl Groups {
         group.known -= 1;
         if group.known == 0 {
             self.leave_crowd(id);
+            self.groups[place(id)].members.end(&mut self.shelves);
             self.groups[place(id)] = Group::default();
             self.ids.remove(&subnet);
             self.free.push(id);
@@ -140,11 +141,10 @@ impl Groups {
         group.take_out(shelves, slots, peer, before);
         group.put_in(shelves, slots, peer, after);
         let offer = group.offer();
-        if offered != offer {
-            self.withdraw(id, offered, offer);
-            self.offer(id, offered, offer);
+        self.shift_lot(id, offered, offer);
+        if offered.proven.is_some() || offer.proven.is_some() {
+            self.shift_proven(offered, offer);
         }
-        self.renew_lot(id, offer);
         if matches!(after.0, Standing::Member { .. }) {
             self.join_crowd(id);
         }
@@ -214,55 +214,54 @@ impl Groups {
         if is_taken { &mut self.taken } else { &mut self.untaken }
     }
 
-    /// Adds what the group offers now to the choices, but for what it offered there before.
-    fn offer(&mut self, id: GroupId, before: Offer, now: Offer) {
-        let has_moved = before.is_taken != now.is_taken;
-        let choices = self.choices(now.is_taken);
-        if has_moved || before.proven != now.proven {
-            choices.best_proven.extend(now.proven);
+    /// Has the group's lot in the bag where it belongs now, if it has one, with where its members stand.
+    fn shift_lot(&mut self, id: GroupId, before: Offer, now: Offer) {
+        let stays = now.has_unproven && before.is_taken == now.is_taken;
+        if before.has_unproven && !stays {
+            self.leave_bag(id, before.is_taken);
         }
-        if now.has_unproven && (has_moved || !before.has_unproven) {
-            choices.with_unproven.push(Lot { group: id, shelf: None });
-            let last = seat(choices.with_unproven.len() - 1);
-            self.groups[place(id)].bag_seat = last;
-        }
-    }
-
-    /// Takes what the group offers no more from the choices.
-    fn withdraw(&mut self, id: GroupId, before: Offer, now: Offer) {
-        let has_moved = before.is_taken != now.is_taken;
-        let gap = self.groups[place(id)].bag_seat;
-        let choices = self.choices(before.is_taken);
-        if (has_moved || before.proven != now.proven)
-            && let Some(best) = &before.proven
-        {
-            choices.best_proven.remove(best);
-        }
-        if before.has_unproven && (has_moved || !now.has_unproven) {
-            choices.with_unproven.swap_remove(index(gap));
-            if let Some(moved) = choices.with_unproven.get(index(gap)) {
-                let moved = place(moved.group);
-                self.groups[moved].bag_seat = gap;
+        if now.has_unproven {
+            let Self { groups, taken, untaken, .. } = self;
+            let group = &mut groups[place(id)];
+            let bag = &mut if now.is_taken { taken } else { untaken }.with_unproven;
+            let lot = Lot { group: id, shelf: group.members.shelf() };
+            if before.has_unproven && stays {
+                bag[index(group.bag_seat)] = lot;
+            } else {
+                group.bag_seat = seat(bag.len());
+                bag.push(lot);
             }
         }
     }
 
-    /// Notes in the bag where the members stand now.
-    fn renew_lot(&mut self, id: GroupId, offer: Offer) {
-        if offer.has_unproven {
-            let Group { members, bag_seat, .. } = &self.groups[place(id)];
-            let (shelf, seat) = (members.shelf(), index(*bag_seat));
-            self.choices(offer.is_taken).with_unproven[seat].shelf = shelf;
+    fn leave_bag(&mut self, id: GroupId, is_taken: bool) {
+        let gap = self.groups[place(id)].bag_seat;
+        let bag = &mut self.choices(is_taken).with_unproven;
+        bag.swap_remove(index(gap));
+        if let Some(moved) = bag.get(index(gap)) {
+            let moved = place(moved.group);
+            self.groups[moved].bag_seat = gap;
         }
     }
 
-    /// Puts a group among the crowds of its size, if it is larger than where it stands.
-    fn join_crowd(&mut self, id: GroupId) {
-        let group = &self.groups[place(id)];
-        let size = group.members.size(&self.shelves);
-        if size <= group.crowd {
+    /// Has the best of the group's proven peers among those of the other groups of its sort.
+    fn shift_proven(&mut self, before: Offer, now: Offer) {
+        if before.is_taken == now.is_taken && before.proven == now.proven {
             return;
         }
+        if let Some(best) = before.proven {
+            self.choices(before.is_taken).best_proven.remove(&best);
+        }
+        self.choices(now.is_taken).best_proven.extend(now.proven);
+    }
+
+    /// Puts a group among the crowds of its size, if it has more members than where it stands.
+    fn join_crowd(&mut self, id: GroupId) {
+        let group = &self.groups[place(id)];
+        if group.members.len() <= group.crowd.map_or(0, Size::members) {
+            return;
+        }
+        let size = group.members.size(&self.shelves);
         self.leave_crowd(id);
         if let Some(size) = size {
             let ids = self.crowds.entry(size).or_default();
@@ -391,7 +390,7 @@ mod checks {
         }
 
         fn check_crowd(&self, id: GroupId, group: &Group) {
-            assert!(group.crowd >= group.members.size(&self.shelves), "it may only be smaller");
+            assert!(group.crowd.map_or(0, Size::members) >= group.members.len(), "it may only be smaller");
             if let Some(size) = group.crowd {
                 assert_eq!(self.crowds[&size][index(group.crowd_seat)], id);
             }

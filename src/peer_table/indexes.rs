@@ -50,13 +50,13 @@ impl Indexes {
 
     /// Many peers are to be added, which the order does without until [`Self::end_loading`].
     pub(crate) fn begin_loading(&mut self) {
-        self.is_loading = self.order.len() == 0;
+        self.is_loading = self.order.is_empty();
     }
 
     pub(crate) fn end_loading(&mut self, slots: &mut Slots) {
         if std::mem::take(&mut self.is_loading) {
-            let is_listed = |&id: &PeerId| Place::of(slots.get(id)).is_listed;
-            let listed = slots.ids().filter(is_listed).map(|id| slots.ranked(id));
+            let is_in_order = |&id: &PeerId| Place::of(slots.get(id)).is_in_blocks();
+            let listed = slots.ids().filter(is_in_order).map(|id| slots.ranked(id));
             self.order.fill(slots, listed.collect());
         }
     }
@@ -102,14 +102,17 @@ impl Indexes {
         (before, old_rank): (&Place, Option<Rank>),
         (after, has_new_rank): (&Place, bool),
     ) {
-        let is_in_order = after.is_listed && !self.is_loading;
-        let moves = before.is_listed != after.is_listed || (has_new_rank && is_in_order);
+        let is_in_blocks = after.is_in_blocks() && !self.is_loading;
+        let moves = before.is_in_blocks() != after.is_in_blocks() || (has_new_rank && is_in_blocks);
         let regroups = before.standing != after.standing || (has_new_rank && after.standing.has_rank());
-        let needs_rank = (moves && is_in_order) || (regroups && after.standing.has_rank());
+        let needs_rank = (moves && is_in_blocks) || (regroups && after.standing.has_rank());
         let rank = if needs_rank { slots.rank(id) } else { Rank::BEST };
+        if before.is_untried != after.is_untried {
+            slots.tally_untried(id, after.is_untried);
+        }
         if moves {
             self.order.remove(slots, id);
-            if is_in_order {
+            if is_in_blocks {
                 self.order.insert(slots, Ranked { rank, id });
             }
         }

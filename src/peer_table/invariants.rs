@@ -6,6 +6,7 @@ use crate::peer::PeerStatus;
 use crate::peer_table::PeerTable;
 use crate::peer_table::entry::{Entry, Moment};
 use crate::peer_table::place::Place;
+use crate::peer_table::rank::Level;
 use crate::peer_table::slots::PeerId;
 use crate::peer_table::subnet::Subnet;
 use crate::stats::StatusCounts;
@@ -105,8 +106,13 @@ impl PeerTable {
         let is_listed = |&(_, entry): &(PeerId, Entry<'_>)| Place::of(entry).is_listed;
         let listed = self.entries().filter(is_listed).map(|(id, _)| self.slots.ranked(id));
         self.indexes.order.check(&self.slots, listed.collect());
-        let mut unlisted = self.entries().filter(|entry| !is_listed(entry));
-        assert!(unlisted.all(|(_, entry)| entry.marks.block.is_none()));
+        self.slots.check_index();
+        for (_, entry) in self.entries() {
+            let place = Place::of(entry);
+            assert_eq!(entry.marks.block.is_some(), place.is_in_blocks(), "{:?}", entry.peer);
+            let is_level = entry.rank().level() == Level::UNTRIED;
+            assert_eq!(place.is_untried, place.is_listed && is_level, "{:?}", entry.peer);
+        }
     }
 
     /// Who pauses is just who may not be dialed for a time.

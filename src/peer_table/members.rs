@@ -32,7 +32,17 @@ struct Crowd {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Size(NonZeroU32);
 
+impl Size {
+    pub(crate) fn members(self) -> usize {
+        usize::try_from(self.0.get() >> Grade::BITS).expect("an address space has 32 bits or more")
+    }
+}
+
 impl Members {
+    pub(crate) fn len(&self) -> usize {
+        self.crowd.as_ref().map_or(self.few.len(), |crowd| crowd.all.len())
+    }
+
     /// The shelf that they stand on, if they are few.
     pub(crate) fn shelf(&self) -> Option<Shelf> {
         self.crowd.is_none().then_some(self.few)
@@ -96,6 +106,11 @@ impl Members {
             }
             None => shelves.remove(&mut self.few, peer.id),
         }
+    }
+
+    /// The last member has left for good.
+    pub(crate) fn end(&mut self, shelves: &mut Shelves) {
+        shelves.give_back(&mut self.few);
     }
 
     fn worst_grade(&self, shelves: &Shelves) -> Option<u32> {

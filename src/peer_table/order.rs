@@ -1,14 +1,14 @@
 //! All peers that may be told of, from best to worst.
 //!
-//! The order is cut into blocks of up to thirteen ids, a cache line each. A peer knows its block, so taking it out
+//! Peers that were never tried stand in the index of addresses, which is in order of their ties anyway. For the others, the order is cut into blocks of up to thirteen ids, a cache line each. A peer knows its block, so taking it out
 //! touches that line alone. Ranks stand with the peers; a block holds peers of one [`Level`] only, as whoever just
 //! failed or was just alive comes to an end of its level, so that the block there is known and one comparison tells the
 //! place. Whoever belongs elsewhere is brought to its block by a tree.
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, Ipv4Addr};
 use std::num::NonZeroU32;
 
+use crate::peer_table::index::Seat;
 use crate::peer_table::rank::{Level, Ranked};
 use crate::peer_table::slots::{PeerId, Slots};
 
@@ -36,7 +36,6 @@ pub(crate) struct Order {
     best: Option<BlockId>,
     worst: Option<BlockId>,
     hints: [Option<BlockId>; HINTS],
-    len: usize,
 }
 
 /// Best first.
@@ -49,16 +48,19 @@ struct Block {
     worse: Option<BlockId>,
 }
 
-/// Addresses, read a block at a time: the peers of a block are all over memory, and are fetched faster together than one
-/// after the other.
+/// Goes through the order from best to worst.
+///
+/// The peers are all over memory. So those of a block are touched all at once before they are gone through one by one:
+/// then they are fetched side by side.
 #[derive(Debug)]
-pub(crate) struct Ips<'a> {
+pub(crate) struct Walk<'a> {
     order: &'a Order,
     slots: &'a Slots,
-    block: Option<BlockId>,
-    ips: [IpAddr; ROOM],
-    next: usize,
-    len: usize,
+    in_block: std::slice::Iter<'a, PeerId>,
+    next_block: Option<BlockId>,
+    in_index: std::slice::Iter<'a, Seat>,
+    /// Where in the index to go on with those that were never tried, until they are done.
+    next_place: Option<usize>,
 }
 
 impl Order {
@@ -71,41 +73,35 @@ impl Order {
             best: None,
             worst: None,
             hints: [None; HINTS],
-            len: 0,
         }
     }
 
-    pub(crate) fn len(&self) -> usize {
-        self.len
-    }
-
     /// From best to worst.
-    pub(crate) fn iter(&self) -> impl Iterator<Item = PeerId> {
-        let blocks = std::iter::successors(self.best, |&block| self.block(block).worse);
-        blocks.flat_map(|block| self.block(block).ids().iter().copied())
+    pub(crate) fn iter<'a>(&'a self, slots: &'a Slots) -> Walk<'a> {
+        Walk {
+            order: self,
+            slots,
+            in_block: [].iter(),
+            next_block: self.best,
+            in_index: [].iter(),
+            next_place: Some(0),
+        }
     }
 
-    /// From worst to best.
-    pub(crate) fn from_worst(&self) -> impl Iterator<Item = PeerId> {
+    /// From worst to best, without those that were never tried.
+    pub(crate) fn tried_from_worst(&self) -> impl Iterator<Item = PeerId> {
         let blocks = std::iter::successors(self.worst, |&block| self.block(block).better);
         blocks.flat_map(|block| self.block(block).ids().iter().rev().copied())
     }
 
-    /// The addresses, from best to worst.
-    pub(crate) fn ips<'a>(&'a self, slots: &'a Slots) -> Ips<'a> {
-        Ips {
-            order: self,
-            slots,
-            block: self.best,
-            ips: [IpAddr::V4(Ipv4Addr::UNSPECIFIED); ROOM],
-            next: 0,
-            len: 0,
-        }
+    /// Whether there is no peer, those that were never tried aside.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.tree.is_empty()
     }
 
-    /// Adds many peers at once to an order without any.
+    /// Adds many peers at once, of which none was never tried, to an order without any.
     pub(crate) fn fill(&mut self, slots: &mut Slots, mut peers: Vec<Ranked>) {
-        debug_assert_eq!(self.len, 0, "it is filled once");
+        debug_assert!(self.is_empty(), "it is filled once");
         peers.sort_unstable();
         let mut tree = Vec::with_capacity(peers.len() / ROOM + 1);
         for level in peers.chunk_by(|one, other| one.rank.level() == other.rank.level()) {
@@ -120,12 +116,11 @@ impl Order {
         }
         // A tree that is made of what is sorted has full nodes.
         self.tree = tree.into_iter().collect();
-        self.len = peers.len();
     }
 
     /// Adds a peer that has the rank already.
     pub(crate) fn insert(&mut self, slots: &mut Slots, peer: Ranked) {
-        self.len += 1;
+        debug_assert!(peer.rank.level() != Level::UNTRIED, "they stand in the index of addresses");
         let hint = peer.rank.level().number() % HINTS;
         let block = match self.hints[hint].filter(|&block| self.belongs(peer, block)) {
             Some(block) => self.insert_in(slots, peer, block),
@@ -142,7 +137,6 @@ impl Order {
         let Some(block_id) = slots.marks_mut(id).block.take() else {
             return;
         };
-        self.len -= 1;
         let block = self.block_mut(block_id);
         block.remove(id);
         match block.len() {
@@ -358,25 +352,46 @@ impl Block {
     }
 }
 
-impl Ips<'_> {
-    fn read(&mut self, block: &Block) {
-        for (ip, &id) in self.ips.iter_mut().zip(block.ids()) {
-            *ip = self.slots.peer(id).ip;
+impl Walk<'_> {
+    fn next_elsewhere(&mut self) -> Option<PeerId> {
+        loop {
+            let ids = self.in_index.by_ref().filter_map(|seat| seat.id);
+            let untried = ids.into_iter().find(|&id| self.slots.is_untried(id));
+            if untried.is_some() {
+                return untried;
+            }
+            self.read_on()?;
+            if let Some(&id) = self.in_block.next() {
+                return Some(id);
+            }
         }
-        (self.block, self.next, self.len) = (block.worse, 0, block.len());
+    }
+
+    /// Goes on to the next few peers, perhaps none; `None` at the end.
+    fn read_on(&mut self) -> Option<()> {
+        let is_better = |block| self.order.first(block).rank.level() < Level::UNTRIED;
+        if let Some(place) = self.next_place.filter(|_| !self.next_block.is_some_and(is_better)) {
+            let untried = self.slots.untried_from(place);
+            self.next_place = untried.map(|(_, behind)| behind);
+            let (seats, _) = untried.unwrap_or_default();
+            self.slots.touch(seats.iter().filter_map(|seat| seat.id));
+            self.in_index = seats.iter();
+            return Some(());
+        }
+        let block = self.order.block(self.next_block?);
+        self.slots.touch(block.ids().iter().copied());
+        self.in_block = block.ids().iter();
+        self.next_block = block.worse;
+        Some(())
     }
 }
 
-impl Iterator for Ips<'_> {
-    type Item = IpAddr;
+impl Iterator for Walk<'_> {
+    type Item = PeerId;
 
-    fn next(&mut self) -> Option<IpAddr> {
-        if self.next == self.len {
-            self.read(self.order.block(self.block?));
-        }
-        let ip = self.ips.get(self.next).copied();
-        self.next += 1;
-        ip
+    #[inline]
+    fn next(&mut self) -> Option<PeerId> {
+        self.in_block.next().copied().or_else(|| self.next_elsewhere())
     }
 }
 
@@ -396,9 +411,9 @@ impl Order {
     /// Panics unless the order is a full sort of these peers, and the blocks are as they should be.
     pub(crate) fn check(&self, slots: &Slots, mut listed: Vec<Ranked>) {
         listed.sort_unstable();
-        assert!(self.iter().eq(listed.iter().map(|peer| peer.id)));
-        assert!(self.from_worst().eq(listed.iter().rev().map(|peer| peer.id)));
-        assert_eq!(self.len, listed.len());
+        assert!(self.iter(slots).eq(listed.iter().map(|peer| peer.id)));
+        let tried = listed.iter().filter(|peer| peer.rank.level() != Level::UNTRIED);
+        assert!(self.tried_from_worst().eq(tried.rev().map(|peer| peer.id)));
         assert_eq!(self.tree.len() + self.free.len(), self.blocks.len());
         let linked = std::iter::successors(self.best, |&block| self.block(block).worse);
         assert!(self.tree.values().copied().eq(linked));

@@ -35,6 +35,11 @@ impl OwnAddresses {
         self.reachable && (self.listen.ip() == ip || self.learnt.contains(&ip) || (self.loopback && ip.is_loopback()))
     }
 
+    /// Whether an address that a peer could have is known to be our own.
+    pub(crate) fn may_be_peers(&self) -> bool {
+        self.reachable && !(self.listen.ip().is_unspecified() && self.learnt.is_empty() && !self.loopback)
+    }
+
     /// Whether a dial of `peer` that left from `local` came out at ourselves.
     pub(crate) fn is_reached_by(&self, local: IpAddr, peer: IpAddr) -> bool {
         self.reachable && (local == peer || (self.listen.ip().is_unspecified() && peer.is_loopback()))

@@ -1,7 +1,7 @@
 //! Where a peer stands in every index, as follows from what is known of it.
 
 use crate::peer::PeerStatus;
-use crate::peer_table::entry::{Entry, Marks, Moment};
+use crate::peer_table::entry::{Entry, Marks, Moment, is_untried};
 
 /// What an entry says of itself, so that a change moves just what it must. Its rank is asked for only where it counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -9,6 +9,8 @@ pub(crate) struct Place {
     pub(crate) status: PeerStatus,
     /// In the order of peers.
     pub(crate) is_listed: bool,
+    /// In that order by its tie alone.
+    pub(crate) is_untried: bool,
     /// In its subnet's group.
     pub(crate) standing: Standing,
     /// In its group it is found by its rank.
@@ -38,12 +40,18 @@ impl Place {
     pub(crate) const NOWHERE: Self = Self {
         status: PeerStatus::Idle,
         is_listed: false,
+        is_untried: false,
         standing: Standing::None,
         is_ranked: false,
         paused: None,
         ban: None,
         deadline: None,
     };
+
+    /// In the order of peers by more than its tie.
+    pub(crate) fn is_in_blocks(&self) -> bool {
+        self.is_listed && !self.is_untried
+    }
 
     pub(crate) fn of(entry: Entry<'_>) -> Self {
         let (status, rare) = (entry.peer.status, entry.rare());
@@ -55,6 +63,7 @@ impl Place {
         Self {
             status,
             is_listed: status != PeerStatus::Banned && !entry.peer.is_own(),
+            is_untried: is_untried(entry.peer),
             standing,
             is_ranked: standing == Standing::Proven || is_in_crowd,
             paused,

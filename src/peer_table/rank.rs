@@ -109,6 +109,9 @@ impl Rank {
 }
 
 impl Level {
+    /// That of peers that were never tried, all of one level.
+    pub(crate) const UNTRIED: Self = Self((Class::NeverTried as u64) << (CLASS_SHIFT - STREAK_SHIFT));
+
     /// No peer of the level is better.
     pub(crate) fn first(self) -> Ranked {
         let (high, low) = (self.0 << STREAK_SHIFT, 0);
@@ -137,14 +140,14 @@ impl Grade {
 /// No time comes before all. Made of the fields that a time has, as counting the microseconds takes several divisions.
 fn stamp(time: Option<DateTime<Utc>>) -> u64 {
     let Some(time) = time else { return 0 };
-    let time = time.naive_utc();
-    let Ok(year) = u64::try_from(time.year()) else {
+    let (date, time) = (time.naive_utc().date(), time.naive_utc().time());
+    let Ok(year) = u64::try_from(date.year()) else {
         return 1;
     };
     if year >= 1 << 14 {
         return LATEST;
     }
-    let (day, second) = (u64::from(time.ordinal()), u64::from(time.num_seconds_from_midnight()));
+    let (day, second) = (u64::from(date.ordinal()), u64::from(time.num_seconds_from_midnight()));
     let micros = u64::from(time.nanosecond() / 1_000);
     ((year << 9 | day) << 17 | second) << 21 | micros
 }

@@ -102,9 +102,6 @@ impl Shelves {
         let last = cells.len() - 1;
         cells.swap(gap, last);
         shelf.len -= 1;
-        if shelf.len == 0 {
-            self.give_back(shelf);
-        }
     }
 
     /// Empties the shelf.
@@ -112,6 +109,13 @@ impl Shelves {
         let members = self.members(*shelf).to_vec();
         self.give_back(shelf);
         members
+    }
+
+    pub(crate) fn give_back(&mut self, shelf: &mut Shelf) {
+        if shelf.room > 0 {
+            self.free[size(usize::from(shelf.room))].push(shelf.start);
+        }
+        *shelf = Shelf::default();
     }
 
     fn widen(&mut self, shelf: &mut Shelf) {
@@ -133,13 +137,6 @@ impl Shelves {
             self.cells.resize(start + room, Member(0));
             u32::try_from(start).expect("there are fewer places than 2^32")
         })
-    }
-
-    fn give_back(&mut self, shelf: &mut Shelf) {
-        if shelf.room > 0 {
-            self.free[size(usize::from(shelf.room))].push(shelf.start);
-        }
-        *shelf = Shelf::default();
     }
 }
 

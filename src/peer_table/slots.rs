@@ -6,7 +6,8 @@ use std::net::IpAddr;
 use std::num::NonZeroU32;
 
 use crate::peer::Peer;
-use crate::peer_table::entry::{Entry, EntryMut, Marks, Record};
+use crate::peer_table::entry::{Entry, EntryMut, Marks, Record, is_untried};
+use crate::peer_table::index::{Index, Seat};
 use crate::peer_table::rank::{Rank, Ranked};
 use crate::peer_table::rares::{RareId, Rares};
 
@@ -23,20 +24,6 @@ pub(crate) struct Slots {
     index: Index,
 }
 
-/// Ids by address: open addressing with linear probing, a power of two in length, at most three quarters full. The place
-/// to begin at is that of the tie, a keyed hash that nobody outside can aim at.
-#[derive(Debug, Default)]
-struct Index {
-    seats: Vec<Seat>,
-}
-
-/// With the tie beside the id, a search touches hardly any peer but the one that it finds.
-#[derive(Clone, Copy, Debug, Default)]
-struct Seat {
-    id: Option<PeerId>,
-    tie: u32,
-}
-
 impl Slots {
     pub(crate) fn len(&self) -> usize {
         self.records.len() - self.free.len()
@@ -44,9 +31,9 @@ impl Slots {
 
     /// Adds a peer whose address is not there yet.
     pub(crate) fn insert(&mut self, peer: Peer, tie: u32) -> PeerId {
-        if self.index.is_full_with(self.len() + 1) {
-            self.index.grow();
-        }
+        let records = &self.records;
+        let is_untried = |id: PeerId| records[id.place()].as_ref().is_some_and(|record| is_untried(&record.peer));
+        self.index.reserve(records.len() - self.free.len(), is_untried);
         let record = Some(Record { peer, tie });
         let id = match self.free.pop() {
             Some(id) => {
@@ -81,6 +68,7 @@ impl Slots {
         self.index.find(tie, |id| self.record(id).peer.ip == ip)
     }
 
+    #[inline]
     pub(crate) fn peer(&self, id: PeerId) -> &Peer {
         &self.record(id).peer
     }
@@ -98,7 +86,7 @@ impl Slots {
     pub(crate) fn get_mut(&mut self, id: PeerId) -> EntryMut<'_> {
         let record = self.records[id.place()].as_mut();
         let record = record.expect("ids in the indexes name peers that are known");
-        EntryMut::new(&mut record.peer, &mut self.marks[id.place()], &mut self.rares)
+        EntryMut::new(record, &mut self.marks[id.place()], &mut self.rares)
     }
 
     pub(crate) fn marks(&self, id: PeerId) -> &Marks {
@@ -117,6 +105,30 @@ impl Slots {
         Ranked {
             rank: self.rank(id),
             id,
+        }
+    }
+
+    /// Peers that may be told of and were never tried come and go by their tie.
+    pub(crate) fn tally_untried(&mut self, id: PeerId, is_more: bool) {
+        let tie = self.record(id).tie;
+        self.index.tally_untried(tie, is_more);
+    }
+
+    /// The next few of these, best first, and others among them, from a place of the index on; and the place behind.
+    pub(crate) fn untried_from(&self, place: usize) -> Option<(&[Seat], usize)> {
+        let places = self.index.untried_from(place)?;
+        let behind = places.end;
+        Some((self.index.seats(places), behind))
+    }
+
+    pub(crate) fn is_untried(&self, id: PeerId) -> bool {
+        is_untried(self.peer(id))
+    }
+
+    /// Reads a little of each of these peers, one directly after the other.
+    pub(crate) fn touch(&self, ids: impl Iterator<Item = PeerId>) {
+        for id in ids {
+            std::hint::black_box(self.record(id).tie);
         }
     }
 
@@ -145,85 +157,21 @@ impl Slots {
         }
     }
 
+    #[inline]
     fn record(&self, id: PeerId) -> &Record {
         let record = self.records[id.place()].as_ref();
         record.expect("ids in the indexes name peers that are known")
     }
 
     #[cfg(any(test, feature = "internals"))]
+    pub(crate) fn check_index(&self) {
+        self.index.check(|id| is_untried(&self.record(id).peer));
+    }
+
+    #[cfg(any(test, feature = "internals"))]
     pub(crate) fn rares_in_use(&self) -> (usize, usize) {
         let used: Vec<RareId> = self.marks.iter().filter_map(|marks| marks.rare).collect();
         (used.len(), self.rares.len())
-    }
-}
-
-impl Index {
-    fn is_full_with(&self, len: usize) -> bool {
-        len * 4 > self.seats.len() * 3
-    }
-
-    fn grow(&mut self) {
-        let len = (self.seats.len() * 2).max(16);
-        let seats = std::mem::replace(&mut self.seats, vec![Seat::default(); len]);
-        for seat in seats {
-            if let Some(id) = seat.id {
-                self.insert(seat.tie, id);
-            }
-        }
-    }
-
-    fn find(&self, tie: u32, mut is_it: impl FnMut(PeerId) -> bool) -> Option<PeerId> {
-        let mut place = self.home(tie);
-        loop {
-            let seat = self.seats.get(place)?;
-            let id = seat.id?;
-            if seat.tie == tie && is_it(id) {
-                return Some(id);
-            }
-            place = self.after(place);
-        }
-    }
-
-    fn insert(&mut self, tie: u32, id: PeerId) {
-        let mut place = self.home(tie);
-        while self.seats[place].id.is_some() {
-            place = self.after(place);
-        }
-        self.seats[place] = Seat { id: Some(id), tie };
-    }
-
-    /// Takes an id out and moves those behind it up, so that no search ends at the gap too early.
-    fn remove(&mut self, tie: u32, id: PeerId) {
-        let mut gap = self.home(tie);
-        while self.seats[gap].id != Some(id) {
-            gap = self.after(gap);
-        }
-        let mut place = gap;
-        loop {
-            place = self.after(place);
-            let next = self.seats[place];
-            if next.id.is_none() {
-                break;
-            }
-            let home = self.home(next.tie);
-            if self.distance(home, place) >= self.distance(gap, place) {
-                self.seats[gap] = next;
-                gap = place;
-            }
-        }
-        self.seats[gap] = Seat::default();
-    }
-
-    fn home(&self, tie: u32) -> usize {
-        usize::try_from(tie).unwrap_or(0) & self.seats.len().wrapping_sub(1)
-    }
-
-    fn after(&self, place: usize) -> usize {
-        (place + 1) & (self.seats.len() - 1)
-    }
-
-    fn distance(&self, from: usize, to: usize) -> usize {
-        to.wrapping_sub(from) & (self.seats.len() - 1)
     }
 }
 
@@ -248,6 +196,7 @@ impl PeerId {
         Self(number.expect("the table keeps fewer peers than there are ids"))
     }
 
+    #[inline]
     fn place(self) -> usize {
         usize::try_from(self.0.get() - 1).expect("an address space has 32 bits or more")
     }
