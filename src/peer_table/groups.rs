@@ -4,7 +4,7 @@
 //! filling it. The groups stand by size, so that the most crowded one is at hand, and those that may be drawn from stand
 //! in bags.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 
 use crate::peer_table::ladder::Ladder;
 use crate::peer_table::members::{Members, Size};
@@ -38,18 +38,16 @@ pub(crate) struct Groups {
     /// largest puts those right that it meets, so that a peer that leaves its group and comes back, as each that is
     /// dialed in vain does, moves nothing.
     crowds: BTreeMap<Size, Vec<GroupId>>,
-    /// What subnets offer in which no outgoing connection is held or being made, and what the others do.
-    untaken: Choices,
-    taken: Choices,
+    /// The subnets with an unproven peer that may be dialed: those in which no outgoing connection is held or being
+    /// made, and the others.
+    untaken: Vec<Lot>,
+    taken: Vec<Lot>,
+    /// The best proven peer of each subnet that has one that may be dialed. Whoever asks for the best of those in untaken
+    /// subnets sets the taken ones that it meets aside.
+    proven: BTreeMap<Ranked, GroupId>,
+    aside: BTreeMap<Ranked, GroupId>,
     turn: Turn,
     ready: usize,
-}
-
-/// The best proven peer of each subnet, and the subnets with an unproven one.
-#[derive(Debug, Default)]
-struct Choices {
-    best_proven: BTreeSet<Ranked>,
-    with_unproven: Vec<Lot>,
 }
 
 /// A subnet to draw from, and where its members stand, so that a draw needs no look at the group.
@@ -64,24 +62,19 @@ struct Lot {
 struct Group {
     /// Unproven Idle peers.
     members: Members,
-    /// Proven peers that may be dialed.
-    proven: Option<Box<Ladder>>,
     /// Peers of this subnet that are known at all.
     known: u32,
     taken_by: u32,
-    /// Where the group stands in the bag of its sort, …
+    /// Where its lot is.
     bag_seat: u32,
-    /// … and among the crowds.
-    crowd: Option<Size>,
+    /// Where it stands among the crowds.
     crowd_seat: u32,
-}
-
-/// What a group adds to the choices of its sort.
-#[derive(Clone, Copy)]
-struct Offer {
-    is_taken: bool,
-    has_unproven: bool,
-    proven: Option<Ranked>,
+    crowd: Option<Size>,
+    /// The best proven peer that may be dialed, …
+    best: Option<Ranked>,
+    /// … and it and the others.
+    proven: Option<Box<Ladder>>,
+    is_aside: bool,
 }
 
 impl Groups {
@@ -92,8 +85,10 @@ impl Groups {
             free: Vec::new(),
             shelves: Shelves::default(),
             crowds: BTreeMap::new(),
-            untaken: Choices::default(),
-            taken: Choices::default(),
+            untaken: Vec::new(),
+            taken: Vec::new(),
+            proven: BTreeMap::new(),
+            aside: BTreeMap::new(),
             turn: Turn::Proven,
             ready: 0,
         }
@@ -135,15 +130,18 @@ impl Groups {
         let id = slots.marks(peer).group;
         let Self { groups, shelves, .. } = self;
         let group = &mut groups[place(id)];
-        let offered = group.offer();
+        let (was_taken, had_ready) = (group.taken_by > 0, group.members.ready() > 0);
         self.ready -= usize::from(before.0.is_ready());
         self.ready += usize::from(after.0.is_ready());
         group.take_out(shelves, slots, peer, before);
         group.put_in(shelves, slots, peer, after);
-        let offer = group.offer();
-        self.shift_lot(id, offered, offer);
-        if offered.proven.is_some() || offer.proven.is_some() {
-            self.shift_proven(offered, offer);
+        let is_taken = group.taken_by > 0;
+        self.shift_lot(id, had_ready.then_some(was_taken));
+        if before.0 == Standing::Proven || after.0 == Standing::Proven {
+            self.shift_best(id);
+        }
+        if was_taken && !is_taken {
+            self.fetch(id);
         }
         if matches!(after.0, Standing::Member { .. }) {
             self.join_crowd(id);
@@ -156,28 +154,17 @@ impl Groups {
     }
 
     /// Whom to dial next, and as which kind. Takes neither the turn nor the peer: that is for [`Self::on_dial`].
-    pub(crate) fn choose(&self, random: &mut Random) -> Option<(PeerId, Turn)> {
-        let choices = if self.untaken.is_empty() {
-            &self.taken
-        } else {
-            &self.untaken
-        };
-        let other = if self.turn == Turn::Proven {
-            Turn::Unproven
-        } else {
-            Turn::Proven
-        };
-        [self.turn, other]
-            .into_iter()
-            .find_map(|turn| Some((self.choose_for(turn, choices, random)?, turn)))
+    pub(crate) fn choose(&mut self, random: &mut Random) -> Option<(PeerId, Turn)> {
+        let other = self.turn.other();
+        self.choose_untaken(self.turn, random)
+            .or_else(|| self.choose_untaken(other, random))
+            .or_else(|| self.choose_taken(self.turn, random))
+            .or_else(|| self.choose_taken(other, random))
     }
 
     /// A dial of a peer of this kind starts: the turn goes to the other kind.
     pub(crate) fn on_dial(&mut self, turn: Turn) {
-        self.turn = match turn {
-            Turn::Proven => Turn::Unproven,
-            Turn::Unproven => Turn::Proven,
-        };
+        self.turn = turn.other();
     }
 
     /// The worst unproven Idle peer of the subnet that holds most of these; of several such subnets, of one whose worst
@@ -195,48 +182,77 @@ impl Groups {
         }
     }
 
-    fn choose_for(&self, turn: Turn, choices: &Choices, random: &mut Random) -> Option<PeerId> {
-        match turn {
-            Turn::Proven => choices.best_proven.first().map(|best| best.id),
-            Turn::Unproven if choices.with_unproven.is_empty() => None,
-            Turn::Unproven => {
-                let Lot { group, shelf } = choices.with_unproven[random.below(choices.with_unproven.len())];
-                if let Some(shelf) = shelf {
-                    return Some(self.shelves.ready_at(shelf, random.below(shelf.ready())).id());
-                }
-                let members = &self.groups[place(group)].members;
-                Some(members.ready_at(&self.shelves, random.below(members.ready())))
+    fn choose_untaken(&mut self, turn: Turn, random: &mut Random) -> Option<(PeerId, Turn)> {
+        let id = match turn {
+            Turn::Proven => self.best_untaken()?,
+            Turn::Unproven => self.draw(&self.untaken, random)?,
+        };
+        Some((id, turn))
+    }
+
+    /// There is nobody in an untaken subnet.
+    fn choose_taken(&self, turn: Turn, random: &mut Random) -> Option<(PeerId, Turn)> {
+        let id = match turn {
+            Turn::Proven => self.aside.first_key_value()?.0.id,
+            Turn::Unproven => self.draw(&self.taken, random)?,
+        };
+        Some((id, turn))
+    }
+
+    fn best_untaken(&mut self) -> Option<PeerId> {
+        loop {
+            let (&best, &id) = self.proven.first_key_value()?;
+            let group = &mut self.groups[place(id)];
+            if group.taken_by == 0 {
+                return Some(best.id);
             }
+            group.is_aside = true;
+            self.proven.pop_first();
+            self.aside.insert(best, id);
         }
     }
 
-    fn choices(&mut self, is_taken: bool) -> &mut Choices {
-        if is_taken { &mut self.taken } else { &mut self.untaken }
+    fn draw(&self, lots: &[Lot], random: &mut Random) -> Option<PeerId> {
+        if lots.is_empty() {
+            return None;
+        }
+        let Lot { group, shelf } = lots[random.below(lots.len())];
+        if let Some(shelf) = shelf {
+            return Some(self.shelves.ready_at(shelf, random.below(shelf.ready())).id());
+        }
+        let members = &self.groups[place(group)].members;
+        Some(members.ready_at(&self.shelves, random.below(members.ready())))
     }
 
-    /// Has the group's lot in the bag where it belongs now, if it has one, with where its members stand.
-    fn shift_lot(&mut self, id: GroupId, before: Offer, now: Offer) {
-        let stays = now.has_unproven && before.is_taken == now.is_taken;
-        if before.has_unproven && !stays {
-            self.leave_bag(id, before.is_taken);
-        }
-        if now.has_unproven {
-            let Self { groups, taken, untaken, .. } = self;
-            let group = &mut groups[place(id)];
-            let bag = &mut if now.is_taken { taken } else { untaken }.with_unproven;
-            let lot = Lot { group: id, shelf: group.members.shelf() };
-            if before.has_unproven && stays {
-                bag[index(group.bag_seat)] = lot;
-            } else {
-                group.bag_seat = seat(bag.len());
-                bag.push(lot);
+    /// Has the group's lot in the bag where it belongs now, if it has one, with where its members stand; `was_taken`
+    /// tells in which it was, if it had one.
+    fn shift_lot(&mut self, id: GroupId, was_taken: Option<bool>) {
+        let group = &mut self.groups[place(id)];
+        let is_taken = (group.members.ready() > 0).then_some(group.taken_by > 0);
+        let lot = Lot {
+            group: id,
+            shelf: group.members.shelf(),
+        };
+        if was_taken == is_taken {
+            if let Some(is_taken) = is_taken {
+                let seat = index(group.bag_seat);
+                self.bag(is_taken)[seat] = lot;
             }
+            return;
+        }
+        if let Some(was_taken) = was_taken {
+            self.leave_bag(id, was_taken);
+        }
+        if let Some(is_taken) = is_taken {
+            let bag = self.bag(is_taken);
+            bag.push(lot);
+            self.groups[place(id)].bag_seat = seat(bag.len() - 1);
         }
     }
 
     fn leave_bag(&mut self, id: GroupId, is_taken: bool) {
         let gap = self.groups[place(id)].bag_seat;
-        let bag = &mut self.choices(is_taken).with_unproven;
+        let bag = self.bag(is_taken);
         bag.swap_remove(index(gap));
         if let Some(moved) = bag.get(index(gap)) {
             let moved = place(moved.group);
@@ -244,15 +260,35 @@ impl Groups {
         }
     }
 
-    /// Has the best of the group's proven peers among those of the other groups of its sort.
-    fn shift_proven(&mut self, before: Offer, now: Offer) {
-        if before.is_taken == now.is_taken && before.proven == now.proven {
+    fn bag(&mut self, is_taken: bool) -> &mut Vec<Lot> {
+        if is_taken { &mut self.taken } else { &mut self.untaken }
+    }
+
+    /// Has the best of the group's proven peers among those of the other groups.
+    fn shift_best(&mut self, id: GroupId) {
+        let group = &mut self.groups[place(id)];
+        let best = group.proven.as_ref().and_then(|proven| proven.best());
+        let before = std::mem::replace(&mut group.best, best);
+        if before == best {
             return;
         }
-        if let Some(best) = before.proven {
-            self.choices(before.is_taken).best_proven.remove(&best);
+        let was_aside = std::mem::take(&mut group.is_aside);
+        if let Some(before) = before {
+            let among = if was_aside { &mut self.aside } else { &mut self.proven };
+            among.remove(&before);
         }
-        self.choices(now.is_taken).best_proven.extend(now.proven);
+        self.proven.extend(best.map(|best| (best, id)));
+    }
+
+    /// A group is not taken any more.
+    fn fetch(&mut self, id: GroupId) {
+        let group = &mut self.groups[place(id)];
+        if std::mem::take(&mut group.is_aside)
+            && let Some(best) = group.best
+        {
+            self.aside.remove(&best);
+            self.proven.insert(best, id);
+        }
     }
 
     /// Puts a group among the crowds of its size, if it has more members than where it stands.
@@ -286,21 +322,16 @@ impl Groups {
     }
 }
 
-impl Choices {
-    fn is_empty(&self) -> bool {
-        self.best_proven.is_empty() && self.with_unproven.is_empty()
+impl Turn {
+    fn other(self) -> Self {
+        match self {
+            Self::Proven => Self::Unproven,
+            Self::Unproven => Self::Proven,
+        }
     }
 }
 
 impl Group {
-    fn offer(&self) -> Offer {
-        Offer {
-            is_taken: self.taken_by > 0,
-            proven: self.proven.as_ref().and_then(|proven| proven.best()),
-            has_unproven: self.members.ready() > 0,
-        }
-    }
-
     fn put_in(&mut self, shelves: &mut Shelves, slots: &mut Slots, id: PeerId, (standing, rank): (Standing, Rank)) {
         let peer = Ranked { rank, id };
         match standing {
@@ -340,6 +371,8 @@ fn seat(index: usize) -> u32 {
 
 #[cfg(any(test, feature = "internals"))]
 mod checks {
+    use std::collections::BTreeSet;
+
     use super::*;
     use crate::peer_table::place::Place;
 
@@ -360,7 +393,8 @@ mod checks {
                 let group = &self.groups[place(id)];
                 assert_eq!(group.known, known);
                 group.check(&self.shelves, slots, &standings[&id]);
-                self.check_offer(id, group);
+                self.check_lot(id, group);
+                self.check_best(id, group);
                 self.check_crowd(id, group);
             }
             let in_crowds: usize = self.crowds.values().map(Vec::len).sum();
@@ -370,23 +404,32 @@ mod checks {
             self.shelves.check(self.groups.iter().filter_map(|group| group.members.shelf()));
         }
 
-        fn check_offer(&self, id: GroupId, group: &Group) {
-            let offer = group.offer();
-            let (here, there) = if offer.is_taken {
+        fn check_lot(&self, id: GroupId, group: &Group) {
+            let is_taken = group.taken_by > 0;
+            let lots = |bag: &[Lot]| bag.iter().filter(|lot| lot.group == id).count();
+            let (here, there) = if is_taken {
                 (&self.taken, &self.untaken)
             } else {
                 (&self.untaken, &self.taken)
             };
-            let lots = |choices: &Choices| choices.with_unproven.iter().filter(|lot| lot.group == id).count();
-            assert_eq!((lots(here), lots(there)), (usize::from(offer.has_unproven), 0));
-            if offer.has_unproven {
+            let has_lot = group.members.ready() > 0;
+            assert_eq!((lots(here), lots(there)), (usize::from(has_lot), 0));
+            if has_lot {
                 let shelf = group.members.shelf();
-                assert_eq!(here.with_unproven[index(group.bag_seat)], Lot { group: id, shelf });
+                assert_eq!(here[index(group.bag_seat)], Lot { group: id, shelf });
             }
-            for peer in group.proven.iter().flat_map(|proven| proven.iter()) {
-                assert_eq!(here.best_proven.contains(&peer), offer.proven == Some(peer));
-                assert!(!there.best_proven.contains(&peer));
-            }
+        }
+
+        fn check_best(&self, id: GroupId, group: &Group) {
+            let (here, there) = if group.is_aside {
+                (&self.aside, &self.proven)
+            } else {
+                (&self.proven, &self.aside)
+            };
+            assert!(!group.is_aside || group.taken_by > 0);
+            let is_ours = |(best, group): (&Ranked, &GroupId)| (*group == id).then_some(*best);
+            assert!(here.iter().find_map(is_ours) == group.best && here.values().filter(|of| **of == id).count() <= 1);
+            assert_eq!(there.iter().find_map(is_ours), None);
         }
 
         fn check_crowd(&self, id: GroupId, group: &Group) {
@@ -417,6 +460,7 @@ mod checks {
             assert_eq!(self.taken_by, taken_by);
             self.members.check(shelves, slots, &members, &ready);
             let ladder: Vec<_> = self.proven.iter().flat_map(|proven| proven.iter()).collect();
+            assert_eq!(self.best, ladder.first().copied());
             assert_eq!(ladder, proven.into_iter().collect::<Vec<_>>());
         }
     }
