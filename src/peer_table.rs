@@ -183,16 +183,23 @@ impl PeerTable {
     /// Ends what is overdue: handshakes, bans, parked sockets, pauses. May leave some for the next call, which
     /// [`Self::next_deadline`] then wants at once.
     pub(crate) fn on_time(&mut self, now: Now) {
+        if self.indexes.deadlines.is_due(now.moment()) {
+            self.end_due(now);
+        }
+        while let Some(id) = self.parking.next_overdue(now.since_start) {
+            self.refuse_parked(id);
+        }
+        self.end_pauses(now);
+    }
+
+    #[cold]
+    fn end_due(&mut self, now: Now) {
         for _ in 0..DUE_PER_CALL {
             match self.indexes.deadlines.first() {
                 Some((due, id)) if due <= now.moment() => self.on_deadline(now, id),
                 _ => break,
             }
         }
-        while let Some(id) = self.parking.next_overdue(now.since_start) {
-            self.refuse_parked(id);
-        }
-        self.end_pauses(now);
     }
 
     /// When to call [`Self::on_time`] and [`Self::next_dial`] again at the latest; in the past if at once.
@@ -399,7 +406,8 @@ impl PeerTable {
     /// Forgets what became too many by the last change of `id`.
     fn keep_bounds(&mut self, id: PeerId) {
         let peer = self.slots.peer(id);
-        if peer.status == PeerStatus::Idle && (peer.is_own() || self.own.contains(peer.ip)) {
+        let is_idle = peer.status == PeerStatus::Idle;
+        if is_idle && (peer.is_own() || (self.own.may_be_peers() && self.own.contains(peer.ip))) {
             self.forget(id);
         }
         while self.indexes.counts.idle > self.config.max_idle_peers.min(MOST) {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::peer::{ConnectionId, PeerStatus};
 use crate::peer_table::entry::Moment;
-use crate::peer_table::groups::Turn;
+use crate::peer_table::groups::Choice;
 use crate::peer_table::place::Place;
 use crate::peer_table::resting::Resting;
 use crate::peer_table::{Action, DUE_PER_CALL, Now, PeerId, PeerTable};
@@ -92,9 +92,9 @@ impl PeerTable {
         if self.dial_gate()? > now.since_start {
             return None;
         }
-        let (id, turn) = self.choose_other(now)?;
-        match turn {
-            Some(turn) => self.indexes.groups.on_dial(turn),
+        let (id, choice) = self.choose_other(now)?;
+        match choice {
+            Some(choice) => self.indexes.groups.on_dial(choice),
             None => self.pace.outage_at = now.after(self.random.jittered(self.config.retry_backoff)),
         }
         self.pace.race_at = now.after(self.config.dial_stagger);
@@ -176,7 +176,15 @@ impl PeerTable {
     }
 
     /// Makes candidates of the peers whose pause is over.
+    #[inline]
     pub(super) fn end_pauses(&mut self, now: Now) {
+        if self.indexes.paused.is_due(now.moment()) {
+            self.end_due_pauses(now);
+        }
+    }
+
+    #[cold]
+    fn end_due_pauses(&mut self, now: Now) {
         for _ in 0..DUE_PER_CALL {
             match self.indexes.paused.first() {
                 Some((until, id)) if until <= now.moment() => self.change(id, |entry| entry.pause_until(None)),
@@ -225,20 +233,23 @@ impl PeerTable {
 
     /// Chooses whom to dial; forgets whom it would choose, where that is an own address by what was learnt since. May
     /// leave some of those to the next call.
-    fn choose_other(&mut self, now: Now) -> Option<(PeerId, Option<Turn>)> {
+    fn choose_other(&mut self, now: Now) -> Option<(PeerId, Option<Choice>)> {
         for _ in 0..OWN_PER_CALL {
-            let (id, turn) = self.choose(now)?;
-            if !self.own.contains(self.slots.peer(id).ip) {
-                return Some((id, turn));
+            let (id, choice) = self.choose(now)?;
+            // They lie far apart in memory: one directly after the other, they take a single wait.
+            self.slots.touch_all(id);
+            choice.into_iter().for_each(|choice| self.indexes.groups.touch(choice));
+            if !(self.own.may_be_peers() && self.own.contains(self.slots.peer(id).ip)) {
+                return Some((id, choice));
             }
             self.forget(id);
         }
         None
     }
 
-    pub(crate) fn choose(&mut self, now: Now) -> Option<(PeerId, Option<Turn>)> {
-        if let Some((id, turn)) = self.indexes.groups.choose(&mut self.random) {
-            return Some((id, Some(turn)));
+    pub(crate) fn choose(&mut self, now: Now) -> Option<(PeerId, Option<Choice>)> {
+        if let Some(choice) = self.indexes.groups.choose(&mut self.random) {
+            return Some((choice.id, Some(choice)));
         }
         let may_try = self.is_outage() && self.pace.outage_at <= now.since_start && !self.indexes.paused.is_empty();
         may_try.then(|| self.best_paused(now).map(|id| (id, None))).flatten()

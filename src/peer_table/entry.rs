@@ -116,7 +116,8 @@ impl Default for Marks {
 
 impl Moment {
     pub(crate) fn of(since_start: Duration) -> Self {
-        let nanos = u64::try_from(since_start.as_nanos()).unwrap_or(u64::MAX);
+        let seconds = since_start.as_secs().saturating_mul(1_000_000_000);
+        let nanos = seconds.saturating_add(u64::from(since_start.subsec_nanos()));
         Self(NonZeroU64::new(nanos).unwrap_or(NonZeroU64::MIN))
     }
 
@@ -135,13 +136,14 @@ impl Rare {
             connection,
             deadline,
             last_event,
-            listed_event: _,
+            listed_event,
             has_parked,
         } = self;
         connection.is_none()
             && deadline.is_none()
             && banned_at.is_none()
             && *last_event == 0
+            && *listed_event == 0
             && *unroutable_in_row == 0
             && !has_parked
             && believed.is_none()
@@ -249,7 +251,7 @@ impl<'a> EntryMut<'a> {
             && self.rares.get(Some(id)).is_ordinary()
         {
             self.marks.rare = None;
-            self.rares.remove(id);
+            self.rares.remove_ordinary(id);
         }
     }
 

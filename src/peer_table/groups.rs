@@ -24,6 +24,14 @@ pub(crate) enum Turn {
     Unproven,
 }
 
+/// Whom to dial, as which kind, and the group of its subnet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Choice {
+    pub(crate) id: PeerId,
+    pub(crate) turn: Turn,
+    group: GroupId,
+}
+
 /// Names a subnet's group.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct GroupId(u32);
@@ -143,7 +151,7 @@ impl Groups {
         if was_taken && !is_taken {
             self.fetch(id);
         }
-        if matches!(after.0, Standing::Member { .. }) {
+        if after.0.is_member() {
             self.join_crowd(id);
         }
     }
@@ -154,7 +162,7 @@ impl Groups {
     }
 
     /// Whom to dial next, and as which kind. Takes neither the turn nor the peer: that is for [`Self::on_dial`].
-    pub(crate) fn choose(&mut self, random: &mut Random) -> Option<(PeerId, Turn)> {
+    pub(crate) fn choose(&mut self, random: &mut Random) -> Option<Choice> {
         let other = self.turn.other();
         self.choose_untaken(self.turn, random)
             .or_else(|| self.choose_untaken(other, random))
@@ -162,9 +170,14 @@ impl Groups {
             .or_else(|| self.choose_taken(other, random))
     }
 
-    /// A dial of a peer of this kind starts: the turn goes to the other kind.
-    pub(crate) fn on_dial(&mut self, turn: Turn) {
-        self.turn = turn.other();
+    /// A dial of whom was chosen starts: the turn goes to the other kind.
+    pub(crate) fn on_dial(&mut self, choice: Choice) {
+        self.turn = choice.turn.other();
+    }
+
+    /// Reads a little of the group, so that it is at hand soon.
+    pub(crate) fn touch(&self, choice: Choice) {
+        std::hint::black_box(self.groups[place(choice.group)].known);
     }
 
     /// The worst unproven Idle peer of the subnet that holds most of these; of several such subnets, of one whose worst
@@ -182,46 +195,46 @@ impl Groups {
         }
     }
 
-    fn choose_untaken(&mut self, turn: Turn, random: &mut Random) -> Option<(PeerId, Turn)> {
-        let id = match turn {
-            Turn::Proven => self.best_untaken()?,
-            Turn::Unproven => self.draw(&self.untaken, random)?,
-        };
-        Some((id, turn))
-    }
-
-    /// There is nobody in an untaken subnet.
-    fn choose_taken(&self, turn: Turn, random: &mut Random) -> Option<(PeerId, Turn)> {
-        let id = match turn {
-            Turn::Proven => self.aside.first_key_value()?.0.id,
-            Turn::Unproven => self.draw(&self.taken, random)?,
-        };
-        Some((id, turn))
-    }
-
-    fn best_untaken(&mut self) -> Option<PeerId> {
-        loop {
-            let (&best, &id) = self.proven.first_key_value()?;
-            let group = &mut self.groups[place(id)];
-            if group.taken_by == 0 {
-                return Some(best.id);
-            }
-            group.is_aside = true;
-            self.proven.pop_first();
-            self.aside.insert(best, id);
+    fn choose_untaken(&mut self, turn: Turn, random: &mut Random) -> Option<Choice> {
+        match turn {
+            Turn::Proven => self.best_untaken(),
+            Turn::Unproven => self.draw(&self.untaken, random),
         }
     }
 
-    fn draw(&self, lots: &[Lot], random: &mut Random) -> Option<PeerId> {
+    /// There is nobody in an untaken subnet.
+    fn choose_taken(&self, turn: Turn, random: &mut Random) -> Option<Choice> {
+        match turn {
+            Turn::Proven => self.aside.first_key_value().map(Choice::best),
+            Turn::Unproven => self.draw(&self.taken, random),
+        }
+    }
+
+    fn best_untaken(&mut self) -> Option<Choice> {
+        loop {
+            let choice = self.proven.first_key_value().map(Choice::best)?;
+            let group = &mut self.groups[place(choice.group)];
+            if group.taken_by == 0 {
+                return Some(choice);
+            }
+            group.is_aside = true;
+            self.aside.extend(self.proven.pop_first());
+        }
+    }
+
+    fn draw(&self, lots: &[Lot], random: &mut Random) -> Option<Choice> {
         if lots.is_empty() {
             return None;
         }
         let Lot { group, shelf } = lots[random.below(lots.len())];
-        if let Some(shelf) = shelf {
-            return Some(self.shelves.ready_at(shelf, random.below(shelf.ready())).id());
-        }
-        let members = &self.groups[place(group)].members;
-        Some(members.ready_at(&self.shelves, random.below(members.ready())))
+        let id = if let Some(shelf) = shelf {
+            self.shelves.ready_at(shelf, random.below(shelf.ready())).id()
+        } else {
+            let members = &self.groups[place(group)].members;
+            members.ready_at(&self.shelves, random.below(members.ready()))
+        };
+        let turn = Turn::Unproven;
+        Some(Choice { id, turn, group })
     }
 
     /// Has the group's lot in the bag where it belongs now, if it has one, with where its members stand; `was_taken`
@@ -322,6 +335,13 @@ impl Groups {
     }
 }
 
+impl Choice {
+    fn best((best, &group): (&Ranked, &GroupId)) -> Self {
+        let (id, turn) = (best.id, Turn::Proven);
+        Self { id, turn, group }
+    }
+}
+
 impl Turn {
     fn other(self) -> Self {
         match self {
@@ -336,7 +356,9 @@ impl Group {
         let peer = Ranked { rank, id };
         match standing {
             Standing::None => {}
-            Standing::Member { is_ready } => self.members.insert(shelves, slots, peer, is_ready),
+            Standing::Member | Standing::ReadyMember => {
+                self.members.insert(shelves, slots, peer, standing.is_ready());
+            }
             Standing::Proven => self.proven.get_or_insert_default().insert(peer),
             Standing::Outgoing => self.taken_by += 1,
         }
@@ -346,7 +368,7 @@ impl Group {
         let peer = Ranked { rank, id };
         match standing {
             Standing::None => {}
-            Standing::Member { .. } => self.members.remove(shelves, slots, peer),
+            Standing::Member | Standing::ReadyMember => self.members.remove(shelves, slots, peer),
             Standing::Proven => {
                 if let Some(proven) = &mut self.proven {
                     proven.remove(peer);
@@ -447,9 +469,9 @@ mod checks {
             for &(peer, standing) in standings {
                 match standing {
                     Standing::None => {}
-                    Standing::Member { is_ready } => {
+                    Standing::Member | Standing::ReadyMember => {
                         members.insert(peer);
-                        if is_ready {
+                        if standing.is_ready() {
                             ready.insert(peer.id);
                         }
                     }

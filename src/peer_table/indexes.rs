@@ -122,9 +122,7 @@ impl Indexes {
             self.groups.shift(slots, id, before, after);
         }
         if before.ban != after.ban {
-            let subnet = Subnet::of(slots.peer(id).ip);
-            before.ban.into_iter().for_each(|event| self.bans.remove(subnet, event, id));
-            after.ban.into_iter().for_each(|event| self.bans.insert(subnet, event, id));
+            self.shift_ban(slots, id, before.ban, after.ban);
         }
         if before.paused != after.paused {
             let paused = |id| Place::of(slots.get_if_known(id)?).paused;
@@ -133,6 +131,16 @@ impl Indexes {
         if before.deadline != after.deadline {
             let deadline = |id| slots.get_if_known(id)?.rare().deadline;
             self.deadlines.shift(id, before.deadline, after.deadline, deadline);
+        }
+    }
+
+    fn shift_ban(&mut self, slots: &Slots, id: PeerId, before: u64, after: u64) {
+        let subnet = Subnet::of(slots.peer(id).ip);
+        if before > 0 {
+            self.bans.remove(subnet, before, id);
+        }
+        if after > 0 {
+            self.bans.insert(subnet, after, id);
         }
     }
 

@@ -36,6 +36,7 @@ impl OwnAddresses {
     }
 
     /// Whether an address that a peer could have is known to be our own.
+    #[inline]
     pub(crate) fn may_be_peers(&self) -> bool {
         self.reachable && !(self.listen.ip().is_unspecified() && self.learnt.is_empty() && !self.loopback)
     }

@@ -36,11 +36,10 @@ impl Random {
 
     /// `pause` times a uniform factor of 1.0 to 1.25.
     pub(crate) fn jittered(&mut self, pause: Duration) -> Duration {
-        let fraction = self.next() >> 32;
-        // A 2^34th is a quarter of a 2^32nd.
-        let share = pause.as_nanos() * u128::from(fraction) >> 34;
-        let share = u64::try_from(share).map_or_else(|_| pause / 4, Duration::from_nanos);
-        pause.saturating_add(share)
+        let seconds = pause.as_secs().saturating_mul(1_000_000_000);
+        let quarter = seconds.saturating_add(u64::from(pause.subsec_nanos())) / 4;
+        let share = (u128::from(quarter) * u128::from(self.next())) >> 64;
+        pause.saturating_add(Duration::from_nanos(u64::try_from(share).unwrap_or(0)))
     }
 
     /// A keyed hash of an address: breaks ties in an order that nobody outside can foresee.

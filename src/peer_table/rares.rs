@@ -33,9 +33,14 @@ impl Rares {
         })
     }
 
-    /// What is removed is to be ordinary again, or is made so.
     pub(crate) fn remove(&mut self, id: RareId) {
         self.rares[id.place()] = Rare::default();
+        self.free.push(id);
+    }
+
+    /// Removes what is ordinary again.
+    pub(crate) fn remove_ordinary(&mut self, id: RareId) {
+        debug_assert!(self.rares[id.place()].is_ordinary());
         self.free.push(id);
     }
 

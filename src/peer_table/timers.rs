@@ -33,6 +33,10 @@ impl Timers {
         self.heap.peek().map(|&Reverse(first)| first)
     }
 
+    pub(crate) fn is_due(&self, now: Moment) -> bool {
+        self.first().is_some_and(|(when, _)| when <= now)
+    }
+
     /// Changes when the peer's timer is due; `due` tells that of the others.
     pub(crate) fn shift(
         &mut self,
