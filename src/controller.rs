@@ -246,9 +246,7 @@ impl<T: Transport> NetworkController<T> {
     /// The peers to tell others of, from best to worst, without those that are banned.
     #[must_use]
     pub fn get_good_peer_ips(&self) -> Vec<IpAddr> {
-        let mut ips = Vec::with_capacity(self.engine.table().good_peers());
-        ips.extend(self.good_peer_ips());
-        ips
+        self.engine.table().all_good_peer_ips()
     }
 
     /// The same as [`Self::get_good_peer_ips`] one by one: `.take(100)` costs 100.

@@ -179,6 +179,12 @@ impl Table {
         self.table.good_peer_ips()
     }
 
+    /// As the controller makes it.
+    #[must_use]
+    pub fn all_good_peer_ips(&self) -> Vec<IpAddr> {
+        self.table.all_good_peer_ips()
+    }
+
     pub fn next_action(&mut self) -> Option<Action> {
         Some(match self.table.next_action()? {
             peer_table::Action::CallOff(id) => Action::CallOff(id.0),

@@ -113,6 +113,8 @@ pub(crate) struct StoredPeer<'a> {
 pub(crate) struct GoodPeerIps<'a> {
     walk: Walk<'a>,
     slots: &'a Slots,
+    /// At most so many are left.
+    left: usize,
     /// An address may turn out to be our own long after it was added.
     own: Option<&'a OwnAddresses>,
 }
@@ -144,11 +146,17 @@ impl Iterator for GoodPeerIps<'_> {
     fn next(&mut self) -> Option<IpAddr> {
         loop {
             let peer = self.slots.peer(self.walk.next()?);
+            self.left -= 1;
             match self.own {
                 Some(own) if own.contains(peer.ip) => {}
                 _ => return Some(peer.ip),
             }
         }
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        let least = if self.own.is_none() { self.left } else { 0 };
+        (least, Some(self.left))
     }
 }
 
@@ -233,13 +241,17 @@ impl PeerTable {
         GoodPeerIps {
             walk: self.indexes.order.iter(&self.slots),
             slots: &self.slots,
+            left: self.indexes.listed,
             own: Some(&self.own).filter(|own| own.may_be_peers()),
         }
     }
 
-    /// How many addresses [`Self::good_peer_ips`] yields at most.
-    pub(crate) fn good_peers(&self) -> usize {
-        self.slots.len() - self.indexes.counts.banned
+    /// All that [`Self::good_peer_ips`] yields.
+    pub(crate) fn all_good_peer_ips(&self) -> Vec<IpAddr> {
+        let ips = self.good_peer_ips();
+        let mut all = Vec::with_capacity(ips.left);
+        all.extend(ips);
+        all
     }
 
     /// The connection that the peer has, and whether we made it.

@@ -30,6 +30,12 @@ pub(crate) enum Goal {
     Ratio(f64, Contender),
 }
 
+impl Goal {
+    fn is_about(self, contender: Contender) -> bool {
+        matches!(self, Self::Ratio(_, other) if other == contender)
+    }
+}
+
 /// Nanoseconds for one of `times`.
 pub(crate) fn timed<R>(times: usize, work: impl FnOnce() -> R) -> f64 {
     let start = Instant::now();
@@ -62,17 +68,24 @@ impl<'a> Row<'a> {
         self
     }
 
-    /// Lets all warm up once, and then take turns; each round begins with another one.
+    /// Lets all warm up once, and then take turns; each round begins with another one. Those that look at all peers each
+    /// time have their turns after the others have had all of theirs: they would leave nothing of them in the caches, and
+    /// no goal is about them.
     pub(crate) fn run(mut self, rounds: usize) {
-        let contenders = self.runs.len();
-        let mut times = vec![Vec::with_capacity(rounds); contenders];
-        for (_, run) in &mut self.runs {
-            run();
-        }
-        for round in 0..rounds {
-            for turn in 0..contenders {
-                let place = (round + turn) % contenders;
-                times[place].push((self.runs[place].1)());
+        let goal = self.goal;
+        let sweeps = |contender| matches!(contender, Scan | Sort) && !goal.is_about(contender);
+        let (sweeping, others): (Vec<_>, Vec<_>) =
+            (0..self.runs.len()).partition(|&place| sweeps(self.runs[place].0));
+        let mut times = vec![Vec::with_capacity(rounds); self.runs.len()];
+        for places in [others, sweeping] {
+            for &place in &places {
+                (self.runs[place].1)();
+            }
+            for round in 0..rounds {
+                for turn in 0..places.len() {
+                    let place = places[(round + turn) % places.len()];
+                    times[place].push((self.runs[place].1)());
+                }
             }
         }
         self.print(&times);

@@ -156,6 +156,18 @@ impl Groups {
         }
     }
 
+    /// Packs the members together, after many were added.
+    pub(crate) fn pack(&mut self) {
+        let Self { groups, shelves, .. } = self;
+        shelves.pack(groups.iter_mut().map(|group| group.members.shelf_mut()));
+        for id in 0..self.groups.len() {
+            let group = &self.groups[id];
+            let lot = (group.members.ready() > 0).then_some(group.taken_by > 0);
+            self.shift_lot(GroupId(seat(id)), lot);
+        }
+        self.groups.shrink_to_fit();
+    }
+
     /// Whether nobody may be dialed now.
     pub(crate) fn none_ready(&self) -> bool {
         self.ready == 0

@@ -19,6 +19,8 @@ pub(crate) struct Indexes {
     pub(crate) counts: StatusCounts,
     /// Best to worst: all but banned peers and own addresses.
     pub(crate) order: Order,
+    /// How many these are.
+    pub(crate) listed: usize,
     /// Peers are being added of which none is in the order yet: sorting them at once takes less.
     is_loading: bool,
     pub(crate) groups: Groups,
@@ -38,6 +40,7 @@ impl Indexes {
         Self {
             counts: StatusCounts::default(),
             order: Order::new(),
+            listed: 0,
             is_loading: false,
             groups: Groups::new(),
             paused: Timers::default(),
@@ -58,6 +61,7 @@ impl Indexes {
             let is_in_order = |&id: &PeerId| Place::of(slots.get(id)).is_in_blocks();
             let listed = slots.ids().filter(is_in_order).map(|id| slots.ranked(id));
             self.order.fill(slots, listed.collect());
+            self.groups.pack();
         }
     }
 
@@ -107,6 +111,8 @@ impl Indexes {
         let regroups = before.standing != after.standing || (has_new_rank && after.standing.has_rank());
         let needs_rank = (moves && is_in_blocks) || (regroups && after.standing.has_rank());
         let rank = if needs_rank { slots.rank(id) } else { Rank::BEST };
+        self.listed += usize::from(after.is_listed);
+        self.listed -= usize::from(before.is_listed);
         if before.is_untried != after.is_untried {
             slots.tally_untried(id, after.is_untried);
         }

@@ -105,7 +105,9 @@ impl PeerTable {
     fn check_order(&self) {
         let is_listed = |&(_, entry): &(PeerId, Entry<'_>)| Place::of(entry).is_listed;
         let listed = self.entries().filter(is_listed).map(|(id, _)| self.slots.ranked(id));
-        self.indexes.order.check(&self.slots, listed.collect());
+        let listed: Vec<_> = listed.collect();
+        assert_eq!(self.indexes.listed, listed.len());
+        self.indexes.order.check(&self.slots, listed);
         self.slots.check_index();
         for (_, entry) in self.entries() {
             let place = Place::of(entry);

@@ -28,6 +28,8 @@ impl Ladder {
         match self {
             Self::Few(peers) if peers.len() < FEW => {
                 if let Err(place) = find(peers, peer) {
+                    // Most have very few, and there are many of them.
+                    peers.reserve_exact(usize::from(peers.len() == peers.capacity()) * (peers.len() / 2 + 1));
                     peers.insert(place, peer);
                 }
             }

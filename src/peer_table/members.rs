@@ -48,6 +48,10 @@ impl Members {
         self.crowd.is_none().then_some(self.few)
     }
 
+    pub(crate) fn shelf_mut(&mut self) -> &mut Shelf {
+        &mut self.few
+    }
+
     /// How many are ready to be dialed.
     pub(crate) fn ready(&self) -> usize {
         self.crowd.as_ref().map_or(self.few.ready(), |crowd| crowd.ready)
@@ -63,11 +67,11 @@ impl Members {
     /// `None` without members.
     pub(crate) fn size(&self, shelves: &Shelves) -> Option<Size> {
         let (len, grade) = match &self.crowd {
-            Some(crowd) => (crowd.all.len(), crowd.by_rank.last()?.rank.grade().bits()),
+            Some(crowd) => (crowd.all.len(), crowd.by_rank.last()?.rank.grade()),
             None => (self.few.len(), self.worst_grade(shelves)?),
         };
         let len = u32::try_from(len).unwrap_or(u32::MAX >> Grade::BITS);
-        NonZeroU32::new(len << Grade::BITS | grade).map(Size)
+        NonZeroU32::new(len << Grade::BITS | grade.bits()).map(Size)
     }
 
     pub(crate) fn worst(&self, shelves: &Shelves, slots: &Slots) -> Option<PeerId> {
@@ -76,13 +80,13 @@ impl Members {
         }
         let grade = self.worst_grade(shelves)?;
         let members = shelves.members(self.few).iter();
-        let mut as_bad = members.filter(|member| member.grade() == grade);
-        let first = as_bad.next()?.id();
-        let Some(second) = as_bad.next() else {
-            return Some(first);
-        };
-        let others = as_bad.map(|member| member.id()).chain([first, second.id()]);
-        others.map(|id| slots.ranked(id)).max().map(|worst| worst.id)
+        let as_bad = members.filter(|member| member.grade() == grade).map(|member| member.id());
+        slots.touch(as_bad.clone());
+        if grade == Grade::UNTRIED {
+            as_bad.max_by_key(|&id| (slots.tie(id), id))
+        } else {
+            as_bad.map(|id| slots.ranked(id)).max().map(|worst| worst.id)
+        }
     }
 
     pub(crate) fn insert(&mut self, shelves: &mut Shelves, slots: &mut Slots, peer: Ranked, is_ready: bool) {
@@ -113,7 +117,7 @@ impl Members {
         shelves.give_back(&mut self.few);
     }
 
-    fn worst_grade(&self, shelves: &Shelves) -> Option<u32> {
+    fn worst_grade(&self, shelves: &Shelves) -> Option<Grade> {
         let (first, rest) = shelves.members(self.few).split_first()?;
         let worst = rest.iter().fold(*first, |worst, &member| worst.worse(member));
         Some(worst.grade())

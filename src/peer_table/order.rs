@@ -50,8 +50,8 @@ struct Block {
 
 /// Goes through the order from best to worst.
 ///
-/// The peers are all over memory. So those of a block are touched all at once before they are gone through one by one:
-/// then they are fetched side by side.
+/// The peers are all over memory. So those of the next block are touched all at once before those of this one are gone
+/// through one by one: then they are fetched side by side.
 #[derive(Debug)]
 pub(crate) struct Walk<'a> {
     order: &'a Order,
@@ -379,7 +379,9 @@ impl Walk<'_> {
             return Some(());
         }
         let block = self.order.block(self.next_block?);
-        self.slots.touch(block.ids().iter().copied());
+        if let Some(next) = block.worse {
+            self.slots.touch(self.order.block(next).ids().iter().copied());
+        }
         self.in_block = block.ids().iter();
         self.next_block = block.worse;
         Some(())

@@ -130,6 +130,12 @@ impl Level {
 
 impl Grade {
     pub(crate) const BITS: u32 = 3;
+    /// That of peers that were never tried.
+    pub(crate) const UNTRIED: Self = Self(1);
+
+    pub(crate) fn of_bits(bits: u32) -> Self {
+        Self(u8::try_from(bits).unwrap_or(u8::MAX))
+    }
 
     pub(crate) fn bits(self) -> u32 {
         u32::from(self.0)

@@ -3,7 +3,7 @@
 
 use std::num::NonZeroU32;
 
-use crate::peer_table::rank::Ranked;
+use crate::peer_table::rank::{Grade, Ranked};
 use crate::peer_table::slots::PeerId;
 
 /// A shelf holds no more than this.
@@ -42,8 +42,8 @@ impl Member {
         PeerId::numbered(number.expect("a member was made of an id"))
     }
 
-    pub(crate) fn grade(self) -> u32 {
-        self.0 >> PeerId::BITS
+    pub(crate) fn grade(self) -> Grade {
+        Grade::of_bits(self.0 >> PeerId::BITS)
     }
 
     pub(crate) fn worse(self, other: Self) -> Self {
@@ -118,6 +118,26 @@ impl Shelves {
         *shelf = Shelf::default();
     }
 
+    /// Moves all that there is together, without room for more. What `shelves` yields are all shelves in use.
+    pub(crate) fn pack<'a>(&mut self, shelves: impl Iterator<Item = &'a mut Shelf>) {
+        let mut packed = Self::default();
+        for shelf in shelves {
+            let members = self.members(*shelf);
+            if members.is_empty() {
+                *shelf = Shelf::default();
+                continue;
+            }
+            let room = members.len().next_power_of_two().max(SMALLEST);
+            let start = packed.cells.len();
+            packed.cells.extend_from_slice(members);
+            packed.cells.resize(start + room, Member(0));
+            shelf.start = u32::try_from(start).expect("there are fewer places than 2^32");
+            shelf.room = u8::try_from(room).expect("there are no more than 64 members");
+        }
+        packed.cells.shrink_to_fit();
+        *self = packed;
+    }
+
     fn widen(&mut self, shelf: &mut Shelf) {
         let room = (usize::from(shelf.room) * 2).max(SMALLEST);
         let mut wider = Shelf {
@@ -134,6 +154,10 @@ impl Shelves {
     fn free_start(&mut self, room: usize) -> u32 {
         self.free[size(room)].pop().unwrap_or_else(|| {
             let start = self.cells.len();
+            if self.cells.capacity() < start + room {
+                // Less than double, as there are many.
+                self.cells.reserve_exact(room + start / 4);
+            }
             self.cells.resize(start + room, Member(0));
             u32::try_from(start).expect("there are fewer places than 2^32")
         })

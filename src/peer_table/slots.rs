@@ -73,6 +73,10 @@ impl Slots {
         &self.record(id).peer
     }
 
+    pub(crate) fn tie(&self, id: PeerId) -> u32 {
+        self.record(id).tie
+    }
+
     pub(crate) fn get(&self, id: PeerId) -> Entry<'_> {
         self.entry(self.record(id), &self.marks[id.place()])
     }
