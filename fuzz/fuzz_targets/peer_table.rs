@@ -1,8 +1,8 @@
 //! Any sequence of inputs to the peer table, each followed by what a controller does then and by a check of every
 //! invariant.
 //!
-//! Some 250 addresses, few networks and small caps, so that peers meet again, crossings and evictions are frequent, and
-//! a check is quick.
+//! Some 250 addresses, one crowded network and few others, and small caps, so that peers meet again, crossings and
+//! evictions are frequent, and a check is quick.
 
 #![no_main]
 
@@ -58,7 +58,7 @@ impl Limits {
         config.max_simultaneous_outgoing_connection_attempts = some(self.dials, 8);
         config.max_incoming_connections = some(self.incoming, 12);
         config.max_simultaneous_incoming_connection_attempts = some(self.handshakes, 8);
-        config.max_idle_peers = some(self.idle, 80);
+        config.max_idle_peers = some(self.idle, 240);
         config.max_banned_peers = some(self.banned, 12);
         config.max_incoming_per_subnet = self.subnet.map(|limit| some(limit, 3) + 1);
         config.ban_duration = seconds(self.ban_seconds);
@@ -225,7 +225,8 @@ impl Node {
 fn address(number: u8) -> IpAddr {
     let (net, host) = (number / 8, number % 8);
     match number {
-        0..184 => IpAddr::from([60, net, 0, host]),
+        0..112 => IpAddr::from([60, 11, net, host]),
+        112..184 => IpAddr::from([60, net, 0, host]),
         184..248 => IpAddr::from([0x2001, 0x2000 + u16::from(net), 0, 0, 0, 0, 0, u16::from(host)]),
         248 => IpAddr::from([127, 0, 0, 1]),
         249 => IpAddr::from([10, 0, 0, 1]),

@@ -2,6 +2,7 @@
 
 mod attacks;
 mod crossing;
+mod crowds;
 mod dialing;
 mod keeping;
 mod model;
