@@ -295,9 +295,7 @@ impl Bench {
             Goal::None
         };
         Row::new("whole get_good_peer_ips()", self.size, goal)
-            .with(Ours, || {
-                timed(1, || black_box(node.table.all_good_peer_ips()))
-            })
+            .with(Ours, || timed(1, || black_box(node.table.all_good_peer_ips())))
             .with(BareIndex, || {
                 timed(1, || black_box(bare.best_first().collect::<Vec<_>>()))
             })

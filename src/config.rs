@@ -135,7 +135,8 @@ pub struct NetworkConfig {
     /// no limit; not 0.
     pub max_incoming_per_subnet: Option<usize>,
 
-    /// Whether to refuse private, loopback and link-local addresses from peer lists. `false` by default, as networks in
+    /// Whether to refuse private, loopback and link-local addresses from peer lists; the [crate's
+    /// documentation](crate#which-addresses-can-be-peers) lists them all. `false` by default, as networks in
     /// a house or on one host need them; a node on the open Internet should say `true`, or strangers can make it dial
     /// into its own network.
     pub global_peers_only: bool,

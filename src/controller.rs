@@ -237,7 +237,8 @@ impl<T: Transport> NetworkController<T> {
     }
 
     /// Merges peers that somebody told us of: those that are not known are added, the others left as they are. Takes no
-    /// more than `max_idle_peers` addresses from the list, however long it is.
+    /// more than `max_idle_peers` addresses from the list, however long it is, and none that [no peer can
+    /// have](crate#which-addresses-can-be-peers).
     pub fn feedback_peer_list(&mut self, ips: impl IntoIterator<Item = IpAddr>) -> Ready<()> {
         self.engine.as_mut().merge_list(ips);
         ready(())

@@ -53,6 +53,28 @@
 //! And what not to: there are no identities beyond IP addresses, no encryption, no NAT traversal; all peers of a network
 //! listen on one port; a peer that changes its address is another peer.
 //!
+//! # Which addresses can be peers
+//!
+//! An address that no peer can have is never added, whoever names it: this node's own, and
+//!
+//! | addresses | what they are | source |
+//! |---|---|---|
+//! | `0.0.0.0`, `::` | unspecified | RFC 1122, RFC 4291 |
+//! | `224.0.0.0/4`, `ff00::/8` | multicast | RFC 5771, RFC 4291 |
+//! | `255.255.255.255` | broadcast | RFC 919 |
+//!
+//! With [`global_peers_only`](NetworkConfig::global_peers_only), a node on the open Internet takes from peer lists
+//! neither these, so that strangers cannot make it dial into its own network:
+//!
+//! | addresses | what they are | source |
+//! |---|---|---|
+//! | `10.0.0.0/8`, `172.16.0.0/12`, `192.168.0.0/16` | private | RFC 1918 |
+//! | `fc00::/7` | unique local | RFC 4193 |
+//! | `127.0.0.0/8`, `::1` | loopback | RFC 1122, RFC 4291 |
+//! | `169.254.0.0/16`, `fe80::/10` | link-local | RFC 3927, RFC 4291 |
+//!
+//! An IPv4 address in IPv6 form (`::ffff:10.0.0.1`, RFC 4291) is that IPv4 address, everywhere.
+//!
 //! # The peer file
 //!
 //! A JSON array with one object a peer, readable and editable by hand:

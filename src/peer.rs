@@ -154,7 +154,8 @@ pub(crate) struct PeerRecord {
 /// Fields of a record of the peer file that this crate does not know.
 pub(crate) type OtherFields = serde_json::Map<String, serde_json::Value>;
 
-/// Whether a peer can have this address at all: not unspecified, not multicast, not broadcast.
+/// Whether a peer can have this address at all: not unspecified, not multicast, not broadcast. The crate's documentation
+/// lists the ranges.
 pub(crate) fn is_peer_address(ip: IpAddr) -> bool {
     let broadcast = matches!(ip, IpAddr::V4(ip) if ip.is_broadcast());
     !(ip.is_unspecified() || ip.is_multicast() || broadcast)
@@ -170,10 +171,27 @@ mod tests {
 
     #[test]
     fn addresses_that_no_peer_has() {
-        for no in ["0.0.0.0", "::", "224.0.0.1", "239.1.1.1", "ff02::1", "255.255.255.255"] {
+        let last_v6 = "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff";
+        for no in [
+            "0.0.0.0",
+            "::",
+            "224.0.0.0",
+            "239.255.255.255",
+            "ff00::",
+            last_v6,
+            "255.255.255.255",
+        ] {
             assert!(!is_peer_address(ip(no)), "{no}");
         }
-        for yes in ["127.0.0.1", "::1", "10.0.0.1", "192.0.2.255", "2001:db8::1"] {
+        for yes in [
+            "0.0.0.1",
+            "::1",
+            "223.255.255.255",
+            "240.0.0.0",
+            "255.255.255.254",
+            "192.0.2.255",
+            "feff::",
+        ] {
             assert!(is_peer_address(ip(yes)), "{yes}");
         }
     }

@@ -74,8 +74,7 @@ impl<'a> Row<'a> {
     pub(crate) fn run(mut self, rounds: usize) {
         let goal = self.goal;
         let sweeps = |contender| matches!(contender, Scan | Sort) && !goal.is_about(contender);
-        let (sweeping, others): (Vec<_>, Vec<_>) =
-            (0..self.runs.len()).partition(|&place| sweeps(self.runs[place].0));
+        let (sweeping, others): (Vec<_>, Vec<_>) = (0..self.runs.len()).partition(|&place| sweeps(self.runs[place].0));
         let mut times = vec![Vec::with_capacity(rounds); self.runs.len()];
         for places in [others, sweeping] {
             for &place in &places {

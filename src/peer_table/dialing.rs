@@ -172,7 +172,9 @@ impl PeerTable {
     }
 
     pub(super) fn handshake_deadline(&self, now: Now) -> Option<Moment> {
-        self.config.handshake_timeout.map(|timeout| Moment::of(now.after(timeout)))
+        self.config
+            .handshake_timeout
+            .map(|timeout| Moment::of(now.after(timeout)))
     }
 
     /// Makes candidates of the peers whose pause is over.
@@ -357,7 +359,7 @@ impl PeerTable {
             None => self.own.expect_leg(leg, now.after(self.config.connect_timeout)),
         }
         self.own.learn(ip);
-        self.end_connection(id, |entry| entry.become_own());
+        self.end_connection(id, |entry| entry.note_own(true));
         self.pace.replacements = self.pace.replacements.saturating_add(1);
     }
 }

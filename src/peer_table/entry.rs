@@ -233,9 +233,11 @@ impl<'a> EntryMut<'a> {
         self.peer.status = status;
     }
 
-    /// The address is this node's own.
-    pub(crate) fn become_own(&mut self) {
-        self.peer.oddities.set(Oddities::OWN, true);
+    /// The address is this node's own, or this is not known; once it is, it stays so.
+    pub(crate) fn note_own(&mut self, is_own: bool) {
+        if is_own {
+            self.peer.oddities.set(Oddities::OWN, true);
+        }
     }
 
     pub(crate) fn set_banned_at(&mut self, banned_at: Option<DateTime<Utc>>) {

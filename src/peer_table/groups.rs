@@ -128,13 +128,7 @@ impl Groups {
     }
 
     /// Changes how a peer counts in its group; each standing with the rank that it goes by, if any.
-    pub(crate) fn shift(
-        &mut self,
-        slots: &mut Slots,
-        peer: PeerId,
-        before: (Standing, Rank),
-        after: (Standing, Rank),
-    ) {
+    pub(crate) fn shift(&mut self, slots: &mut Slots, peer: PeerId, before: (Standing, Rank), after: (Standing, Rank)) {
         let id = slots.marks(peer).group;
         let Self { groups, shelves, .. } = self;
         let group = &mut groups[place(id)];
@@ -435,7 +429,8 @@ mod checks {
             let with_crowd = self.groups.iter().filter(|group| group.crowd.is_some());
             assert_eq!(in_crowds, with_crowd.count());
             assert!(self.crowds.values().all(|ids| !ids.is_empty()));
-            self.shelves.check(self.groups.iter().filter_map(|group| group.members.shelf()));
+            self.shelves
+                .check(self.groups.iter().filter_map(|group| group.members.shelf()));
         }
 
         fn check_lot(&self, id: GroupId, group: &Group) {
@@ -467,7 +462,10 @@ mod checks {
         }
 
         fn check_crowd(&self, id: GroupId, group: &Group) {
-            assert!(group.crowd.map_or(0, Size::members) >= group.members.len(), "it may only be smaller");
+            assert!(
+                group.crowd.map_or(0, Size::members) >= group.members.len(),
+                "it may only be smaller"
+            );
             if let Some(size) = group.crowd {
                 assert_eq!(self.crowds[&size][index(group.crowd_seat)], id);
             }

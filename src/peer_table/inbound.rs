@@ -57,9 +57,7 @@ impl PeerTable {
                 "only the socket of an unconnected peer is admitted"
             );
             entry.set_status(PeerStatus::InHandshaking);
-            if is_own {
-                entry.become_own();
-            }
+            entry.note_own(is_own);
             entry.pause_until(None);
             entry.rare_mut().deadline = deadline;
             entry.rare_mut().connection.replace(connection)
@@ -199,11 +197,7 @@ impl PeerTable {
 
     fn add_inbound(&mut self, ip: IpAddr) -> PeerId {
         let is_own = self.own.contains(ip);
-        self.add(Peer::new(ip), |entry| {
-            if is_own {
-                entry.become_own();
-            }
-        })
+        self.add(Peer::new(ip), |entry| entry.note_own(is_own))
     }
 
     fn count_refusal(&mut self, refusal: Refusal) {

@@ -148,7 +148,11 @@ impl Index {
         for (place, seat) in self.seats.iter().enumerate() {
             let Some(id) = seat.id else { continue };
             assert!(self.home(seat.tie) <= place && last < Some((seat.tie, id)));
-            assert!(self.seats[self.home(seat.tie)..place].iter().all(|before| before.id.is_some()));
+            assert!(
+                self.seats[self.home(seat.tie)..place]
+                    .iter()
+                    .all(|before| before.id.is_some())
+            );
             last = Some((seat.tie, id));
             if is_untried(id) {
                 tally.change(self.home(seat.tie) >> REGION_BITS, true);
@@ -174,12 +178,16 @@ mod tests {
     fn ties() -> Vec<u32> {
         let crowded = [0, 1 << 27, u32::MAX - 20];
         let spread = (0..40_u32).map(|number| number.wrapping_mul(0x9E37_79B9));
-        crowded.into_iter().flat_map(|from| from..from + 20).chain(spread).collect()
+        crowded
+            .into_iter()
+            .flat_map(|from| from..from + 20)
+            .chain(spread)
+            .collect()
     }
 
     #[test]
     fn whatever_comes_and_goes_is_found_and_in_order() {
-        let is_untried = |id: PeerId| id.number().get() % 3 == 0;
+        let is_untried = |id: PeerId| id.number().get().is_multiple_of(3);
         let mut index = Index::default();
         let peers: Vec<_> = ties().into_iter().zip((1..).map(id)).collect();
         for (len, &(tie, id)) in peers.iter().enumerate() {

@@ -78,7 +78,10 @@ impl PeerTable {
         }
         assert_eq!(self.indexes.counts, counts);
         assert_eq!(self.indexes.inbound, inbound);
-        assert_eq!(self.indexes.connecting.iter().copied().collect::<BTreeSet<_>>(), connecting);
+        assert_eq!(
+            self.indexes.connecting.iter().copied().collect::<BTreeSet<_>>(),
+            connecting
+        );
         assert_eq!(self.indexes.connecting.len(), connecting.len());
     }
 
@@ -141,11 +144,7 @@ impl PeerTable {
             .collect();
         let are_listed_early = |entry: Entry<'_>| entry.rare().listed_event <= entry.rare().last_event;
         assert!(self.entries().all(|(_, entry)| are_listed_early(entry)));
-        let bans: HashSet<_> = self
-            .indexes
-            .bans
-            .iter()
-            .collect();
+        let bans: HashSet<_> = self.indexes.bans.iter().collect();
         assert_eq!(bans, banned);
         assert!(self.indexes.bans.sizes_are_right());
     }

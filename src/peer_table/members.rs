@@ -80,7 +80,9 @@ impl Members {
         }
         let grade = self.worst_grade(shelves)?;
         let members = shelves.members(self.few).iter();
-        let as_bad = members.filter(|member| member.grade() == grade).map(|member| member.id());
+        let as_bad = members
+            .filter(|member| member.grade() == grade)
+            .map(|member| member.id());
         slots.touch(as_bad.clone());
         if grade == Grade::UNTRIED {
             as_bad.max_by_key(|&id| (slots.tie(id), id))
@@ -185,24 +187,24 @@ fn seat(index: usize) -> u32 {
 #[cfg(any(test, feature = "internals"))]
 impl Members {
     /// Panics unless just these are members and ready, with their grades and the worst at hand.
-    pub(crate) fn check(
-        &self,
-        shelves: &Shelves,
-        slots: &Slots,
-        members: &BTreeSet<Ranked>,
-        ready: &BTreeSet<PeerId>,
-    ) {
+    pub(crate) fn check(&self, shelves: &Shelves, slots: &Slots, members: &BTreeSet<Ranked>, ready: &BTreeSet<PeerId>) {
         let all: Vec<PeerId> = match &self.crowd {
             Some(crowd) => crowd.all.clone(),
             None => shelves.members(self.few).iter().map(|member| member.id()).collect(),
         };
         assert_eq!(&all[..self.ready()].iter().copied().collect::<BTreeSet<_>>(), ready);
         assert_eq!(all.len(), members.len());
-        assert_eq!(&all.iter().map(|&id| slots.ranked(id)).collect::<BTreeSet<_>>(), members);
+        assert_eq!(
+            &all.iter().map(|&id| slots.ranked(id)).collect::<BTreeSet<_>>(),
+            members
+        );
         assert_eq!(self.worst(shelves, slots), members.last().map(|worst| worst.id));
         for (place, &id) in all.iter().enumerate() {
             let is_crowded = self.crowd.is_some();
-            assert_eq!(slots.marks(id).seat, if is_crowded { seat(place) } else { Marks::NO_SEAT });
+            assert_eq!(
+                slots.marks(id).seat,
+                if is_crowded { seat(place) } else { Marks::NO_SEAT }
+            );
         }
         match &self.crowd {
             Some(crowd) => {

@@ -120,7 +120,10 @@ impl Order {
 
     /// Adds a peer that has the rank already.
     pub(crate) fn insert(&mut self, slots: &mut Slots, peer: Ranked) {
-        debug_assert!(peer.rank.level() != Level::UNTRIED, "they stand in the index of addresses");
+        debug_assert!(
+            peer.rank.level() != Level::UNTRIED,
+            "they stand in the index of addresses"
+        );
         let hint = peer.rank.level().number() % HINTS;
         let block = match self.hints[hint].filter(|&block| self.belongs(peer, block)) {
             Some(block) => self.insert_in(slots, peer, block),

@@ -91,7 +91,11 @@ impl Shelves {
         // Without a way out of the loop it is done for several at once.
         let found = cells.iter().enumerate();
         let mut gap = found.fold(usize::MAX, |found, (place, member)| {
-            if member.id_bits() == id.number().get() { place } else { found }
+            if member.id_bits() == id.number().get() {
+                place
+            } else {
+                found
+            }
         });
         debug_assert!(gap < cells.len(), "a member enters once and leaves once");
         if gap < shelf.ready() {
@@ -186,7 +190,9 @@ impl Shelves {
         let used = shelves.map(|shelf| (start(shelf), usize::from(shelf.room)));
         let free = self.free.iter().enumerate().flat_map(|(size, starts)| {
             let room = SMALLEST << size;
-            starts.iter().map(move |&start| (usize::try_from(start).unwrap_or(0), room))
+            starts
+                .iter()
+                .map(move |&start| (usize::try_from(start).unwrap_or(0), room))
         });
         let mut all: Vec<_> = used.filter(|&(_, room)| room > 0).chain(free).collect();
         all.sort_unstable();

@@ -32,7 +32,11 @@ impl Slots {
     /// Adds a peer whose address is not there yet.
     pub(crate) fn insert(&mut self, peer: Peer, tie: u32) -> PeerId {
         let records = &self.records;
-        let is_untried = |id: PeerId| records[id.place()].as_ref().is_some_and(|record| is_untried(&record.peer));
+        let is_untried = |id: PeerId| {
+            records[id.place()]
+                .as_ref()
+                .is_some_and(|record| is_untried(&record.peer))
+        };
         self.index.reserve(records.len() - self.free.len(), is_untried);
         let record = Some(Record { peer, tie });
         let id = match self.free.pop() {

@@ -1,6 +1,6 @@
 //! Which addresses stand or fall together, and which are reachable from anywhere.
 
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 
 /// A network prefix: what one party is assumed to hold cheaply in one piece.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -29,16 +29,13 @@ impl Subnet {
 }
 
 /// Whether the address can be reached from the open Internet, as far as `global_peers_only` cares: not private
-/// (RFC 1918, RFC 4193), not loopback (RFC 1122, RFC 4291), not link-local (RFC 3927, RFC 4291).
+/// (RFC 1918, RFC 4193), not loopback (RFC 1122, RFC 4291), not link-local (RFC 3927, RFC 4291). The crate's
+/// documentation lists the ranges.
 pub(crate) fn is_global(ip: IpAddr) -> bool {
     match ip {
         IpAddr::V4(ip) => !(ip.is_private() || ip.is_loopback() || ip.is_link_local()),
-        IpAddr::V6(ip) => !(ip.is_loopback() || ip.is_unique_local() || is_link_local(ip)),
+        IpAddr::V6(ip) => !(ip.is_loopback() || ip.is_unique_local() || ip.is_unicast_link_local()),
     }
-}
-
-fn is_link_local(ip: Ipv6Addr) -> bool {
-    ip.is_unicast_link_local()
 }
 
 #[cfg(test)]
@@ -73,22 +70,32 @@ mod tests {
         assert_ne!(Subnet::of(ip("255.255.1.1")), Subnet::of(ip("ffff:ffff::")));
     }
 
+    /// The first and the last of each range that the crate's documentation lists, and their neighbours outside.
     #[test]
     fn addresses_of_the_open_internet() {
-        for no in [
-            "10.1.1.1",
-            "172.16.0.1",
-            "192.168.0.1",
-            "127.0.0.1",
-            "169.254.1.1",
-            "::1",
-            "fe80::1",
-            "fd00::1",
-        ] {
-            assert!(!is_global(ip(no)), "{no}");
-        }
-        for yes in ["60.1.0.1", "172.32.0.1", "2001:db8::1", "203.0.113.7"] {
-            assert!(is_global(ip(yes)), "{yes}");
+        let ranges = [
+            ("9.255.255.255", "10.0.0.0", "10.255.255.255", "11.0.0.0"),
+            ("172.15.255.255", "172.16.0.0", "172.31.255.255", "172.32.0.0"),
+            ("192.167.255.255", "192.168.0.0", "192.168.255.255", "192.169.0.0"),
+            ("126.255.255.255", "127.0.0.0", "127.255.255.255", "128.0.0.0"),
+            ("169.253.255.255", "169.254.0.0", "169.254.255.255", "169.255.0.0"),
+            ("::2", "::1", "::1", "::2"),
+            (
+                "fbff::ffff",
+                "fc00::",
+                "fdff:ffff:ffff:ffff:ffff:ffff:ffff:ffff",
+                "fe00::",
+            ),
+            (
+                "fe7f::ffff",
+                "fe80::",
+                "febf:ffff:ffff:ffff:ffff:ffff:ffff:ffff",
+                "fec0::",
+            ),
+        ];
+        for (before, first, last, after) in ranges {
+            assert!(!is_global(ip(first)) && !is_global(ip(last)), "{first} to {last}");
+            assert!(is_global(ip(before)) && is_global(ip(after)), "{first} to {last}");
         }
     }
 }

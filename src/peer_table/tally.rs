@@ -54,11 +54,28 @@ mod tests {
         for places in [1, 2, 63, 64, 65, 4_096, 4_097, 300_000] {
             let mut tally = Tally::new(places);
             assert_eq!(tally.next_from(0), None);
-            let mut held: Vec<_> = [0, 1, 62, 63, 64, 4_095, 4_096, 299_999].into_iter().filter(|&at| at < places).collect();
+            let mut held: Vec<_> = [0, 1, 62, 63, 64, 4_095, 4_096, 299_999]
+                .into_iter()
+                .filter(|&at| at < places)
+                .collect();
             held.iter().for_each(|&place| tally.change(place, true));
             tally.change(held[0], true);
             while let Some(last) = held.pop() {
-                for from in [0, 1, 60, 63, 64, 65, 4_000, 4_096, 4_097, 250_000, 299_999, 300_000, usize::MAX / 2] {
+                for from in [
+                    0,
+                    1,
+                    60,
+                    63,
+                    64,
+                    65,
+                    4_000,
+                    4_096,
+                    4_097,
+                    250_000,
+                    299_999,
+                    300_000,
+                    usize::MAX / 2,
+                ] {
                     let next = held.iter().chain([&last]).find(|&&place| place >= from);
                     assert_eq!(tally.next_from(from), next.copied(), "{places} places, from {from}");
                 }
