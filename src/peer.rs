@@ -65,9 +65,16 @@ impl Oddities {
     pub(crate) const OWN: Self = Self(1);
     /// Some of the times lay in the future when they were loaded: others are to be believed.
     pub(crate) const AHEAD: Self = Self(2);
+    /// It was alive or failed once.
+    pub(crate) const TRIED: Self = Self(4);
+    pub(crate) const TRIED_OR_OWN: Self = Self(Self::TRIED.0 | Self::OWN.0);
 
     pub(crate) fn has(self, other: Self) -> bool {
         self.0 & other.0 == other.0
+    }
+
+    pub(crate) fn has_any(self, others: Self) -> bool {
+        self.0 & others.0 != 0
     }
 
     pub(crate) fn set(&mut self, other: Self, is_set: bool) {

@@ -322,7 +322,7 @@ impl PeerTable {
     fn change<R>(&mut self, id: PeerId, edit: impl FnOnce(&mut EntryMut<'_>) -> R) -> R {
         let mut entry = self.slots.get_mut(id);
         let (before, was_own) = (Place::of(entry.shown()), entry.peer().is_own());
-        let rank = before.is_ranked.then(|| entry.shown().rank());
+        let rank = before.rank(entry.shown());
         let result = edit(&mut entry);
         entry.tidy();
         let (edited, after) = (entry.edited(), Place::of(entry.shown()));

@@ -296,7 +296,7 @@ impl<'a> EntryMut<'a> {
     }
 
     /// Settles whether the peer is proven, from what is stored of it.
-    pub(crate) fn judge_proven(&mut self, utc: DateTime<Utc>) {
+    fn judge_proven(&mut self, utc: DateTime<Utc>) {
         let alive = match self.believed_mut() {
             Some(believed) => believed.last_alive_outgoing,
             None => self.peer.last_alive_outgoing,
@@ -308,9 +308,12 @@ impl<'a> EntryMut<'a> {
         self.peer.is_proven = is_proven;
     }
 
-    /// Believes no stored time that is later than `utc`.
-    pub(crate) fn doubt_times_after(&mut self, utc: DateTime<Utc>) {
+    /// Settles what follows from what was stored of a peer, but believes no time that is later than `utc`.
+    pub(crate) fn believe_stored(&mut self, utc: DateTime<Utc>) {
         let stored = Times::stored(self.peer);
+        let times = [stored.last_alive, stored.last_failure, stored.last_alive_outgoing];
+        let is_tried = times.iter().any(Option::is_some) || self.peer.failures_in_row > 0;
+        self.peer.oddities.set(Oddities::TRIED, is_tried);
         let believe = |time: Option<DateTime<Utc>>| time.map(|time| time.min(utc));
         let believed = Times {
             last_alive: believe(stored.last_alive),
@@ -321,9 +324,11 @@ impl<'a> EntryMut<'a> {
             self.peer.oddities.set(Oddities::AHEAD, true);
             self.rare_mut().believed = Some(Box::new(believed));
         }
+        self.judge_proven(utc);
     }
 
     fn note_history(&mut self, has_changed: bool) {
+        self.peer.oddities.set(Oddities::TRIED, true);
         // What is believed may have been another time than the one stored.
         self.edited.history |= has_changed || self.peer.oddities.has(Oddities::AHEAD);
         self.edited.stored |= has_changed;
@@ -342,12 +347,7 @@ pub(crate) fn is_untried(peer: &Peer) -> bool {
         PeerStatus::Idle | PeerStatus::OutConnecting | PeerStatus::OutHandshaking | PeerStatus::InHandshaking => true,
         PeerStatus::OutAlive | PeerStatus::InAlive | PeerStatus::Banned => false,
     };
-    is_told
-        && peer.last_alive.is_none()
-        && peer.last_failure.is_none()
-        && peer.failures_in_row == 0
-        && !peer.is_proven
-        && !peer.is_own()
+    is_told && !peer.oddities.has_any(Oddities::TRIED_OR_OWN)
 }
 
 pub(crate) fn is_outgoing(status: PeerStatus) -> bool {

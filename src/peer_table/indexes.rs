@@ -7,7 +7,7 @@ use crate::peer_table::entry::Marks;
 use crate::peer_table::eviction::Bans;
 use crate::peer_table::groups::Groups;
 use crate::peer_table::order::Order;
-use crate::peer_table::place::Place;
+use crate::peer_table::place::{Listing, Place};
 use crate::peer_table::rank::{Rank, Ranked};
 use crate::peer_table::slots::{PeerId, Slots};
 use crate::peer_table::subnet::Subnet;
@@ -58,8 +58,8 @@ impl Indexes {
 
     pub(crate) fn end_loading(&mut self, slots: &mut Slots) {
         if std::mem::take(&mut self.is_loading) {
-            let is_in_order = |&id: &PeerId| Place::of(slots.get(id)).is_in_blocks();
-            let listed = slots.ids().filter(is_in_order).map(|id| slots.ranked(id));
+            let is_ranked = |&id: &PeerId| Listing::of(slots.peer(id)) == Listing::Ranked;
+            let listed = slots.ids().filter(is_ranked).map(|id| slots.ranked(id));
             self.order.fill(slots, listed.collect());
             self.groups.pack();
         }
@@ -76,7 +76,7 @@ impl Indexes {
     pub(crate) fn remove(&mut self, slots: &mut Slots, id: PeerId) {
         let entry = slots.get(id);
         let place = Place::of(entry);
-        let rank = place.is_ranked.then(|| entry.rank());
+        let rank = place.rank(entry);
         self.leave(slots, id, place.status);
         self.shift_place(slots, id, (&place, rank), (&Place::NOWHERE, false));
     }
@@ -106,21 +106,13 @@ impl Indexes {
         (before, old_rank): (&Place, Option<Rank>),
         (after, has_new_rank): (&Place, bool),
     ) {
-        let is_in_blocks = after.is_in_blocks() && !self.is_loading;
-        let moves = before.is_in_blocks() != after.is_in_blocks() || (has_new_rank && is_in_blocks);
+        let is_ranked = after.listing == Listing::Ranked && !self.is_loading;
+        let moves = before.listing != after.listing || (has_new_rank && is_ranked);
         let regroups = before.standing != after.standing || (has_new_rank && after.standing.has_rank());
-        let needs_rank = (moves && is_in_blocks) || (regroups && after.standing.has_rank());
+        let needs_rank = (moves && is_ranked) || (regroups && after.standing.has_rank());
         let rank = if needs_rank { slots.rank(id) } else { Rank::BEST };
-        self.listed += usize::from(after.is_listed);
-        self.listed -= usize::from(before.is_listed);
-        if before.is_untried != after.is_untried {
-            slots.tally_untried(id, after.is_untried);
-        }
         if moves {
-            self.order.remove(slots, id);
-            if is_in_blocks {
-                self.order.insert(slots, Ranked { rank, id });
-            }
+            self.relist(slots, Ranked { rank, id }, before.listing, after.listing);
         }
         if regroups {
             let old_rank = old_rank.unwrap_or(Rank::BEST);
@@ -137,6 +129,22 @@ impl Indexes {
         if before.deadline != after.deadline {
             let deadline = |id| slots.get_if_known(id)?.rare().deadline;
             self.deadlines.shift(id, before.deadline, after.deadline, deadline);
+        }
+    }
+
+    /// Moves a peer in the order.
+    fn relist(&mut self, slots: &mut Slots, peer: Ranked, before: Listing, after: Listing) {
+        self.listed += usize::from(after != Listing::None);
+        self.listed -= usize::from(before != Listing::None);
+        match before {
+            Listing::None => {}
+            Listing::Untried => slots.tally_untried(peer.id, false),
+            Listing::Ranked => self.order.remove(slots, peer.id),
+        }
+        match after {
+            Listing::Ranked if !self.is_loading => self.order.insert(slots, peer),
+            Listing::None | Listing::Ranked => {}
+            Listing::Untried => slots.tally_untried(peer.id, true),
         }
     }
 

@@ -5,7 +5,7 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use crate::peer::PeerStatus;
 use crate::peer_table::PeerTable;
 use crate::peer_table::entry::{Entry, Moment};
-use crate::peer_table::place::Place;
+use crate::peer_table::place::Listing;
 use crate::peer_table::rank::Level;
 use crate::peer_table::slots::PeerId;
 use crate::peer_table::subnet::Subnet;
@@ -106,17 +106,27 @@ impl PeerTable {
 
     /// The order equals a full sort of whoever is neither banned nor ourselves.
     fn check_order(&self) {
-        let is_listed = |&(_, entry): &(PeerId, Entry<'_>)| Place::of(entry).is_listed;
-        let listed = self.entries().filter(is_listed).map(|(id, _)| self.slots.ranked(id));
-        let listed: Vec<_> = listed.collect();
+        let is_listed = |&(_, entry): &(PeerId, Entry<'_>)| Listing::of(entry.peer) != Listing::None;
+        let listed: Vec<_> = self.entries().filter(is_listed).collect();
         assert_eq!(self.indexes.listed, listed.len());
-        self.indexes.order.check(&self.slots, listed);
+        let listed = listed.into_iter().map(|(id, _)| self.slots.ranked(id));
+        self.indexes.order.check(&self.slots, listed.collect());
         self.slots.check_index();
         for (_, entry) in self.entries() {
-            let place = Place::of(entry);
-            assert_eq!(entry.marks.block.is_some(), place.is_in_blocks(), "{:?}", entry.peer);
+            let listing = Listing::of(entry.peer);
+            assert_eq!(
+                entry.marks.block.is_some(),
+                listing == Listing::Ranked,
+                "{:?}",
+                entry.peer
+            );
             let is_level = entry.rank().level() == Level::UNTRIED;
-            assert_eq!(place.is_untried, place.is_listed && is_level, "{:?}", entry.peer);
+            assert_eq!(
+                listing == Listing::Untried,
+                listing != Listing::None && is_level,
+                "{:?}",
+                entry.peer
+            );
         }
     }
 

@@ -69,8 +69,7 @@ impl PeerTable {
         let pause = self.pause_left(now, streak, record.peer.last_failure);
         let ban_end = self.ban_end(now, record.banned_at);
         let id = self.add(record.peer, |entry| {
-            entry.doubt_times_after(now.utc);
-            entry.judge_proven(now.utc);
+            entry.believe_stored(now.utc);
             if record.other.is_some() {
                 entry.rare_mut().other = record.other;
             }

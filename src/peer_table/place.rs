@@ -2,23 +2,30 @@
 
 use crate::peer::{Peer, PeerStatus};
 use crate::peer_table::entry::{Entry, Marks, Moment, is_untried};
+use crate::peer_table::rank::Rank;
 
 /// What an entry says of itself, so that a change moves just what it must. Its rank is asked for only where it counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Place {
     pub(crate) status: PeerStatus,
     /// In the order of peers.
-    pub(crate) is_listed: bool,
-    /// In that order by its tie alone.
-    pub(crate) is_untried: bool,
+    pub(crate) listing: Listing,
     /// In its subnet's group.
     pub(crate) standing: Standing,
-    /// In its group it is found by its rank.
-    pub(crate) is_ranked: bool,
     pub(crate) paused: Option<Moment>,
     pub(crate) deadline: Option<Moment>,
     /// Among the bans that may be dropped, the event by which it stands there; 0 for who is not banned.
     pub(crate) ban: u64,
+}
+
+/// Where a peer stands in the order of peers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Listing {
+    /// Banned, or this node's own address: not told of.
+    None,
+    /// Never tried: its tie alone says how good it is.
+    Untried,
+    Ranked,
 }
 
 /// How a peer counts in its group.
@@ -39,19 +46,12 @@ impl Place {
     /// Of a peer that is not known.
     pub(crate) const NOWHERE: Self = Self {
         status: PeerStatus::Idle,
-        is_listed: false,
-        is_untried: false,
+        listing: Listing::None,
         standing: Standing::None,
-        is_ranked: false,
         paused: None,
         deadline: None,
         ban: 0,
     };
-
-    /// In the order of peers by more than its tie.
-    pub(crate) fn is_in_blocks(&self) -> bool {
-        self.is_listed && !self.is_untried
-    }
 
     pub(crate) fn of(entry: Entry<'_>) -> Self {
         let Entry { peer, marks, .. } = entry;
@@ -62,19 +62,33 @@ impl Place {
                 (rare.has_parked, rare.deadline, rare.listed_event)
             }
         };
-        let (is_idle, is_banned) = (peer.status == PeerStatus::Idle, peer.status == PeerStatus::Banned);
-        let is_free = is_idle && !has_parked;
-        let standing = Standing::of(peer, is_free && marks.paused_until.is_none());
-        let is_in_crowd = is_idle && marks.seat != Marks::NO_SEAT;
+        let is_free = peer.status == PeerStatus::Idle && !has_parked;
+        let is_banned = peer.status == PeerStatus::Banned;
         Self {
             status: peer.status,
-            is_listed: !is_banned && !peer.is_own(),
-            is_untried: is_untried(peer),
-            standing,
-            is_ranked: standing == Standing::Proven || is_in_crowd,
-            paused: marks.paused_until.filter(|_| is_free),
+            listing: Listing::of(peer),
+            standing: Standing::of(peer, is_free && marks.paused_until.is_none()),
+            paused: if is_free { marks.paused_until } else { None },
             deadline,
             ban: if is_banned { event } else { 0 },
+        }
+    }
+
+    /// Its rank there, if in its group it is found by its rank.
+    pub(crate) fn rank(&self, entry: Entry<'_>) -> Option<Rank> {
+        let is_in_crowd = self.standing.is_member() && entry.marks.seat != Marks::NO_SEAT;
+        (self.standing == Standing::Proven || is_in_crowd).then(|| entry.rank())
+    }
+}
+
+impl Listing {
+    pub(crate) fn of(peer: &Peer) -> Self {
+        if peer.status == PeerStatus::Banned || peer.is_own() {
+            Self::None
+        } else if is_untried(peer) {
+            Self::Untried
+        } else {
+            Self::Ranked
         }
     }
 }

@@ -102,10 +102,19 @@ fn crowds_come_and_go() {
 fn what_was_crowded_is_sparse_again() {
     let mut world = crowded(9, 5_000);
     world.table.on_peer_list((0..700).map(peer));
+    // Some of them pause.
+    for _ in 0..10 {
+        world.poll();
+        for (_, ip) in world.dials.clone() {
+            world.dial_fails(ip, DialFailure::TimedOut);
+        }
+    }
     world.table.check();
+    let paused = world.table.indexes.paused.len();
+    assert!((200..600).contains(&paused), "{paused}");
     for number in 0..600 {
         world.report(peer(number), Report::Banned);
-        if number % 40 == 0 {
+        if number % 10 == 0 {
             world.table.check();
         }
     }

@@ -348,6 +348,7 @@ impl Model {
         let rare = entry.rare();
         let mut stored = entry.peer.clone();
         stored.oddities.set(Oddities::AHEAD, false);
+        stored.oddities.set(Oddities::TRIED, false);
         let seen = (
             &stored,
             rare.connection,
