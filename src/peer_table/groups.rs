@@ -62,8 +62,8 @@ pub(crate) struct Groups {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Lot {
     group: GroupId,
-    /// `None` for a crowd.
-    shelf: Option<Shelf>,
+    /// The empty one for a crowd.
+    shelf: Shelf,
 }
 
 #[derive(Debug, Default)]
@@ -233,7 +233,7 @@ impl Groups {
             return None;
         }
         let Lot { group, shelf } = lots[random.below(lots.len())];
-        let id = if let Some(shelf) = shelf {
+        let id = if shelf.ready() > 0 {
             self.shelves.ready_at(shelf, random.below(shelf.ready())).id()
         } else {
             let members = &self.groups[place(group)].members;
@@ -430,7 +430,7 @@ mod checks {
             assert_eq!(in_crowds, with_crowd.count());
             assert!(self.crowds.values().all(|ids| !ids.is_empty()));
             self.shelves
-                .check(self.groups.iter().filter_map(|group| group.members.shelf()));
+                .check(self.groups.iter().map(|group| group.members.shelf()));
         }
 
         fn check_lot(&self, id: GroupId, group: &Group) {

@@ -43,9 +43,9 @@ impl Members {
         self.crowd.as_ref().map_or(self.few.len(), |crowd| crowd.all.len())
     }
 
-    /// The shelf that they stand on, if they are few.
-    pub(crate) fn shelf(&self) -> Option<Shelf> {
-        self.crowd.is_none().then_some(self.few)
+    /// The shelf that they stand on; that of a crowd is empty.
+    pub(crate) fn shelf(&self) -> Shelf {
+        self.few
     }
 
     pub(crate) fn shelf_mut(&mut self) -> &mut Shelf {
@@ -101,7 +101,7 @@ impl Members {
         }
     }
 
-    /// `rank` is asked for if it is needed, as it was when the peer was put in.
+    /// With the rank with which the peer was put in: in a crowd it is found by that.
     pub(crate) fn remove(&mut self, shelves: &mut Shelves, slots: &mut Slots, peer: Ranked) {
         match &mut self.crowd {
             Some(crowd) => {
