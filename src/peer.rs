@@ -32,12 +32,12 @@ pub struct Peer {
     #[serde(skip)]
     pub(crate) is_proven: bool,
     #[serde(skip)]
-    pub(crate) oddities: Oddities,
+    pub(crate) flags: Flags,
 }
 
-/// What is odd about a few peers, in one byte.
+/// What else there is to know of a peer, in one byte.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Oddities(u8);
+pub(crate) struct Flags(u8);
 
 impl Peer {
     /// A peer of which only the address is known.
@@ -50,22 +50,22 @@ impl Peer {
             last_alive_outgoing: None,
             failures_in_row: 0,
             is_proven: false,
-            oddities: Oddities::default(),
+            flags: Flags::default(),
         }
     }
 
     /// The address is this node's own, the connection a local client's: neither listed, stored nor kept.
     pub(crate) fn is_own(&self) -> bool {
-        self.oddities.has(Oddities::OWN)
+        self.flags.has(Flags::OWN)
     }
 }
 
-impl Oddities {
+impl Flags {
     /// See [`Peer::is_own`].
     pub(crate) const OWN: Self = Self(1);
     /// Some of the times lay in the future when they were loaded: others are to be believed.
     pub(crate) const AHEAD: Self = Self(2);
-    /// It was alive or failed once.
+    /// Something is known of it: it was alive once, or failed.
     pub(crate) const TRIED: Self = Self(4);
     pub(crate) const TRIED_OR_OWN: Self = Self(Self::TRIED.0 | Self::OWN.0);
 

@@ -12,6 +12,7 @@ mod dialing;
 mod entry;
 mod eviction;
 mod groups;
+mod growth;
 mod inbound;
 mod index;
 mod indexes;
@@ -318,7 +319,7 @@ impl PeerTable {
 
     // What follows is shared by the modules below.
 
-    /// The one place where a peer changes.
+    /// The one place where a peer changes, but for what moves nothing: the attempts of banned peers, and their events.
     fn change<R>(&mut self, id: PeerId, edit: impl FnOnce(&mut EntryMut<'_>) -> R) -> R {
         let mut entry = self.slots.get_mut(id);
         let (before, was_own) = (Place::of(entry.shown()), entry.peer().is_own());

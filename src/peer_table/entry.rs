@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 
-use crate::peer::{ConnectionId, Oddities, OtherFields, Peer, PeerStatus};
+use crate::peer::{ConnectionId, Flags, OtherFields, Peer, PeerStatus};
 use crate::peer_table::groups::GroupId;
 use crate::peer_table::order::BlockId;
 use crate::peer_table::rank::Rank;
@@ -171,14 +171,9 @@ impl<'a> Entry<'a> {
         self.rare().connection
     }
 
-    /// Until when the peer is not to be dialed.
-    pub(crate) fn paused_until(self) -> Option<Moment> {
-        self.marks.paused_until
-    }
-
     pub(crate) fn rank(self) -> Rank {
         let peer = self.peer;
-        if peer.oddities.has(Oddities::AHEAD)
+        if peer.flags.has(Flags::AHEAD)
             && let Some(believed) = &self.rare().believed
         {
             return Rank::of(peer, believed, self.tie);
@@ -236,7 +231,7 @@ impl<'a> EntryMut<'a> {
     /// The address is this node's own, or this is not known; once it is, it stays so.
     pub(crate) fn note_own(&mut self, is_own: bool) {
         if is_own {
-            self.peer.oddities.set(Oddities::OWN, true);
+            self.peer.flags.set(Flags::OWN, true);
         }
     }
 
@@ -313,7 +308,7 @@ impl<'a> EntryMut<'a> {
         let stored = Times::stored(self.peer);
         let times = [stored.last_alive, stored.last_failure, stored.last_alive_outgoing];
         let is_tried = times.iter().any(Option::is_some) || self.peer.failures_in_row > 0;
-        self.peer.oddities.set(Oddities::TRIED, is_tried);
+        self.peer.flags.set(Flags::TRIED, is_tried);
         let believe = |time: Option<DateTime<Utc>>| time.map(|time| time.min(utc));
         let believed = Times {
             last_alive: believe(stored.last_alive),
@@ -321,21 +316,21 @@ impl<'a> EntryMut<'a> {
             last_alive_outgoing: believe(stored.last_alive_outgoing),
         };
         if believed != stored {
-            self.peer.oddities.set(Oddities::AHEAD, true);
+            self.peer.flags.set(Flags::AHEAD, true);
             self.rare_mut().believed = Some(Box::new(believed));
         }
         self.judge_proven(utc);
     }
 
     fn note_history(&mut self, has_changed: bool) {
-        self.peer.oddities.set(Oddities::TRIED, true);
+        self.peer.flags.set(Flags::TRIED, true);
         // What is believed may have been another time than the one stored.
-        self.edited.history |= has_changed || self.peer.oddities.has(Oddities::AHEAD);
+        self.edited.history |= has_changed || self.peer.flags.has(Flags::AHEAD);
         self.edited.stored |= has_changed;
     }
 
     fn believed_mut(&mut self) -> Option<&mut Times> {
-        let is_ahead = self.peer.oddities.has(Oddities::AHEAD);
+        let is_ahead = self.peer.flags.has(Flags::AHEAD);
         let id = self.marks.rare.filter(|_| is_ahead)?;
         self.rares.get_mut(id).believed.as_deref_mut()
     }
@@ -347,7 +342,7 @@ pub(crate) fn is_untried(peer: &Peer) -> bool {
         PeerStatus::Idle | PeerStatus::OutConnecting | PeerStatus::OutHandshaking | PeerStatus::InHandshaking => true,
         PeerStatus::OutAlive | PeerStatus::InAlive | PeerStatus::Banned => false,
     };
-    is_told && !peer.oddities.has_any(Oddities::TRIED_OR_OWN)
+    is_told && !peer.flags.has_any(Flags::TRIED_OR_OWN)
 }
 
 pub(crate) fn is_outgoing(status: PeerStatus) -> bool {

@@ -6,6 +6,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
+use crate::peer_table::growth::grow_by_a_quarter;
 use crate::peer_table::ladder::Ladder;
 use crate::peer_table::members::{Members, Size};
 use crate::peer_table::place::Standing;
@@ -42,9 +43,8 @@ pub(crate) struct Groups {
     groups: Vec<Group>,
     free: Vec<GroupId>,
     shelves: Shelves,
-    /// Groups by their size when they last grew beyond it: each has that many members or fewer. Whoever asks for the
-    /// largest puts those right that it meets, so that a peer that leaves its group and comes back, as each that is
-    /// dialed in vain does, moves nothing.
+    /// Groups by their size when it last grew: each is that large or smaller. Whoever asks for the largest puts those
+    /// right that it meets, so that a peer that leaves its group and comes back as bad as before moves nothing.
     crowds: BTreeMap<Size, Vec<GroupId>>,
     /// The subnets with an unproven peer that may be dialed: those in which no outgoing connection is held or being
     /// made, and the others.
@@ -106,6 +106,7 @@ impl Groups {
     pub(crate) fn join(&mut self, subnet: Subnet) -> GroupId {
         let id = *self.ids.entry(subnet).or_insert_with(|| {
             self.free.pop().unwrap_or_else(|| {
+                grow_by_a_quarter(&mut self.groups);
                 self.groups.push(Group::default());
                 GroupId(seat(self.groups.len() - 1))
             })
@@ -159,7 +160,6 @@ impl Groups {
             let lot = (group.members.ready() > 0).then_some(group.taken_by > 0);
             self.shift_lot(GroupId(seat(id)), lot);
         }
-        self.groups.shrink_to_fit();
     }
 
     /// Whether nobody may be dialed now.
@@ -310,13 +310,16 @@ impl Groups {
         }
     }
 
-    /// Puts a group among the crowds of its size, if it has more members than where it stands.
+    /// Puts a group among the crowds of its size, if it is larger than where it stands.
     fn join_crowd(&mut self, id: GroupId) {
         let group = &self.groups[place(id)];
-        if group.members.len() <= group.crowd.map_or(0, Size::members) {
+        if group.members.len() < group.crowd.map_or(0, Size::members) {
             return;
         }
         let size = group.members.size(&self.shelves);
+        if size <= group.crowd {
+            return;
+        }
         self.leave_crowd(id);
         if let Some(size) = size {
             let ids = self.crowds.entry(size).or_default();
@@ -425,12 +428,28 @@ mod checks {
                 self.check_best(id, group);
                 self.check_crowd(id, group);
             }
+            self.check_totals();
             let in_crowds: usize = self.crowds.values().map(Vec::len).sum();
             let with_crowd = self.groups.iter().filter(|group| group.crowd.is_some());
             assert_eq!(in_crowds, with_crowd.count());
             assert!(self.crowds.values().all(|ids| !ids.is_empty()));
             self.shelves
                 .check(self.groups.iter().map(|group| group.members.shelf()));
+        }
+
+        /// Nothing of a group that is gone is left.
+        fn check_totals(&self) {
+            let count = |is_it: fn(&Group) -> bool| self.groups.iter().filter(|group| is_it(group)).count();
+            let lots = self.untaken.len() + self.taken.len();
+            assert_eq!(lots, count(|group| group.members.ready() > 0));
+            let best = self.proven.len() + self.aside.len();
+            assert_eq!(best, count(|group| group.best.is_some()));
+            let members: usize = self.groups.iter().map(|group| group.members.ready()).sum();
+            let proven = self.groups.iter().flat_map(|group| group.proven.as_deref());
+            assert_eq!(
+                self.ready,
+                members + proven.map(|proven| proven.iter().count()).sum::<usize>()
+            );
         }
 
         fn check_lot(&self, id: GroupId, group: &Group) {
@@ -463,7 +482,7 @@ mod checks {
 
         fn check_crowd(&self, id: GroupId, group: &Group) {
             assert!(
-                group.crowd.map_or(0, Size::members) >= group.members.len(),
+                group.crowd >= group.members.size(&self.shelves),
                 "it may only be smaller"
             );
             if let Some(size) = group.crowd {

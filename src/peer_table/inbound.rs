@@ -154,7 +154,7 @@ impl PeerTable {
             .filter(|_| entry.peer.status == PeerStatus::OutConnecting)
     }
 
-    /// Moves nothing, so that a flood of these is cheap: where a ban stands among the others is put right when one of
+    /// Moves nothing, as no place of a banned peer follows from what this changes, so that a flood of these is cheap: where a ban stands among the others is put right when one of
     /// them has to go.
     fn on_banned_attempt(&mut self, now: Now, id: PeerId) {
         self.last_event += 1;

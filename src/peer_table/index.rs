@@ -13,6 +13,8 @@ use crate::peer_table::tally::Tally;
 /// Peers that were never tried are tallied by so many places.
 const REGION_BITS: u32 = 4;
 const LEAST_BITS: u32 = 5;
+/// For so many seats behind the last place there is room from the start.
+const OVERFLOW: usize = 64;
 /// How many such regions are gone through at once.
 const REGIONS: usize = 4;
 
@@ -77,6 +79,8 @@ impl Index {
         }
         self.seats[place] = carried;
         if place + 1 == self.seats.len() {
+            // In place, or a single seat more would take a second table.
+            self.seats.reserve_exact(OVERFLOW);
             self.seats.push(Seat::default());
         }
     }
@@ -103,8 +107,9 @@ impl Index {
         self.untried.change(self.home(tie) >> REGION_BITS, is_more);
     }
 
-    /// The places from this one on that somebody has who was never tried, up to a few regions of them; others have seats
-    /// there too.
+    /// The places from this one on where those are who were never tried, up to a few regions of them. Others have seats
+    /// there too, and sometimes only others: who found no room at home has a seat behind the region that counts it, and
+    /// is then come upon one seat at a time.
     pub(crate) fn untried_from(&self, place: usize) -> Option<Range<usize>> {
         let seat = self.seats.get(place)?;
         // Who has a seat here may have its home before.
@@ -122,7 +127,7 @@ impl Index {
 
     fn with_bits(bits: u32) -> Self {
         Self {
-            seats: vec![Seat::default(); (1 << bits) + 1],
+            seats: empty_seats((1 << bits) + 1),
             bits,
             untried: Tally::new(1 << (bits - REGION_BITS)),
         }
@@ -137,6 +142,12 @@ impl Default for Index {
     fn default() -> Self {
         Self::with_bits(LEAST_BITS)
     }
+}
+
+fn empty_seats(len: usize) -> Vec<Seat> {
+    let mut seats = Vec::with_capacity(len + OVERFLOW);
+    seats.resize(len, Seat::default());
+    seats
 }
 
 #[cfg(any(test, feature = "internals"))]

@@ -17,9 +17,9 @@ use crate::stats::StatusCounts;
 #[derive(Debug)]
 pub(crate) struct Indexes {
     pub(crate) counts: StatusCounts,
-    /// Best to worst: all but banned peers and own addresses.
+    /// Best to worst: all but banned peers, own addresses and those that were never tried.
     pub(crate) order: Order,
-    /// How many these are.
+    /// How many may be told of, never tried or not.
     pub(crate) listed: usize,
     /// Peers are being added of which none is in the order yet: sorting them at once takes less.
     is_loading: bool,

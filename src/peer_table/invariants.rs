@@ -4,8 +4,8 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 
 use crate::peer::PeerStatus;
 use crate::peer_table::PeerTable;
-use crate::peer_table::entry::{Entry, Moment};
-use crate::peer_table::place::Listing;
+use crate::peer_table::entry::{Entry, Marks, Moment};
+use crate::peer_table::place::{Listing, Place};
 use crate::peer_table::rank::Level;
 use crate::peer_table::slots::PeerId;
 use crate::peer_table::subnet::Subnet;
@@ -78,11 +78,16 @@ impl PeerTable {
         }
         assert_eq!(self.indexes.counts, counts);
         assert_eq!(self.indexes.inbound, inbound);
-        assert_eq!(
-            self.indexes.connecting.iter().copied().collect::<BTreeSet<_>>(),
-            connecting
-        );
-        assert_eq!(self.indexes.connecting.len(), connecting.len());
+        let seated = self.indexes.connecting.iter().copied();
+        assert_eq!(seated.clone().collect::<BTreeSet<_>>(), connecting);
+        assert_eq!(seated.len(), connecting.len());
+        for (seat, id) in seated.enumerate() {
+            assert_eq!(usize::try_from(self.slots.marks(id).seat), Ok(seat));
+        }
+        for (_, entry) in self.entries() {
+            let may_have_seat = entry.peer.status == PeerStatus::OutConnecting || Place::of(entry).standing.is_member();
+            assert!(may_have_seat || entry.marks.seat == Marks::NO_SEAT, "{:?}", entry.peer);
+        }
     }
 
     fn check_caps(&self) {
@@ -136,12 +141,12 @@ impl PeerTable {
         let paused: BTreeSet<(Moment, PeerId)> = self
             .entries()
             .filter(|(_, entry)| free(*entry))
-            .filter_map(|(id, entry)| Some((entry.paused_until()?, id)))
+            .filter_map(|(id, entry)| Some((entry.marks.paused_until?, id)))
             .collect();
         self.indexes.paused.check(&paused);
         let may_be_dialed = self
             .entries()
-            .filter(|(_, entry)| free(*entry) && entry.paused_until().is_none())
+            .filter(|(_, entry)| free(*entry) && entry.marks.paused_until.is_none())
             .count();
         assert_eq!(self.indexes.groups.none_ready(), may_be_dialed == 0);
     }

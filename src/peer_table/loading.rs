@@ -22,6 +22,7 @@ impl PeerTable {
             self.last_event += 1;
             events[place] = self.last_event;
         }
+        self.slots.reserve(records.len());
         self.indexes.begin_loading();
         for (record, event) in records.drain(..).zip(events) {
             self.load_record(now, record, event);
@@ -66,6 +67,8 @@ impl PeerTable {
             return;
         }
         let (status, streak) = (record.peer.status, record.peer.failures_in_row);
+        let is_banned = status == PeerStatus::Banned;
+        let streak = if is_banned { 0 } else { streak };
         let pause = self.pause_left(now, streak, record.peer.last_failure);
         let ban_end = self.ban_end(now, record.banned_at);
         let id = self.add(record.peer, |entry| {
@@ -73,7 +76,7 @@ impl PeerTable {
             if record.other.is_some() {
                 entry.rare_mut().other = record.other;
             }
-            if status == PeerStatus::Banned {
+            if is_banned {
                 let rare = entry.rare_mut();
                 rare.banned_at = record.banned_at;
                 rare.deadline = ban_end;

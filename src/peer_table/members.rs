@@ -114,7 +114,7 @@ impl Members {
         }
     }
 
-    /// The last member has left for good.
+    /// The last peer of the group was forgotten.
     pub(crate) fn end(&mut self, shelves: &mut Shelves) {
         shelves.give_back(&mut self.few);
     }

@@ -1,7 +1,8 @@
 //! All peers that may be told of, from best to worst.
 //!
-//! Peers that were never tried stand in the index of addresses, which is in order of their ties anyway. For the others, the order is cut into blocks of up to thirteen ids, a cache line each. A peer knows its block, so taking it out
-//! touches that line alone. Ranks stand with the peers; a block holds peers of one [`Level`] only, as whoever just
+//! Peers that were never tried stand in the index of addresses, which is in the order of their ties anyway. For the
+//! others, the order is cut into blocks of up to thirteen ids, a cache line each. A peer knows its block, so taking it
+//! out touches that line alone. Ranks stand with the peers; a block holds peers of one [`Level`] only, as whoever just
 //! failed or was just alive comes to an end of its level, so that the block there is known and one comparison tells the
 //! place. Whoever belongs elsewhere is brought to its block by a tree.
 

@@ -159,7 +159,6 @@ impl Shelves {
         self.free[size(room)].pop().unwrap_or_else(|| {
             let start = self.cells.len();
             if self.cells.capacity() < start + room {
-                // Less than double, as there are many.
                 self.cells.reserve_exact(room + start / 4);
             }
             self.cells.resize(start + room, Member(0));

@@ -7,9 +7,10 @@ use std::num::NonZeroU32;
 
 use crate::peer::Peer;
 use crate::peer_table::entry::{Entry, EntryMut, Marks, Record, is_untried};
+use crate::peer_table::growth::grow_by_a_quarter;
 use crate::peer_table::index::{Index, Seat};
 use crate::peer_table::rank::{Rank, Ranked};
-use crate::peer_table::rares::{RareId, Rares};
+use crate::peer_table::rares::Rares;
 
 /// Names a slot. A slot is used again once its peer is forgotten.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -25,8 +26,10 @@ pub(crate) struct Slots {
 }
 
 impl Slots {
-    pub(crate) fn len(&self) -> usize {
-        self.records.len() - self.free.len()
+    /// Makes room for as many peers as are about to come, and no more.
+    pub(crate) fn reserve(&mut self, more: usize) {
+        self.records.reserve_exact(more);
+        self.marks.reserve_exact(more);
     }
 
     /// Adds a peer whose address is not there yet.
@@ -45,6 +48,8 @@ impl Slots {
                 id
             }
             None => {
+                grow_by_a_quarter(&mut self.records);
+                grow_by_a_quarter(&mut self.marks);
                 self.records.push(record);
                 self.marks.push(Marks::default());
                 PeerId::last_of(self.records.len())
@@ -157,7 +162,7 @@ impl Slots {
 
     /// The slots from `cursor` on, empty ones as `None`.
     pub(crate) fn from(&self, cursor: usize) -> impl Iterator<Item = Option<Entry<'_>>> {
-        let slots = self.records.iter().zip(&self.marks).skip(cursor);
+        let slots = self.records.iter().skip(cursor).zip(self.marks.iter().skip(cursor));
         slots.map(|(record, marks)| Some(self.entry(record.as_ref()?, marks)))
     }
 
@@ -177,14 +182,19 @@ impl Slots {
     }
 
     #[cfg(any(test, feature = "internals"))]
+    pub(crate) fn len(&self) -> usize {
+        self.records.len() - self.free.len()
+    }
+
+    #[cfg(any(test, feature = "internals"))]
     pub(crate) fn check_index(&self) {
         self.index.check(|id| is_untried(&self.record(id).peer));
     }
 
     #[cfg(any(test, feature = "internals"))]
     pub(crate) fn rares_in_use(&self) -> (usize, usize) {
-        let used: Vec<RareId> = self.marks.iter().filter_map(|marks| marks.rare).collect();
-        (used.len(), self.rares.len())
+        let used = self.marks.iter().filter(|marks| marks.rare.is_some());
+        (used.count(), self.rares.len())
     }
 }
 

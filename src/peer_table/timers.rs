@@ -58,7 +58,12 @@ impl Timers {
     /// Leaves a timer in use on the top, and not too many others below.
     fn tidy(&mut self, is_used: impl Fn(&(Moment, PeerId)) -> bool) {
         if self.heap.len() > 2 * self.len + SLACK {
-            self.heap.retain(|Reverse(timer)| is_used(timer));
+            let mut timers = std::mem::take(&mut self.heap).into_vec();
+            timers.retain(|Reverse(timer)| is_used(timer));
+            // One that was stopped and set again for the same moment, as the end of time is, looks used twice.
+            timers.sort_unstable();
+            timers.dedup();
+            self.heap = timers.into();
         }
         while self.heap.peek().is_some_and(|Reverse(timer)| !is_used(timer)) {
             self.heap.pop();
@@ -72,5 +77,28 @@ impl Timers {
         assert!(kept.is_superset(used));
         assert_eq!((self.len, self.first()), (used.len(), used.first().copied()));
         assert!(self.heap.len() <= 2 * self.len + SLACK);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn timers_that_are_stopped_take_bounded_room() {
+        let moments = [1, 7, 5, u64::MAX].map(|nanos| Moment::of(Duration::from_nanos(nanos)));
+        let (mut timers, mut set) = (Timers::default(), BTreeMap::new());
+        for round in 0..10_000_usize {
+            let id = PeerId::FIRST;
+            let after = (round % 3 > 0).then(|| moments[round % 4]);
+            let before = set.insert(id, after).flatten();
+            if before != after {
+                timers.shift(id, before, after, |_| None);
+            }
+            timers.check(&after.map(|after| (after, id)).into_iter().collect());
+        }
     }
 }

@@ -188,3 +188,17 @@ fn what_only_passes_through_is_no_change() {
     node.report(peer, Report::Closed);
     assert!(node.table.changes() > changes, "from alive to idle is one");
 }
+
+/// One peer a network each: none is more crowded, so the worst of all goes.
+#[test]
+fn whoever_failed_goes_before_a_newcomer() {
+    let mut config = config();
+    config.max_idle_peers = 2;
+    config.target_outgoing_connections = 0;
+    let mut node = Node::new(config);
+    node.list([ip("60.1.0.1"), ip("60.2.0.1")]);
+    node.report(ip("60.1.0.1"), Report::Failed);
+    node.list([ip("60.3.0.1")]);
+    assert_eq!(node.status(ip("60.1.0.1")), None);
+    assert_eq!(node.status(ip("60.3.0.1")), Some(PeerStatus::Idle));
+}

@@ -89,7 +89,7 @@ fn pauses_are_spread_over_a_quarter_and_not_beyond() {
         for peer in world.poll() {
             world.dial_fails(peer, DialFailure::Peer);
             let entry = world.table.slots.get(world.table.id_of(peer).unwrap());
-            let pause = entry.paused_until().unwrap().since_start() - world.now.since_start;
+            let pause = entry.marks.paused_until.unwrap().since_start() - world.now.since_start;
             factors.push(pause.as_secs_f64() / world.table.config.retry_backoff.as_secs_f64());
         }
     }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use crate::peer::{ConnectionId, Oddities, Peer, PeerRecord, PeerStatus};
+use crate::peer::{ConnectionId, Flags, Peer, PeerRecord, PeerStatus};
 
 #[derive(Clone, Debug)]
 pub(super) struct Known {
@@ -148,7 +148,7 @@ impl Known {
             is_proven: self.proven,
             ..Peer::new(self.ip)
         };
-        shown.oddities.set(Oddities::OWN, self.own);
+        shown.flags.set(Flags::OWN, self.own);
         shown
     }
 

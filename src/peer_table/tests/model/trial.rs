@@ -4,7 +4,7 @@ use super::known::{Known, Stored};
 use super::rules::Model;
 use super::script::Script;
 use super::*;
-use crate::peer::Oddities;
+use crate::peer::Flags;
 use crate::peer_file;
 use crate::peer_table::entry::Moment;
 
@@ -347,8 +347,8 @@ impl Model {
         let peer = self.peers.get_mut(&ip)?;
         let rare = entry.rare();
         let mut stored = entry.peer.clone();
-        stored.oddities.set(Oddities::AHEAD, false);
-        stored.oddities.set(Oddities::TRIED, false);
+        stored.flags.set(Flags::AHEAD, false);
+        stored.flags.set(Flags::TRIED, false);
         let seen = (
             &stored,
             rare.connection,
@@ -364,7 +364,7 @@ impl Model {
         if !peer.is_idle() {
             return None;
         }
-        match (entry.paused_until().map(Moment::since_start), peer.pause) {
+        match (entry.marks.paused_until.map(Moment::since_start), peer.pause) {
             (Some(end), Some((shortest, longest))) if (shortest..=longest).contains(&end) => {
                 peer.pause = Some((end, end));
                 None
