@@ -16,7 +16,10 @@ const LEAST_BITS: u32 = 5;
 /// For so many seats behind the last place there is room from the start.
 const OVERFLOW: usize = 64;
 /// How many such regions are gone through at once.
-const REGIONS: usize = 4;
+const REGIONS: usize = 8;
+
+/// How many seats are gone through at once at most.
+pub(crate) const SEATS: usize = REGIONS << REGION_BITS;
 
 /// At most three quarters full. Ties are keyed, so nobody outside can crowd a place.
 #[derive(Debug)]

@@ -9,7 +9,7 @@
 use std::collections::BTreeMap;
 use std::num::NonZeroU32;
 
-use crate::peer_table::index::Seat;
+use crate::peer_table::index::{SEATS, Seat};
 use crate::peer_table::rank::{Level, Ranked};
 use crate::peer_table::slots::{PeerId, Slots};
 
@@ -59,9 +59,17 @@ pub(crate) struct Walk<'a> {
     slots: &'a Slots,
     in_block: std::slice::Iter<'a, PeerId>,
     next_block: Option<BlockId>,
-    in_index: std::slice::Iter<'a, Seat>,
+    in_index: Few,
     /// Where in the index to go on with those that were never tried, until they are done.
     next_place: Option<usize>,
+}
+
+/// Some of those who stand in the index.
+#[derive(Clone, Debug)]
+struct Few {
+    ids: [PeerId; SEATS],
+    next: usize,
+    len: usize,
 }
 
 impl Order {
@@ -84,7 +92,7 @@ impl Order {
             slots,
             in_block: [].iter(),
             next_block: self.best,
-            in_index: [].iter(),
+            in_index: Few::default(),
             next_place: Some(0),
         }
     }
@@ -359,8 +367,8 @@ impl Block {
 impl Walk<'_> {
     fn next_elsewhere(&mut self) -> Option<PeerId> {
         loop {
-            let ids = self.in_index.by_ref().filter_map(|seat| seat.id);
-            let untried = ids.into_iter().find(|&id| self.slots.is_untried(id));
+            let slots = self.slots;
+            let untried = self.in_index.find(|&id| slots.is_untried(id));
             if untried.is_some() {
                 return untried;
             }
@@ -378,8 +386,8 @@ impl Walk<'_> {
             let untried = self.slots.untried_from(place);
             self.next_place = untried.map(|(_, behind)| behind);
             let (seats, _) = untried.unwrap_or_default();
-            self.slots.touch(seats.iter().filter_map(|seat| seat.id));
-            self.in_index = seats.iter();
+            self.in_index = Few::of(seats);
+            self.slots.touch(self.in_index.clone());
             return Some(());
         }
         let block = self.order.block(self.next_block?);
@@ -389,6 +397,38 @@ impl Walk<'_> {
         self.in_block = block.ids().iter();
         self.next_block = block.worse;
         Some(())
+    }
+}
+
+impl Few {
+    /// Without a branch, as no processor could tell which seats are taken: it would go ahead in vain half of the time.
+    fn of(seats: &[Seat]) -> Self {
+        let mut few = Self::default();
+        for seat in seats.iter().take(SEATS) {
+            few.ids[few.len] = seat.id.unwrap_or(PeerId::FIRST);
+            few.len += usize::from(seat.id.is_some());
+        }
+        few
+    }
+}
+
+impl Default for Few {
+    fn default() -> Self {
+        Self {
+            ids: [PeerId::FIRST; SEATS],
+            next: 0,
+            len: 0,
+        }
+    }
+}
+
+impl Iterator for Few {
+    type Item = PeerId;
+
+    fn next(&mut self) -> Option<PeerId> {
+        let id = *self.ids[..self.len].get(self.next)?;
+        self.next += 1;
+        Some(id)
     }
 }
 
