@@ -37,7 +37,7 @@ use cap::Cap;
 use crate::baselines::{Bare, Plain};
 use crate::report::Contender::{Bare as BareIndex, Floor, Ours, Scan, Sort};
 use crate::report::{Goal, Row, timed};
-use crate::setup::{Node, addresses_v4, addresses_v6};
+use crate::setup::{Node, addresses_crowded, addresses_lone, addresses_v4, addresses_v6};
 
 #[global_allocator]
 static ALLOCATOR: Cap<System> = Cap::new(System, usize::MAX);
@@ -95,6 +95,11 @@ impl Bench {
     fn run(mut self) {
         self.memory("memory a peer, IPv4", &self.known);
         self.memory("memory a peer, IPv6", &addresses_v6(self.size));
+        self.memory("memory a peer, IPv4, all of 64 subnets", &addresses_crowded(self.size));
+        self.memory(
+            "memory a peer, IPv6, each of its own subnet",
+            &addresses_lone(self.size),
+        );
         // The first dial was a proven peer's turn.
         self.choose("choose the next to dial, unproven turn");
         self.node.fail_dials(1);
@@ -124,7 +129,7 @@ impl Bench {
             work,
             self.size,
             [table, bare, plain],
-            (self.size == LARGEST).then_some(150),
+            (self.size == LARGEST && !work.contains("subnet")).then_some(150),
         );
     }
 

@@ -54,6 +54,23 @@ pub(crate) fn addresses_v6(count: usize) -> Vec<IpAddr> {
     })
 }
 
+/// Of 64 subnets.
+pub(crate) fn addresses_crowded(count: usize) -> Vec<IpAddr> {
+    let mut random = Random::new(88_172_645_463_325_252);
+    distinct(count, || {
+        let [_, _, _, _, _, b, c, d] = random.next().to_be_bytes();
+        IpAddr::V4(Ipv4Addr::new(60, b % 64, c, d))
+    })
+}
+
+/// Each of a subnet of its own.
+pub(crate) fn addresses_lone(count: usize) -> Vec<IpAddr> {
+    let subnets = (0x2001_0000_u128..).take(count);
+    subnets
+        .map(|subnet| IpAddr::V6(Ipv6Addr::from_bits((subnet << 96) + 1)))
+        .collect()
+}
+
 fn distinct(count: usize, mut draw: impl FnMut() -> IpAddr) -> Vec<IpAddr> {
     let mut seen = HashSet::new();
     std::iter::repeat_with(&mut draw)
