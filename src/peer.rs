@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 ///
 /// A peer *is* its IP address, in canonical form: `::ffff:192.0.2.1` is `192.0.2.1`.
 #[non_exhaustive]
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Eq, Serialize)]
 pub struct Peer {
     /// The address that identifies the peer.
     pub ip: IpAddr,
@@ -38,6 +38,17 @@ pub struct Peer {
 /// What else there is to know of a peer, in one byte.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Flags(u8);
+
+/// Two are equal if all that they show is.
+impl PartialEq for Peer {
+    fn eq(&self, other: &Self) -> bool {
+        let shown = |peer: &Self| {
+            let times = [peer.last_alive, peer.last_failure, peer.last_alive_outgoing];
+            (peer.ip, peer.status, times, peer.failures_in_row)
+        };
+        shown(self) == shown(other)
+    }
+}
 
 impl Peer {
     /// A peer of which only the address is known.
@@ -174,6 +185,15 @@ mod tests {
 
     fn ip(text: &str) -> IpAddr {
         text.parse().unwrap()
+    }
+
+    #[test]
+    fn peers_that_show_the_same_are_the_same() {
+        let (one, mut other) = (Peer::new(ip("60.1.0.1")), Peer::new(ip("60.1.0.1")));
+        other.flags.set(Flags::AHEAD, true);
+        assert_eq!(one, other);
+        other.failures_in_row = 1;
+        assert_ne!(one, other);
     }
 
     #[test]

@@ -4,7 +4,6 @@ use super::known::{Known, Stored};
 use super::rules::Model;
 use super::script::Script;
 use super::*;
-use crate::peer::Flags;
 use crate::peer_file;
 use crate::peer_table::entry::Moment;
 
@@ -346,18 +345,24 @@ impl Model {
         let has_parked = self.parked_of(ip).is_some();
         let peer = self.peers.get_mut(&ip)?;
         let rare = entry.rare();
-        let mut stored = entry.peer.clone();
-        stored.flags.set(Flags::AHEAD, false);
-        stored.flags.set(Flags::TRIED, false);
+        let judged = |peer: &Peer| (peer.is_proven, peer.is_own());
         let seen = (
-            &stored,
+            entry.peer,
+            judged(entry.peer),
             rare.connection,
             rare.deadline.map(Moment::since_start),
             rare.banned_at,
             rare.has_parked,
         );
         let shown = peer.shown();
-        let expected = (&shown, peer.connection, peer.deadline, peer.banned_at, has_parked);
+        let expected = (
+            &shown,
+            judged(&shown),
+            peer.connection,
+            peer.deadline,
+            peer.banned_at,
+            has_parked,
+        );
         if seen != expected {
             return Some(format!("{seen:?}\nnot {expected:?}"));
         }
