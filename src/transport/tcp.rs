@@ -3,11 +3,14 @@
 //! Owns sockets until they are handed over, and promises three things of them. Nothing is ever read from or written
 //! to one. One that is turned away or called off closes with linger 0, so that the other end sees a reset at once. One
 //! that is handed over is as plain as if the application had made it.
+//!
+//! A flood of connections that are refused is what an attacker sends, so refusing is the cheap path: an inbound socket
+//! becomes one of the runtime's only when it is admitted.
 
 use std::fmt;
 use std::future::Future;
 use std::io::{self, ErrorKind};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{self, IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
@@ -15,8 +18,11 @@ use futures::Stream;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio_stream::StreamMap;
 
+use self::accepting::Accepting;
 use super::{Dialed, Incoming, Transport};
 use crate::fault::is_address_missing;
+
+mod accepting;
 
 /// Plain TCP, the default [`Transport`].
 ///
@@ -46,7 +52,7 @@ impl Transport for TcpTransport {
     async fn listen(&mut self, at: SocketAddr) -> io::Result<(TcpListening, SocketAddr)> {
         let listeners = bind(at).await?;
         let bound = listeners.first.local_addr()?;
-        Ok((TcpListening::new(listeners), bound))
+        Ok((TcpListening::new(listeners)?, bound))
     }
 
     fn dial(&mut self, from: Option<IpAddr>, to: SocketAddr) -> TcpDial {
@@ -61,10 +67,13 @@ impl Transport for TcpTransport {
 pub struct TcpListening(StreamMap<SocketFamily, Accepting>);
 
 impl TcpListening {
-    fn new(listeners: Listeners) -> Self {
-        let first = (SocketFamily::First, Accepting(listeners.first));
-        let ipv4 = listeners.ipv4.map(|ipv4| (SocketFamily::Ipv4Beside, Accepting(ipv4)));
-        Self(std::iter::once(first).chain(ipv4).collect())
+    fn new(listeners: Listeners) -> io::Result<Self> {
+        let mut sockets = StreamMap::new();
+        sockets.insert(SocketFamily::First, Accepting::new(listeners.first)?);
+        if let Some(ipv4) = listeners.ipv4 {
+            sockets.insert(SocketFamily::Ipv4Beside, Accepting::new(ipv4)?);
+        }
+        Ok(Self(sockets))
     }
 }
 
@@ -81,28 +90,30 @@ impl Stream for TcpListening {
 /// An inbound connection of a [`TcpTransport`]. Unless it is admitted, it is reset when it is dropped.
 #[derive(Debug)]
 pub struct TcpIncoming {
-    /// There until it is admitted.
-    stream: Option<TcpStream>,
+    /// There until it is admitted. The runtime does not know it yet.
+    stream: Option<net::TcpStream>,
     remote_addr: SocketAddr,
+    /// Where it was connected to, if only one address listens.
+    local_addr: Option<SocketAddr>,
 }
 
 impl TcpIncoming {
-    fn new(stream: TcpStream, remote_addr: SocketAddr) -> Self {
+    fn new(stream: net::TcpStream, remote_addr: SocketAddr, local_addr: Option<SocketAddr>) -> Self {
         Self {
             stream: Some(stream),
             remote_addr: canonical(remote_addr),
+            local_addr,
         }
     }
 
     /// The socket, if nothing has happened to it yet.
-    fn alive(&self) -> io::Result<&TcpStream> {
+    fn alive(&self) -> io::Result<&net::TcpStream> {
         let stream = self.stream.as_ref().ok_or(ErrorKind::NotConnected)?;
-        if let Some(error) = stream.take_error()? {
-            return Err(error);
+        match stream.peer_addr() {
+            Ok(_) => Ok(stream),
+            // The system tells the reason once, and for ever that the connection is gone.
+            Err(gone) => Err(stream.take_error()?.unwrap_or(gone)),
         }
-        // The system forgets a pending error once it is read, but never that the connection is gone.
-        stream.peer_addr()?;
-        Ok(stream)
     }
 }
 
@@ -114,12 +125,15 @@ impl Incoming for TcpIncoming {
     }
 
     fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.alive()?.local_addr().map(canonical)
+        let stream = self.alive()?;
+        let local_addr = self.local_addr.map_or_else(|| stream.local_addr(), Ok);
+        local_addr.map(canonical)
     }
 
     fn admit(mut self) -> io::Result<TcpStream> {
-        self.alive()?;
-        self.stream.take().ok_or_else(|| ErrorKind::NotConnected.into())
+        let stream = self.stream.take().ok_or(ErrorKind::NotConnected)?;
+        stream.set_nonblocking(true)?;
+        TcpStream::from_std(stream)
     }
 }
 
@@ -127,7 +141,7 @@ impl Drop for TcpIncoming {
     fn drop(&mut self) {
         if let Some(stream) = self.stream.take() {
             // A socket that cannot be set to reset is dead already, or closes in the ordinary way.
-            stream.set_zero_linger().ok();
+            TcpSocket::from_std_stream(stream).set_zero_linger().ok();
         }
     }
 }
@@ -155,21 +169,6 @@ impl fmt::Debug for TcpDial {
 enum SocketFamily {
     First,
     Ipv4Beside,
-}
-
-/// The connections of one listening socket.
-#[derive(Debug)]
-struct Accepting(TcpListener);
-
-impl Stream for Accepting {
-    type Item = io::Result<TcpIncoming>;
-
-    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        let accepted = std::task::ready!(self.0.poll_accept(cx));
-        Poll::Ready(Some(
-            accepted.map(|(stream, remote_addr)| TcpIncoming::new(stream, remote_addr)),
-        ))
-    }
 }
 
 /// What it takes to listen at one address.
@@ -323,7 +322,7 @@ mod tests {
             }
         };
         let port = listeners.first.local_addr().unwrap().port();
-        let mut listening = TcpListening::new(listeners);
+        let mut listening = TcpListening::new(listeners).unwrap();
         for ip in [LOOPBACK, Ipv6Addr::LOCALHOST.into(), LOOPBACK] {
             let (client, incoming) = connected(&mut listening, SocketAddr::new(ip, port)).await;
             assert_eq!(incoming.remote_addr(), client.local_addr().unwrap());
@@ -413,11 +412,25 @@ mod tests {
         reset(client);
         assert_eq!(incoming.local_addr().unwrap_err().kind(), ErrorKind::ConnectionReset);
         incoming.local_addr().unwrap_err();
-        incoming.admit().unwrap_err();
+    }
 
-        let (client, incoming) = connected(&mut listening, bound).await;
-        reset(client);
-        assert_eq!(incoming.admit().unwrap_err().kind(), ErrorKind::ConnectionReset);
+    /// Whether any runtime of this process watches a socket.
+    #[cfg(target_os = "linux")]
+    fn is_watched(socket: &impl std::os::fd::AsRawFd) -> bool {
+        let target = format!("tfd: {:8} ", socket.as_raw_fd());
+        let watches = |entry: std::fs::DirEntry| std::fs::read_to_string(entry.path()).unwrap_or_default();
+        let files = std::fs::read_dir("/proc/self/fdinfo").unwrap();
+        files.flatten().map(watches).any(|info| info.contains(&target))
+    }
+
+    #[cfg(target_os = "linux")]
+    #[tokio::test]
+    async fn the_runtime_watches_only_what_is_admitted() {
+        let (mut listening, bound) = listen_at(LOOPBACK).await;
+        let (_client, incoming) = connected(&mut listening, bound).await;
+        assert!(!is_watched(incoming.stream.as_ref().unwrap()));
+        let socket = incoming.admit().unwrap();
+        assert!(is_watched(&socket));
     }
 
     #[tokio::test]
