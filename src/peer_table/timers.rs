@@ -82,23 +82,36 @@ impl Timers {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
+    use std::collections::{BTreeMap, BTreeSet};
+    use std::num::NonZeroU32;
     use std::time::Duration;
 
     use super::*;
 
+    /// Stops and sets timers again and again, each for these moments in turn, below one that stays.
+    fn restart(moments: &[u64]) {
+        let moment = |nanos| Moment::of(Duration::from_nanos(nanos));
+        let (mut timers, mut set) = (Timers::default(), BTreeMap::new());
+        let mut shift = |number: usize, after: Option<Moment>| {
+            let number = u32::try_from(number).ok().and_then(NonZeroU32::new);
+            let id = PeerId::numbered(number.unwrap());
+            let before = set.insert(id, after).flatten();
+            timers.shift(id, before, after, |other| *set.get(&other)?);
+            let used = set.iter().filter_map(|(&id, &due)| Some((due?, id)));
+            timers.check(&used.collect::<BTreeSet<_>>());
+        };
+        shift(1_000, Some(moment(1)));
+        for round in 0..2_000 {
+            let number = round % 100 + 1;
+            shift(number, None);
+            shift(number, Some(moment(moments[round / 100 % moments.len()])));
+        }
+    }
+
     #[test]
     fn timers_that_are_stopped_take_bounded_room() {
-        let moments = [1, 7, 5, u64::MAX].map(|nanos| Moment::of(Duration::from_nanos(nanos)));
-        let (mut timers, mut set) = (Timers::default(), BTreeMap::new());
-        for round in 0..10_000_usize {
-            let id = PeerId::FIRST;
-            let after = (round % 3 > 0).then(|| moments[round % 4]);
-            let before = set.insert(id, after).flatten();
-            if before != after {
-                timers.shift(id, before, after, |_| None);
-            }
-            timers.check(&after.map(|after| (after, id)).into_iter().collect());
-        }
+        restart(&[9, 7, 5, 11]);
+        // So it is at the end of time, where all moments are one.
+        restart(&[u64::MAX]);
     }
 }

@@ -1,5 +1,6 @@
 //! Who is kept and who is forgotten; bans, loading and what counts as a change.
 
+use super::world::record;
 use super::*;
 
 #[test]
@@ -201,4 +202,27 @@ fn whoever_failed_goes_before_a_newcomer() {
     node.list([ip("60.3.0.1")]);
     assert_eq!(node.status(ip("60.1.0.1")), None);
     assert_eq!(node.status(ip("60.3.0.1")), Some(PeerStatus::Idle));
+}
+
+/// What was believed instead until then counts no more, though nothing else is stored now.
+#[test]
+fn a_time_from_the_future_may_come_true() {
+    let mut node = Node::new(config());
+    let failed_at = |number: u8, seconds| {
+        let mut peer = Peer::new(IpAddr::from([60, number, 0, 1]));
+        peer.last_failure = Some(start() + TimeDelta::seconds(seconds));
+        record(peer)
+    };
+    node.table.load(node.now, vec![failed_at(1, 10), failed_at(2, 0)]);
+    node.wait(Duration::from_secs(5));
+    node.report(ip("60.2.0.1"), Report::Failed);
+    let order = |node: &Node| node.table.good_peer_ips().collect::<Vec<_>>();
+    assert_eq!(order(&node), [ip("60.1.0.1"), ip("60.2.0.1")]);
+    node.wait(Duration::from_secs(5));
+    let changes = node.table.changes();
+    node.report(ip("60.1.0.1"), Report::Failed);
+    assert_eq!(
+        (node.table.changes(), order(&node)),
+        (changes, vec![ip("60.2.0.1"), ip("60.1.0.1")])
+    );
 }
