@@ -92,6 +92,7 @@ mod tests {
     fn restart(moments: &[u64]) {
         let moment = |nanos| Moment::of(Duration::from_nanos(nanos));
         let (mut timers, mut set) = (Timers::default(), BTreeMap::new());
+        let mut times_without_any_other = 0;
         let mut shift = |number: usize, after: Option<Moment>| {
             let number = u32::try_from(number).ok().and_then(NonZeroU32::new);
             let id = PeerId::numbered(number.unwrap());
@@ -99,6 +100,7 @@ mod tests {
             timers.shift(id, before, after, |other| *set.get(&other)?);
             let used = set.iter().filter_map(|(&id, &due)| Some((due?, id)));
             timers.check(&used.collect::<BTreeSet<_>>());
+            times_without_any_other += usize::from(set.len() > 100 && timers.heap.len() == timers.len);
         };
         shift(1_000, Some(moment(1)));
         for round in 0..2_000 {
@@ -106,6 +108,7 @@ mod tests {
             shift(number, None);
             shift(number, Some(moment(moments[round / 100 % moments.len()])));
         }
+        assert!(times_without_any_other > 5, "{times_without_any_other}");
     }
 
     #[test]
