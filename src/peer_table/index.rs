@@ -188,22 +188,21 @@ mod tests {
         PeerId::numbered(NonZeroU32::new(number).unwrap())
     }
 
-    /// Ties that crowd both ends and some places between.
+    /// Ties that crowd both ends and some places between, a few of them equal.
     fn ties() -> Vec<u32> {
         let crowded = [0, 1 << 27, u32::MAX - 20];
         let spread = (0..40_u32).map(|number| number.wrapping_mul(0x9E37_79B9));
-        crowded
-            .into_iter()
-            .flat_map(|from| from..from + 20)
-            .chain(spread)
-            .collect()
+        let equal = [1 << 30; 5];
+        let crowded = crowded.into_iter().flat_map(|from| from..from + 20);
+        // Greater ids come first.
+        crowded.chain(spread).chain(equal).rev().collect()
     }
 
     #[test]
     fn whatever_comes_and_goes_is_found_and_in_order() {
         let is_untried = |id: PeerId| id.number().get().is_multiple_of(3);
         let mut index = Index::default();
-        let peers: Vec<_> = ties().into_iter().zip((1..).map(id)).collect();
+        let peers: Vec<_> = ties().into_iter().zip((1..200).rev().map(id)).collect();
         for (len, &(tie, id)) in peers.iter().enumerate() {
             index.reserve(len, is_untried);
             index.insert(tie, id);

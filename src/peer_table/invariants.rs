@@ -117,6 +117,14 @@ impl PeerTable {
         let listed = listed.into_iter().map(|(id, _)| self.slots.ranked(id));
         self.indexes.order.check(&self.slots, listed.collect());
         self.slots.check_index();
+        let (mut ips, mut left) = (self.good_peer_ips(), self.good_peer_ips().count());
+        while let (least, Some(most)) = ips.size_hint()
+            && ips.next().is_some()
+        {
+            assert!(least <= left && left <= most, "{least} to {most}, but {left}");
+            left -= 1;
+        }
+        assert!(left == 0 && (self.own.may_be_peers() || ips.size_hint() == (0, Some(0))));
         for (_, entry) in self.entries() {
             let listing = Listing::of(entry.peer);
             assert_eq!(

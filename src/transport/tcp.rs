@@ -24,6 +24,10 @@ use crate::fault::is_address_missing;
 
 mod accepting;
 
+/// How many connections may wait to be accepted; beyond that the system lets them try again. The system may allow fewer,
+/// Linux by its `net.core.somaxconn`.
+const BACKLOG: u32 = 1_024;
+
 /// Plain TCP, the default [`Transport`].
 ///
 /// Asked to listen at the unspecified IPv6 address `::`, it listens for both families: through one socket where the
@@ -50,7 +54,7 @@ impl Transport for TcpTransport {
     type Dial = TcpDial;
 
     async fn listen(&mut self, at: SocketAddr) -> io::Result<(TcpListening, SocketAddr)> {
-        let listeners = bind(at).await?;
+        let listeners = bind(at)?;
         let bound = listeners.first.local_addr()?;
         Ok((TcpListening::new(listeners)?, bound))
     }
@@ -180,10 +184,10 @@ struct Listeners {
     ipv4: Option<TcpListener>,
 }
 
-async fn bind(at: SocketAddr) -> io::Result<Listeners> {
-    let first = TcpListener::bind(at).await;
+fn bind(at: SocketAddr) -> io::Result<Listeners> {
+    let first = listen_at(at);
     if at.ip() == Ipv6Addr::UNSPECIFIED {
-        return bind_both_families(first, at.port()).await;
+        return bind_both_families(first, at.port());
     }
     Ok(Listeners {
         first: first?,
@@ -192,16 +196,16 @@ async fn bind(at: SocketAddr) -> io::Result<Listeners> {
 }
 
 /// Listens for both families at `port`, given what binding `[::]:port` came to.
-async fn bind_both_families(ipv6: io::Result<TcpListener>, port: u16) -> io::Result<Listeners> {
+fn bind_both_families(ipv6: io::Result<TcpListener>, port: u16) -> io::Result<Listeners> {
     let first = match ipv6 {
         Err(error) if is_address_missing(&error) => {
-            let first = TcpListener::bind((Ipv4Addr::UNSPECIFIED, port)).await?;
+            let first = listen_at((Ipv4Addr::UNSPECIFIED, port).into())?;
             return Ok(Listeners { first, ipv4: None });
         }
         ipv6 => ipv6?,
     };
     let port = first.local_addr()?.port();
-    match TcpListener::bind((Ipv4Addr::UNSPECIFIED, port)).await {
+    match listen_at((Ipv4Addr::UNSPECIFIED, port).into()) {
         Ok(ipv4) => Ok(Listeners {
             first,
             ipv4: Some(ipv4),
@@ -212,6 +216,20 @@ async fn bind_both_families(ipv6: io::Result<TcpListener>, port: u16) -> io::Res
         }
         Err(error) => Err(error),
     }
+}
+
+fn listen_at(at: SocketAddr) -> io::Result<TcpListener> {
+    let socket = if at.is_ipv4() {
+        TcpSocket::new_v4()
+    } else {
+        TcpSocket::new_v6()
+    }?;
+    // A port whose last connections are waiting for their end can be listened on again, as everywhere but on Windows,
+    // where this would let others listen on it too.
+    #[cfg(unix)]
+    socket.set_reuseaddr(true)?;
+    socket.bind(at)?;
+    socket.listen(BACKLOG)
 }
 
 async fn connect(from: Option<IpAddr>, to: SocketAddr) -> io::Result<Dialed<TcpStream>> {
@@ -316,7 +334,7 @@ mod tests {
         let mut attempts = 0..8;
         let listeners = loop {
             attempts.next().expect("a port that is free for both families");
-            let listeners = bind_both_families(Ok(ipv6_only()), 0).await.unwrap();
+            let listeners = bind_both_families(Ok(ipv6_only()), 0).unwrap();
             if listeners.ipv4.is_some() {
                 break listeners;
             }
@@ -340,15 +358,11 @@ mod tests {
 
     #[tokio::test]
     async fn a_host_without_ipv6_listens_for_ipv4_alone() {
-        let listeners = bind_both_families(Err(ErrorKind::AddrNotAvailable.into()), 0)
-            .await
-            .unwrap();
+        let listeners = bind_both_families(Err(ErrorKind::AddrNotAvailable.into()), 0).unwrap();
         assert_eq!(listeners.first.local_addr().unwrap().ip(), Ipv4Addr::UNSPECIFIED);
         assert!(listeners.ipv4.is_none());
 
-        let refused = bind_both_families(Err(ErrorKind::PermissionDenied.into()), 0)
-            .await
-            .unwrap_err();
+        let refused = bind_both_families(Err(ErrorKind::PermissionDenied.into()), 0).unwrap_err();
         assert_eq!(refused.kind(), ErrorKind::PermissionDenied);
     }
 
@@ -374,6 +388,18 @@ mod tests {
         let (_listening, bound) = listen_at(EVERYWHERE).await;
         let taken = TcpTransport::new().listen(bound).await.unwrap_err();
         assert_eq!(taken.kind(), ErrorKind::AddrInUse);
+    }
+
+    #[tokio::test]
+    async fn hundreds_of_connections_may_wait() {
+        let (mut listening, bound) = listen_at(LOOPBACK).await;
+        let connect = |_| net::TcpStream::connect_timeout(&bound, Duration::from_secs(1)).unwrap();
+        // The kernel's own limit is 4,096 since Linux 5.4, and 128 before.
+        let clients: Vec<_> = (0..500).map(connect).collect();
+        for client in clients {
+            let incoming = listening.next().await.unwrap().unwrap();
+            assert_eq!(incoming.remote_addr(), client.local_addr().unwrap());
+        }
     }
 
     #[tokio::test]

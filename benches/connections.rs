@@ -1,0 +1,319 @@
+//! What connections cost at the front door: admitted, and refused, beside bare loops over the same kernel.
+//!
+//! ```text
+//! cargo bench --bench connections
+//! ```
+//!
+//! A round fills a listener's backlog with connections from as many hosts of 127.0.0.0/8, and then has one contender
+//! drain it. The kernel does most of the work, so what counts is processor time, that of the thread which drains, as
+//! `/proc/thread-self/schedstat` tells it; and connections a second. Contenders take turns, and a ratio is the median of
+//! the rounds' ratios.
+//!
+//! Without `--bench`, as `cargo test --all-targets` starts it, one small round shows that it still works.
+
+use std::hint::black_box;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener as StdListener, TcpStream as StdStream};
+use std::time::{Duration, Instant};
+
+use futures::StreamExt;
+use network::{NetworkConfig, NetworkController, NetworkControllerEvent};
+use socket2::{Domain, SockRef, Socket, Type};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::runtime::Runtime;
+
+/// As much as our listener's.
+const BACKLOG: u32 = 1_024;
+/// What that takes, with room.
+const CONNECTIONS: usize = 900;
+const ROUNDS: usize = 31;
+const ADMIT_GOAL: f64 = 1.10;
+const REFUSE_GOAL: f64 = 0.80;
+const RATE_GOAL: f64 = 1.4;
+
+fn main() {
+    if !std::path::Path::new(PROCESSOR_TIME).exists() {
+        println!("{PROCESSOR_TIME} is not there: nothing is measured on this system");
+        return;
+    }
+    let is_bench = std::env::args().any(|arg| arg == "--bench");
+    let (rounds, connections) = if is_bench { (ROUNDS, CONNECTIONS) } else { (1, 50) };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let bench = Bench {
+        runtime: runtime.expect("a runtime starts"),
+        rounds,
+        connections,
+    };
+    println!("| work | connections | ours | tokio | blocking | ratio | goal | met | rate | its goal | met |");
+    println!("|---|--:|--:|--:|--:|--:|---|---|--:|---|---|");
+    bench.admit();
+    bench.refuse("refuse: banned", Setting::Banned);
+    bench.refuse("refuse: connected already", Setting::Connected);
+    bench.refuse("refuse: over a cap", Setting::Full);
+}
+
+const PROCESSOR_TIME: &str = "/proc/thread-self/schedstat";
+
+struct Bench {
+    runtime: Runtime,
+    rounds: usize,
+    connections: usize,
+}
+
+/// Why our node refuses.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Setting {
+    Banned,
+    Connected,
+    Full,
+}
+
+/// What a round took.
+#[derive(Clone, Copy)]
+struct Cost {
+    processor: Duration,
+    elapsed: Duration,
+}
+
+impl Bench {
+    fn admit(&self) {
+        let mut ours = self.runtime.block_on(Node::new(None, self.connections));
+        let tokio = self.runtime.block_on(async { bare_listener() });
+        let std = blocking_listener();
+        let mut costs = [(); 3].map(|()| Vec::new());
+        for round in 0..=self.rounds {
+            let results = [
+                self.round(ours.addr(), |count| self.runtime.block_on(ours.admit(count))),
+                self.round(address(&tokio), |count| self.runtime.block_on(hold(&tokio, count))),
+                self.round(std.local_addr().expect("it is bound"), |count| {
+                    hold_blocking(&std, count)
+                }),
+            ];
+            ours.forget_all(&self.runtime);
+            note(&mut costs, results, round);
+        }
+        print("admit and hand over", self.connections, &costs, (ADMIT_GOAL, None));
+    }
+
+    fn refuse(&self, work: &str, setting: Setting) {
+        let mut ours = self.runtime.block_on(Node::new(Some(setting), self.connections));
+        let tokio = self.runtime.block_on(async { bare_listener() });
+        let std = blocking_listener();
+        let mut costs = [(); 3].map(|()| Vec::new());
+        for round in 0..=self.rounds {
+            let results = [
+                self.round(ours.addr(), |count| self.runtime.block_on(ours.refuse(count))),
+                self.round(address(&tokio), |count| self.runtime.block_on(drop_all(&tokio, count))),
+                self.round(std.local_addr().expect("it is bound"), |count| reset_all(&std, count)),
+            ];
+            note(&mut costs, results, round);
+        }
+        print(work, self.connections, &costs, (REFUSE_GOAL, Some(RATE_GOAL)));
+    }
+
+    /// Has a backlog filled, and measures what it takes to drain it.
+    fn round<R>(&self, to: SocketAddr, drain: impl FnOnce(usize) -> R) -> Cost {
+        let clients = connect_all(to, self.connections);
+        let (before, start) = (processor_time(), Instant::now());
+        let held = drain(self.connections);
+        let cost = Cost {
+            processor: processor_time() - before,
+            elapsed: start.elapsed(),
+        };
+        drop((held, clients));
+        cost
+    }
+}
+
+/// The first round warms up.
+fn note(costs: &mut [Vec<Cost>; 3], results: [Cost; 3], round: usize) {
+    if round > 0 {
+        costs.iter_mut().zip(results).for_each(|(costs, cost)| costs.push(cost));
+    }
+}
+
+/// A controller and the sockets that it handed over.
+struct Node {
+    net: NetworkController,
+    held: Vec<(IpAddr, TcpStream)>,
+    /// Those with which it is connected from the start.
+    _friends: Vec<StdStream>,
+}
+
+impl Node {
+    async fn new(setting: Option<Setting>, connections: usize) -> Self {
+        let mut config = NetworkConfig::in_memory(0);
+        config.listen_ip = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 2));
+        config.target_outgoing_connections = 0;
+        config.max_incoming_connections = if setting == Some(Setting::Full) { 0 } else { connections };
+        config.max_simultaneous_incoming_connection_attempts = connections;
+        config.handshake_timeout = None;
+        let mut net = NetworkController::with_config(config).await.expect("a free port");
+        let mut friends = Vec::new();
+        if setting == Some(Setting::Banned) {
+            for number in 0..connections {
+                net.feedback_peer_banned(source(number)).await;
+            }
+        }
+        if setting == Some(Setting::Connected) {
+            friends = connect_all(net.local_addr(), connections);
+        }
+        let mut node = Self {
+            net,
+            held: Vec::new(),
+            _friends: friends,
+        };
+        if setting == Some(Setting::Connected) {
+            node.admit(connections).await;
+        }
+        node
+    }
+
+    fn addr(&self) -> SocketAddr {
+        self.net.local_addr()
+    }
+
+    async fn admit(&mut self, count: usize) {
+        for _ in 0..count {
+            let event = self.net.next().await.expect("it is not closed");
+            let NetworkControllerEvent::CandidateConnection { ip, socket, .. } = event;
+            self.held.push((ip, socket));
+        }
+    }
+
+    async fn refuse(&mut self, count: usize) {
+        let refused = |net: &NetworkController| {
+            let counters = net.stats().counters;
+            counters.refused_banned + counters.refused_connected + counters.refused_incoming_full
+        };
+        let until = refused(&self.net) + u64::try_from(count).expect("few");
+        let net = &mut self.net;
+        let all = std::future::poll_fn(|cx| {
+            let event = net.poll_next_unpin(cx);
+            assert!(event.is_pending(), "nobody is admitted");
+            if refused(net) >= until {
+                std::task::Poll::Ready(())
+            } else {
+                std::task::Poll::Pending
+            }
+        });
+        all.await;
+    }
+
+    /// Closes all, and has the controller know it.
+    fn forget_all(&mut self, runtime: &Runtime) {
+        for (ip, socket) in self.held.drain(..) {
+            SockRef::from(&socket).set_linger(Some(Duration::ZERO)).ok();
+            runtime.block_on(self.net.feedback_peer_closed(ip));
+        }
+    }
+}
+
+fn bare_listener() -> TcpListener {
+    let socket = TcpSocket::new_v4().expect("a socket");
+    let at = SocketAddr::from((Ipv4Addr::new(127, 0, 0, 3), 0));
+    socket.bind(at).expect("a free port");
+    socket.listen(BACKLOG).expect("it is bound")
+}
+
+fn blocking_listener() -> StdListener {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
+    let at = SocketAddr::from((Ipv4Addr::new(127, 0, 0, 4), 0));
+    socket.bind(&at.into()).expect("a free port");
+    socket.listen(1_024).expect("it is bound");
+    socket.into()
+}
+
+fn address(listener: &TcpListener) -> SocketAddr {
+    listener.local_addr().expect("it is bound")
+}
+
+async fn hold(listener: &TcpListener, count: usize) -> Vec<TcpStream> {
+    let mut held = Vec::with_capacity(count);
+    for _ in 0..count {
+        held.push(listener.accept().await.expect("a connection waits").0);
+    }
+    held
+}
+
+fn hold_blocking(listener: &StdListener, count: usize) -> Vec<StdStream> {
+    let accepted = || listener.accept().expect("a connection waits").0;
+    std::iter::repeat_with(accepted).take(count).collect()
+}
+
+async fn drop_all(listener: &TcpListener, count: usize) {
+    for _ in 0..count {
+        black_box(listener.accept().await.expect("a connection waits"));
+    }
+}
+
+fn reset_all(listener: &StdListener, count: usize) {
+    for _ in 0..count {
+        let (stream, _) = listener.accept().expect("a connection waits");
+        SockRef::from(&stream)
+            .set_linger(Some(Duration::ZERO))
+            .expect("it is open");
+    }
+}
+
+/// Connections from as many hosts, each complete as far as the kernel is concerned.
+fn connect_all(to: SocketAddr, count: usize) -> Vec<StdStream> {
+    (0..count).map(|number| connect(source(number), to)).collect()
+}
+
+fn connect(from: IpAddr, to: SocketAddr) -> StdStream {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
+    // Or the next round's could not use this one's port again.
+    socket.set_linger(Some(Duration::ZERO)).expect("it is open");
+    socket
+        .bind(&SocketAddr::new(from, 0).into())
+        .expect("an address of this host");
+    socket.connect(&to.into()).expect("a listener with room");
+    socket.into()
+}
+
+/// Hosts of this machine, each of a /16 of its own as far as there are as many.
+fn source(number: usize) -> IpAddr {
+    let [.., high, low] = u32::try_from(number).expect("few").to_be_bytes();
+    IpAddr::from([127, 16 + low % 200, 1 + high, 1 + low / 200])
+}
+
+/// What this thread has spent on a processor.
+fn processor_time() -> Duration {
+    let text = std::fs::read_to_string(PROCESSOR_TIME).expect("it was there");
+    let nanoseconds = text.split_whitespace().next().and_then(|first| first.parse().ok());
+    Duration::from_nanos(nanoseconds.expect("the first number is that"))
+}
+
+fn print(work: &str, connections: usize, costs: &[Vec<Cost>; 3], (goal, rate_goal): (f64, Option<f64>)) {
+    let each = |cost: Duration| cost.as_secs_f64() * 1e6 / f64::from(u32::try_from(connections).expect("few"));
+    let times = costs
+        .each_ref()
+        .map(|costs| median(costs.iter().map(|cost| each(cost.processor)).collect()));
+    let pairs = || costs[0].iter().zip(&costs[1]);
+    let ratio = median(
+        pairs()
+            .map(|(ours, bare)| ours.processor.as_secs_f64() / bare.processor.as_secs_f64())
+            .collect(),
+    );
+    let rate = median(
+        pairs()
+            .map(|(ours, bare)| bare.elapsed.as_secs_f64() / ours.elapsed.as_secs_f64())
+            .collect(),
+    );
+    let [ours, tokio, blocking] = times;
+    let met = |is_met: bool| if is_met { "yes" } else { "**no**" };
+    let of_rate = rate_goal.map_or_else(
+        || "| |".to_owned(),
+        |goal| format!("{goal:.1} × tokio | {} |", met(rate >= goal)),
+    );
+    println!(
+        "| {work} | {connections} | {ours:.1} µs | {tokio:.1} µs | {blocking:.1} µs | {ratio:.2} | {goal:.2} × tokio | {} | \
+         {rate:.2} | {of_rate}",
+        met(ratio <= goal)
+    );
+}
+
+fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values[values.len() / 2]
+}
