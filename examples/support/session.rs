@@ -86,6 +86,8 @@ impl Session {
         on_alive();
         match self.talk(&mut wire, lease).await {
             Ok(never) => match never {},
+            // We may have found it closed before we came to read why.
+            Err(Ending::Lost(_)) if wire.has_goodbye().await => Ending::Bye,
             Err(ending) => ending,
         }
     }
@@ -237,6 +239,22 @@ impl<'a> Wire<'a> {
     async fn receive(&mut self) -> Result<Message, Ending> {
         let line = self.lines.next_line().await??;
         Ok(Message::parse(&line)?)
+    }
+
+    /// Whether there is a goodbye among what the other end sent before the connection was lost.
+    async fn has_goodbye(&mut self) -> bool {
+        let patience = self.patience;
+        let find = async {
+            for _ in 0..MAX_MESSAGES_PER_ROUND {
+                match self.receive().await {
+                    Ok(Message::Bye) => return true,
+                    Ok(_) => {}
+                    Err(_) => return false,
+                }
+            }
+            false
+        };
+        timeout(patience, find).await.unwrap_or(false)
     }
 
     /// A peer that does not read is given up on, not waited for.
