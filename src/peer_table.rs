@@ -30,6 +30,7 @@ mod rank;
 mod rares;
 mod reports;
 mod resting;
+mod seats;
 mod shelves;
 mod slots;
 mod subnet;

@@ -12,6 +12,7 @@ use crate::peer_table::members::{Members, Size};
 use crate::peer_table::place::Standing;
 use crate::peer_table::random::Random;
 use crate::peer_table::rank::{Rank, Ranked};
+use crate::peer_table::seats::{index, seat};
 use crate::peer_table::shelves::{Shelf, Shelves};
 use crate::peer_table::slots::{PeerId, Slots};
 use crate::peer_table::subnet::Subnet;
@@ -390,14 +391,6 @@ impl Group {
 
 fn place(id: GroupId) -> usize {
     index(id.0)
-}
-
-fn index(seat: u32) -> usize {
-    usize::try_from(seat).expect("an address space has 32 bits or more")
-}
-
-fn seat(index: usize) -> u32 {
-    u32::try_from(index).expect("memory ends before 2^32 peers")
 }
 
 #[cfg(any(test, feature = "internals"))]

@@ -9,6 +9,7 @@ use crate::peer_table::groups::Groups;
 use crate::peer_table::order::Order;
 use crate::peer_table::place::{Listing, Place};
 use crate::peer_table::rank::{Rank, Ranked};
+use crate::peer_table::seats::{index, seat};
 use crate::peer_table::slots::{PeerId, Slots};
 use crate::peer_table::subnet::Subnet;
 use crate::peer_table::timers::Timers;
@@ -180,14 +181,6 @@ impl Indexes {
             decrement(&mut self.inbound, Subnet::of_inbound(slots.peer(id).ip));
         }
     }
-}
-
-fn index(seat: u32) -> usize {
-    usize::try_from(seat).expect("an address space has 32 bits or more")
-}
-
-fn seat(index: usize) -> u32 {
-    u32::try_from(index).expect("there are fewer peers than ids")
 }
 
 fn is_inbound(status: PeerStatus) -> bool {

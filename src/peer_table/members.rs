@@ -5,6 +5,7 @@ use std::num::NonZeroU32;
 
 use crate::peer_table::entry::Marks;
 use crate::peer_table::rank::{Grade, Ranked};
+use crate::peer_table::seats::{index, seat};
 use crate::peer_table::shelves::{self, Member, Shelf, Shelves};
 use crate::peer_table::slots::{PeerId, Slots};
 
@@ -34,7 +35,7 @@ pub(crate) struct Size(NonZeroU32);
 
 impl Size {
     pub(crate) fn members(self) -> usize {
-        usize::try_from(self.0.get() >> Grade::BITS).expect("an address space has 32 bits or more")
+        index(self.0.get() >> Grade::BITS)
     }
 }
 
@@ -157,8 +158,8 @@ impl Crowd {
     }
 
     fn remove(&mut self, slots: &mut Slots, peer: Ranked) {
-        let seat = std::mem::replace(&mut slots.marks_mut(peer.id).seat, Marks::NO_SEAT);
-        let mut gap = usize::try_from(seat).expect("an address space has 32 bits or more");
+        let gap = std::mem::replace(&mut slots.marks_mut(peer.id).seat, Marks::NO_SEAT);
+        let mut gap = index(gap);
         if gap < self.ready {
             self.ready -= 1;
             self.swap(slots, gap, self.ready);
@@ -178,10 +179,6 @@ impl Crowd {
             slots.marks_mut(self.all[other]).seat = seat(other);
         }
     }
-}
-
-fn seat(index: usize) -> u32 {
-    u32::try_from(index).expect("there are fewer peers than ids")
 }
 
 #[cfg(any(test, feature = "internals"))]

@@ -11,6 +11,7 @@ use std::num::NonZeroU32;
 
 use crate::peer_table::index::{SEATS, Seat};
 use crate::peer_table::rank::{Level, Ranked};
+use crate::peer_table::seats::index;
 use crate::peer_table::slots::{PeerId, Slots};
 
 /// How many ids a block holds.
@@ -448,7 +449,7 @@ impl BlockId {
     }
 
     fn place(self) -> usize {
-        usize::try_from(self.0.get() - 1).expect("an address space has 32 bits or more")
+        index(self.0.get() - 1)
     }
 }
 

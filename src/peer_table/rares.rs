@@ -4,6 +4,7 @@
 use std::num::NonZeroU32;
 
 use crate::peer_table::entry::Rare;
+use crate::peer_table::seats::index;
 
 /// Names a place among the [`Rares`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,6 +62,6 @@ impl Default for Rares {
 
 impl RareId {
     fn place(self) -> usize {
-        usize::try_from(self.0.get()).expect("an address space has 32 bits or more")
+        index(self.0.get())
     }
 }

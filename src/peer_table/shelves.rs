@@ -4,6 +4,7 @@
 use std::num::NonZeroU32;
 
 use crate::peer_table::rank::{Grade, Ranked};
+use crate::peer_table::seats::index;
 use crate::peer_table::slots::PeerId;
 
 /// A shelf holds no more than this.
@@ -174,7 +175,7 @@ impl Member {
 }
 
 fn start(shelf: Shelf) -> usize {
-    usize::try_from(shelf.start).expect("an address space has 32 bits or more")
+    index(shelf.start)
 }
 
 /// Which of the sizes this is.

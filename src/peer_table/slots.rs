@@ -11,6 +11,7 @@ use crate::peer_table::growth::grow_by_a_quarter;
 use crate::peer_table::index::{Index, Seat};
 use crate::peer_table::rank::{Rank, Ranked};
 use crate::peer_table::rares::Rares;
+use crate::peer_table::seats::index;
 
 /// Names a slot. A slot is used again once its peer is forgotten.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -221,6 +222,6 @@ impl PeerId {
 
     #[inline]
     fn place(self) -> usize {
-        usize::try_from(self.0.get() - 1).expect("an address space has 32 bits or more")
+        index(self.0.get() - 1)
     }
 }
