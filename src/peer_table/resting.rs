@@ -52,3 +52,42 @@ impl Resting {
         self.len -= 1;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::num::NonZeroU32;
+
+    use super::*;
+
+    fn id(number: u32) -> PeerId {
+        PeerId::numbered(NonZeroU32::new(number).unwrap())
+    }
+
+    fn ids(resting: &Resting) -> Vec<u32> {
+        let pairs = resting.iter().inspect(|&(id, until)| {
+            assert!(resting.contains(id));
+            assert_eq!(
+                until,
+                Duration::from_secs(u64::from(id.number().get())),
+                "each has its own time"
+            );
+        });
+        pairs.map(|(id, _)| id.number().get()).collect()
+    }
+
+    #[test]
+    fn the_last_sixteen_stand_in_their_order() {
+        let mut resting = Resting::default();
+        let mut push = |number: u32| {
+            resting.push(id(number), Duration::from_secs(u64::from(number)));
+            ids(&resting)
+        };
+        (1..=16).for_each(|number| drop(push(number)));
+        assert_eq!(push(3), [1, 2, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 3]);
+        assert_eq!(push(17), [2, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 3, 17]);
+        resting.remove(id(9));
+        resting.remove(id(1));
+        assert_eq!(ids(&resting), [2, 4, 5, 6, 7, 8, 10, 11, 12, 13, 14, 15, 16, 3, 17]);
+        assert!(!resting.contains(id(9)));
+    }
+}
