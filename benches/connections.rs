@@ -13,14 +13,19 @@
 
 use std::hint::black_box;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener as StdListener, TcpStream as StdStream};
+use std::pin::Pin;
+use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use futures::StreamExt;
+use futures::future::Pending;
+use futures::stream::FuturesUnordered;
 use network::{NetworkConfig, NetworkController, NetworkControllerEvent};
 use rustix::time::{ClockId, clock_gettime};
 use socket2::{Domain, SockRef, Socket, Type};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::runtime::Runtime;
+use tokio::time::Sleep;
 
 /// As much as our listener's.
 const BACKLOG: u32 = 1_024;
@@ -30,6 +35,9 @@ const ROUNDS: usize = 31;
 const ADMIT_GOAL: f64 = 1.10;
 const REFUSE_GOAL: f64 = 0.80;
 const RATE_GOAL: f64 = 1.4;
+const IDLE_GOAL: f64 = 1.5;
+const POLLS: u32 = 100_000;
+const FAR: Duration = Duration::from_secs(24 * 3_600);
 
 fn main() {
     let is_bench = std::env::args().any(|arg| arg == "--bench");
@@ -46,6 +54,8 @@ fn main() {
     bench.refuse("refuse: banned", Setting::Banned);
     bench.refuse("refuse: connected already", Setting::Connected);
     bench.refuse("refuse: over a cap", Setting::Full);
+    println!("\n| work | ours | bare composition | ratio | goal | met |\n|---|--:|--:|--:|---|---|");
+    bench.idle(if is_bench { POLLS } else { 10 });
 }
 
 struct Bench {
@@ -89,6 +99,36 @@ impl Bench {
         print("admit and hand over", self.connections, &costs, (ADMIT_GOAL, None));
     }
 
+    /// Polls in which nothing is due and nothing has come.
+    fn idle(&self, polls: u32) {
+        let (mut ours, mut parts) = self
+            .runtime
+            .block_on(async { (Node::new(None, 10).await, Parts::new()) });
+        let mut times = [Vec::new(), Vec::new()];
+        for _ in 0..=self.rounds {
+            times[0].push(self.time_polls(polls, |cx| ours.net.poll_next_unpin(cx).is_pending()));
+            times[1].push(self.time_polls(polls, |cx| parts.poll(cx).is_pending()));
+        }
+        let ratio = median(times[0].iter().zip(&times[1]).map(|(ours, bare)| ours / bare).collect());
+        let [ours, bare] = times.map(median);
+        let met = if ratio <= IDLE_GOAL { "yes" } else { "**no**" };
+        println!(
+            "| a poll with nothing to do | {ours:.0} ns | {bare:.0} ns | {ratio:.2} | {IDLE_GOAL} × bare | {met} |"
+        );
+    }
+
+    /// Nanoseconds a poll.
+    fn time_polls(&self, polls: u32, mut is_pending: impl FnMut(&mut Context<'_>) -> bool) -> f64 {
+        self.runtime.block_on(std::future::poll_fn(|cx| {
+            assert!(is_pending(cx), "nothing is to be done");
+            let start = Instant::now();
+            for _ in 0..polls {
+                black_box(is_pending(cx));
+            }
+            Poll::Ready(start.elapsed().as_secs_f64() * 1e9 / f64::from(polls))
+        }))
+    }
+
     fn refuse(&self, work: &str, setting: Setting) {
         let mut ours = self.runtime.block_on(Node::new(Some(setting), self.connections));
         let tokio = self.runtime.block_on(async { bare_listener() });
@@ -123,6 +163,34 @@ impl Bench {
 fn note(costs: &mut [Vec<Cost>; 3], results: [Cost; 3], round: usize) {
     if round > 0 {
         costs.iter_mut().zip(results).for_each(|(costs, cost)| costs.push(cost));
+    }
+}
+
+/// The parts of a controller, put together by hand: dials, a listener and a timer.
+struct Parts {
+    dials: FuturesUnordered<Pending<()>>,
+    listener: TcpListener,
+    timer: Pin<Box<Sleep>>,
+}
+
+impl Parts {
+    fn new() -> Self {
+        Self {
+            dials: FuturesUnordered::new(),
+            listener: bare_listener(),
+            timer: Box::pin(tokio::time::sleep(FAR)),
+        }
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.timer.as_mut().poll(cx).is_ready() {
+            return Poll::Ready(());
+        }
+        // Without dials it has ended for now.
+        if let Poll::Ready(Some(())) = self.dials.poll_next_unpin(cx) {
+            return Poll::Ready(());
+        }
+        self.listener.poll_accept(cx).map(drop)
     }
 }
 
@@ -186,9 +254,9 @@ impl Node {
             let event = net.poll_next_unpin(cx);
             assert!(event.is_pending(), "nobody is admitted");
             if refused(net) >= until {
-                std::task::Poll::Ready(())
+                Poll::Ready(())
             } else {
-                std::task::Poll::Pending
+                Poll::Pending
             }
         });
         all.await;

@@ -67,7 +67,11 @@ impl Town {
             let misconduct = is_rogue.then(|| misbehave.clone());
             town.members.push(Member::new(ip, config, misconduct));
         }
-        for member in &mut town.members {
+        // Everyone's first dials then reach the one that is to be connected to all. Whoever had filled all of its incoming
+        // places and met its target before would refuse it from then on.
+        town.members[town.rogue].start().await?;
+        let others = town.members.iter_mut().filter(|member| !member.is_running());
+        for member in others {
             member.start().await?;
         }
         Ok(town)
