@@ -19,7 +19,8 @@ use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use futures::Sink;
@@ -32,6 +33,7 @@ pub use self::feedback::{Feedback, FeedbackSink};
 pub use self::lease::{Leased, PeerLease};
 
 use self::engine::Engine;
+use self::wakers::Wakers;
 use crate::config::{ConfigError, NetworkConfig};
 use crate::peer::Peer;
 use crate::peer_file::{self, PeerFileError};
@@ -74,6 +76,9 @@ use crate::transport::{TcpTransport, Transport};
 #[must_use = "a controller does nothing unless it is polled"]
 pub struct NetworkController<T: Transport = TcpTransport> {
     engine: Pin<Box<Engine<T>>>,
+    wakers: Arc<Wakers>,
+    /// Wakes whoever polls either half; the engine is polled with it.
+    waker: Waker,
 }
 
 /// What a controller tells the application.
@@ -190,8 +195,13 @@ impl<T: Transport> NetworkController<T> {
             .await
             .map_err(|source| NetworkError::Listen { addr, source })?;
         let seed = config.seed.unwrap_or_else(|| RandomState::new().hash_one(addr));
+        let wakers = Arc::<Wakers>::default();
+        let waker = Waker::from(Arc::clone(&wakers));
+        let engine = Engine::new(config, transport, listening, seed, records, Arc::clone(&wakers));
         Ok(Self {
-            engine: Box::pin(Engine::new(config, transport, listening, seed, records)),
+            engine: Box::pin(engine),
+            wakers,
+            waker,
         })
     }
 
@@ -317,7 +327,12 @@ impl<T: Transport> NetworkController<T> {
     /// [`NetworkError::PeerFile`] if the last dump failed. Everything else is ended then, and another call tries the
     /// dump again. After `Ok`, again is `Ok`.
     pub async fn close(&mut self) -> Result<(), NetworkError> {
-        poll_fn(|cx| self.engine.as_mut().poll_close(cx)).await
+        poll_fn(|cx| self.poll_closed(cx)).await
+    }
+
+    fn poll_closed(&mut self, cx: &Context<'_>) -> Poll<Result<(), NetworkError>> {
+        self.wakers.register_sink(cx.waker());
+        self.engine.as_mut().poll_close(&mut Context::from_waker(&self.waker))
     }
 
     fn report(&mut self, ip: IpAddr, report: Report) -> Ready<()> {
@@ -335,7 +350,9 @@ impl<T: Transport> Stream for NetworkController<T> {
     ///   the application;
     /// - `Ready(None)`: closed.
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        self.engine.as_mut().poll_event(cx)
+        let this = &mut *self;
+        this.wakers.register_stream(cx.waker());
+        this.engine.as_mut().poll_event(&mut Context::from_waker(&this.waker))
     }
 }
 
@@ -372,7 +389,7 @@ impl<T: Transport> Sink<Feedback> for NetworkController<T> {
     }
 
     fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), NetworkError>> {
-        self.engine.as_mut().poll_close(cx)
+        self.poll_closed(cx)
     }
 }
 

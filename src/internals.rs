@@ -185,6 +185,11 @@ impl Table {
         self.table.all_good_peer_ips()
     }
 
+    /// A dial that has had its time.
+    pub fn next_overdue_dial(&mut self) -> Option<u64> {
+        self.table.next_overdue_dial(self.now.since_start).map(|id| id.0)
+    }
+
     pub fn next_action(&mut self) -> Option<Action> {
         Some(match self.table.next_action()? {
             peer_table::Action::CallOff(id) => Action::CallOff(id.0),

@@ -19,6 +19,7 @@ mod indexes;
 #[cfg(any(test, feature = "internals"))]
 mod invariants;
 mod ladder;
+mod limits;
 mod loading;
 mod members;
 mod order;
@@ -54,6 +55,7 @@ pub(crate) use self::slots::PeerId;
 use self::dialing::Pace;
 use self::entry::{EntryMut, Moment, lasting};
 use self::indexes::Indexes;
+use self::limits::Limits;
 use self::order::Walk;
 use self::own::OwnAddresses;
 use self::parking::Parking;
@@ -128,6 +130,7 @@ pub(crate) struct PeerTable {
     slots: Slots,
     indexes: Indexes,
     parking: Parking,
+    limits: Limits,
     own: OwnAddresses,
     pace: Pace,
     /// The peers of dials and of connections, by the id of the dial or connection.
@@ -172,6 +175,7 @@ impl PeerTable {
             slots: Slots::default(),
             indexes: Indexes::new(),
             parking: Parking::default(),
+            limits: Limits::default(),
             own: OwnAddresses::new(listen, peer_port),
             pace: Pace::new(now, outage_wait),
             connections: HashMap::default(),
@@ -212,13 +216,20 @@ impl PeerTable {
         }
     }
 
-    /// When to call [`Self::on_time`] and [`Self::next_dial`] again at the latest; in the past if at once.
+    /// A dial that has had its time by then: to be ended, with whatever comes of it. Each is named once.
+    ///
+    /// "By then" is the moment that somebody waited for, not what the clock says now: whoever is woken late sees first
+    /// what became of the dials meanwhile.
+    pub(crate) fn next_overdue_dial(&mut self, by: Duration) -> Option<ConnectionId> {
+        self.limits.next_overdue(by)
+    }
+
+    /// When to call [`Self::on_time`], [`Self::next_overdue_dial`] and [`Self::next_dial`] again at the latest; in the
+    /// past if at once.
     pub(crate) fn next_deadline(&self) -> Option<Duration> {
         let handshakes_and_bans = self.indexes.deadlines.first().map(|(due, _)| due.since_start());
-        [handshakes_and_bans, self.parking.next_deadline(), self.next_dial_time()]
-            .into_iter()
-            .flatten()
-            .min()
+        let waits = [self.parking.next_deadline(), self.limits.next(), self.next_dial_time()];
+        waits.into_iter().chain([handshakes_and_bans]).flatten().min()
     }
 
     /// Rises whenever the peer file would say something else than before.
@@ -410,6 +421,7 @@ impl PeerTable {
             if was.is_connected() {
                 self.actions.push_back(Action::Ended(connection));
             } else {
+                self.limits.end(connection);
                 self.settle_suspects(connection);
             }
         }

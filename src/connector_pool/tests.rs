@@ -2,14 +2,13 @@ use std::cell::Cell;
 use std::io::{ErrorKind, Read};
 use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
+use std::time::Duration;
 
 use futures::future::{BoxFuture, poll_fn, ready};
 use futures::{FutureExt, StreamExt};
 use network::{TcpDial, TcpTransport, Transport};
 use static_assertions::assert_impl_all;
 use tokio::sync::oneshot;
-use tokio::task::yield_now;
-use tokio::time::advance;
 use tokio_test::{assert_pending, assert_ready, task};
 
 use super::*;
@@ -17,14 +16,11 @@ use crate::memory::{DialFate, memory};
 
 assert_impl_all!(ConnectorPool<TcpDial>: Send, Sync);
 
-const TIMEOUT: Duration = Duration::from_secs(5);
-const MS: Duration = Duration::from_millis(1);
-
 type Answer = oneshot::Sender<io::Result<Dialed<u64>>>;
 type Pool<D = BoxFuture<'static, io::Result<Dialed<u64>>>> = task::Spawn<Pin<Box<ConnectorPool<D>>>>;
 
 fn pool<D>(limit: usize) -> Pool<D> {
-    task::spawn(Box::pin(ConnectorPool::new(limit, TIMEOUT)))
+    task::spawn(Box::pin(ConnectorPool::new(limit)))
 }
 
 fn dialed(socket: u64) -> io::Result<Dialed<u64>> {
@@ -72,14 +68,13 @@ fn assert_at_rest(pool: &mut Pool) {
     assert!(!pool.is_woken(), "busy with nothing");
 }
 
-#[tokio::test(start_paused = true)]
-async fn an_empty_pool_is_pending_and_a_start_wakes_it() {
+#[tokio::test]
+async fn an_empty_pool_is_pending_and_a_start_fills_it() {
     let mut pool = pool(2);
     assert!(pool.is_empty());
     assert_at_rest(&mut pool);
 
     let answer = start(&mut pool, 1);
-    assert!(pool.is_woken());
     assert_eq!(pool.len(), 1);
     assert_at_rest(&mut pool);
 
@@ -90,7 +85,7 @@ async fn an_empty_pool_is_pending_and_a_start_wakes_it() {
     assert_at_rest(&mut pool);
 }
 
-#[tokio::test(start_paused = true)]
+#[tokio::test]
 async fn a_start_polls_nothing() {
     let polls = Rc::new(Cell::new(0));
     let mut pool = pool(1);
@@ -106,7 +101,7 @@ async fn a_start_polls_nothing() {
     assert_eq!(polls.get(), 1, "polled without having been woken");
 }
 
-#[tokio::test(start_paused = true)]
+#[tokio::test]
 async fn outcomes_come_one_a_poll_in_the_order_of_waking() {
     let mut pool = pool(3);
     let mut answers: Vec<_> = (1..=3).map(|id| start(&mut pool, id)).collect();
@@ -129,7 +124,7 @@ async fn outcomes_come_one_a_poll_in_the_order_of_waking() {
     assert_eq!(pool.len(), 1);
 }
 
-#[tokio::test(start_paused = true)]
+#[tokio::test]
 async fn a_dial_called_off_is_dropped_on_the_spot_and_has_no_outcome() {
     let mut pool = pool(2);
     let never_polled = start(&mut pool, 1);
@@ -156,11 +151,12 @@ async fn a_dial_called_off_is_dropped_on_the_spot_and_has_no_outcome() {
         "called off after it was answered"
     );
     assert_at_rest(&mut pool);
-    advance(2 * TIMEOUT).await;
+    pool.as_mut().end(ConnectionId(2));
+    pool.as_mut().end(ConnectionId(3));
     assert_at_rest(&mut pool);
 }
 
-#[tokio::test(start_paused = true)]
+#[tokio::test]
 async fn calling_off_makes_room_for_another() {
     let mut pool = pool(1);
     for id in 1..100 {
@@ -175,14 +171,14 @@ async fn calling_off_makes_room_for_another() {
 }
 
 #[cfg(debug_assertions)]
-#[tokio::test(start_paused = true)]
+#[tokio::test]
 #[should_panic(expected = "beyond the limit")]
 async fn a_dial_beyond_the_limit_is_a_mistake() {
     let mut pool = pool(2);
     let _answers = [1, 2, 3].map(|id| start(&mut pool, id));
 }
 
-#[tokio::test(start_paused = true)]
+#[tokio::test]
 async fn clear_drops_all() {
     let mut pool = pool(3);
     let answers = [1, 2, 3].map(|id| start(&mut pool, id));
@@ -190,80 +186,47 @@ async fn clear_drops_all() {
     pool.as_mut().clear();
     assert!(pool.is_empty());
     assert!(answers.iter().all(oneshot::Sender::is_closed));
-    advance(2 * TIMEOUT).await;
     assert_at_rest(&mut pool);
 }
 
-#[tokio::test(start_paused = true)]
-async fn each_dial_has_its_own_limit() {
+#[tokio::test]
+async fn a_dial_that_is_ended_has_timed_out() {
     let mut pool = pool(3);
-    let first = start(&mut pool, 1);
+    let answers = [1, 2, 3].map(|id| start(&mut pool, id));
     assert_at_rest(&mut pool);
-    advance(1000 * MS).await;
-    let _second = start(&mut pool, 2);
-    let _third = start(&mut pool, 3);
-    assert_at_rest(&mut pool);
-
-    advance(3999 * MS).await;
-    assert!(!pool.is_woken());
-    assert_at_rest(&mut pool);
-    advance(MS).await;
-    assert!(pool.is_woken(), "no wake at the limit");
-    assert_timed_out(&mut pool, 1);
-    assert!(first.is_closed());
-    assert_eq!(pool.len(), 2);
-    assert_at_rest(&mut pool);
-
-    advance(999 * MS).await;
-    assert!(!pool.is_woken());
-    advance(MS).await;
-    assert!(pool.is_woken(), "no wake at the limit of the next");
+    pool.as_mut().end(ConnectionId(2));
+    pool.as_mut().end(ConnectionId(1));
+    assert!(!answers[1].is_closed(), "ended before the poll");
     assert_timed_out(&mut pool, 2);
+    assert!(answers[1].is_closed());
+    assert_timed_out(&mut pool, 1);
+    assert_at_rest(&mut pool);
+    assert_eq!(pool.len(), 1);
+
+    pool.as_mut().end(ConnectionId(1));
+    assert_at_rest(&mut pool);
+    pool.as_mut().end(ConnectionId(3));
     assert_timed_out(&mut pool, 3);
-    assert_at_rest(&mut pool);
 }
 
-#[tokio::test(start_paused = true)]
-async fn the_limit_counts_from_the_start_not_from_the_first_poll() {
-    let mut pool = pool(1);
-    let _answer = start(&mut pool, 1);
-    advance(TIMEOUT).await;
-    assert_timed_out(&mut pool, 1);
-}
-
-#[tokio::test(start_paused = true)]
-async fn calling_off_the_next_to_time_out_moves_the_timer() {
-    let mut pool = pool(2);
-    let _first = start(&mut pool, 1);
-    assert_at_rest(&mut pool);
-    advance(1000 * MS).await;
-    let _second = start(&mut pool, 2);
-    pool.as_mut().call_off(ConnectionId(1));
-    assert_at_rest(&mut pool);
-    advance(4999 * MS).await;
-    assert!(!pool.is_woken());
-    advance(MS).await;
-    assert!(pool.is_woken());
-    assert_timed_out(&mut pool, 2);
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_dial_that_is_ready_when_its_limit_is_seen_has_succeeded() {
+#[tokio::test]
+async fn a_dial_that_is_ready_when_it_is_ended_has_succeeded() {
     let mut pool = pool(2);
     let woken = start(&mut pool, 1);
     assert_at_rest(&mut pool);
-    advance(2 * TIMEOUT).await;
     woken.send(dialed(1)).unwrap();
+    pool.as_mut().end(ConnectionId(1));
     assert_succeeded(&mut pool, 1);
 
-    let polled_late = start(&mut pool, 2);
-    polled_late.send(dialed(2)).unwrap();
-    advance(2 * TIMEOUT).await;
+    let never_polled = start(&mut pool, 2);
+    never_polled.send(dialed(2)).unwrap();
+    pool.as_mut().end(ConnectionId(2));
     assert_succeeded(&mut pool, 2);
+    assert_at_rest(&mut pool);
 }
 
-#[tokio::test(start_paused = true)]
-async fn a_dial_that_woke_nobody_is_polled_once_more_at_its_limit() {
+#[tokio::test]
+async fn a_dial_that_woke_nobody_is_polled_once_more_when_it_is_ended() {
     let mut pool = pool(1);
     let is_ready = Rc::new(Cell::new(false));
     let ready = Rc::clone(&is_ready);
@@ -280,33 +243,22 @@ async fn a_dial_that_woke_nobody_is_polled_once_more_at_its_limit() {
     assert_pending!(pool.poll_next());
     is_ready.set(true);
     assert_pending!(pool.poll_next());
-    advance(TIMEOUT).await;
+    pool.as_mut().end(ConnectionId(1));
     assert_eq!(outcome(&mut pool).1.unwrap(), 1);
 }
 
-#[tokio::test(start_paused = true)]
-async fn dials_that_fail_at_once_do_not_keep_others_from_timing_out() {
+#[tokio::test]
+async fn dials_that_fail_at_once_do_not_keep_others_from_being_ended() {
     let mut pool = pool(2);
     let _stuck = start(&mut pool, 1);
     assert_at_rest(&mut pool);
-    advance(TIMEOUT).await;
     pool.as_mut()
         .start(ConnectionId(2), ready(Err(ErrorKind::Other.into())).boxed());
+    pool.as_mut().end(ConnectionId(1));
     assert_timed_out(&mut pool, 1);
 }
 
-#[tokio::test(start_paused = true)]
-async fn no_limit_is_too_long() {
-    let mut pool: Pool = task::spawn(Box::pin(ConnectorPool::new(1, Duration::MAX)));
-    let answer = start(&mut pool, 1);
-    assert_at_rest(&mut pool);
-    advance(Duration::from_secs(1_000_000)).await;
-    assert_at_rest(&mut pool);
-    answer.send(dialed(1)).unwrap();
-    assert_succeeded(&mut pool, 1);
-}
-
-#[tokio::test(start_paused = true)]
+#[tokio::test]
 async fn a_dial_that_wakes_itself_is_polled_once_a_poll() {
     let mut pool = pool(1);
     let mut polls = 0;
@@ -327,7 +279,7 @@ async fn a_dial_that_wakes_itself_is_polled_once_a_poll() {
     assert_eq!(outcome(&mut pool).1.unwrap(), 1);
 }
 
-#[tokio::test(start_paused = true)]
+#[tokio::test]
 async fn a_dial_woken_many_times_is_polled_once() {
     let polls = Rc::new(Cell::new(0));
     let waker = Rc::new(Cell::new(None));
@@ -354,7 +306,7 @@ async fn a_dial_woken_many_times_is_polled_once() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn wakes_from_other_threads_are_not_lost() {
     const DIALS: u64 = 5000;
-    let mut pool = Box::pin(ConnectorPool::new(50, Duration::MAX));
+    let mut pool = Box::pin(ConnectorPool::new(50));
     let (answers, to_answer) = std::sync::mpsc::channel::<(u64, Answer)>();
     let answering = std::thread::spawn(move || {
         for (id, answer) in to_answer {
@@ -421,7 +373,7 @@ async fn what_is_called_off_or_cleared_the_transport_sees_at_once() {
 async fn a_tcp_dial_comes_out_and_one_called_off_resets_the_other_end() {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let mut transport = TcpTransport::new();
-    let mut pool = Box::pin(ConnectorPool::new(2, TIMEOUT));
+    let mut pool = Box::pin(ConnectorPool::new(2));
     let to = listener.local_addr().unwrap();
 
     pool.as_mut().start(ConnectionId(1), transport.dial(None, to));
@@ -435,21 +387,4 @@ async fn a_tcp_dial_comes_out_and_one_called_off_resets_the_other_end() {
     accepted.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
     pool.as_mut().call_off(ConnectionId(2));
     assert_eq!(accepted.read(&mut [0]).unwrap_err().kind(), ErrorKind::ConnectionReset);
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_tcp_dial_that_made_it_while_the_task_was_busy_has_succeeded() {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let dial = TcpTransport::new().dial(None, listener.local_addr().unwrap());
-    let mut pool = task::spawn(Box::pin(ConnectorPool::new(1, TIMEOUT)));
-    pool.as_mut().start(ConnectionId(1), dial);
-    assert_pending!(pool.poll_next());
-
-    // Moves the clock, but the runtime has yet to look at its timers and sockets.
-    assert_pending!(task::spawn(advance(2 * TIMEOUT)).poll());
-    assert_pending!(pool.poll_next());
-    yield_now().await;
-    assert!(pool.is_woken());
-    let (_, dialed) = assert_ready!(pool.poll_next()).unwrap();
-    assert_eq!(dialed.unwrap().local_addr, listener.accept().unwrap().1);
 }

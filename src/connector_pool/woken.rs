@@ -20,12 +20,9 @@ pub(super) struct Woken {
 }
 
 impl Woken {
-    /// Has `task` woken by every push from now on.
-    pub(super) fn register(&self, task: &Waker) {
+    /// Has `task` woken by every push from now on; answers how many dials were woken before.
+    pub(super) fn register(&self, task: &Waker) -> usize {
         self.task.register(task);
-    }
-
-    pub(super) fn len(&self) -> usize {
         self.lock().len()
     }
 

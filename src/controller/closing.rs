@@ -14,13 +14,10 @@ impl<T: Transport> Engine<T> {
         self.has_ended
     }
 
-    /// Closes; to be polled by whoever polls the sink.
-    pub(crate) fn poll_close(mut self: Pin<&mut Self>, cx: &Context<'_>) -> Poll<Result<(), NetworkError>> {
-        self.wakers.register_sink(cx.waker());
-        let waker = self.waker.clone();
-        let mut cx = Context::from_waker(&waker);
+    /// Closes; to be polled by whoever polls the sink, with a waker that wakes whoever polls either half.
+    pub(crate) fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), NetworkError>> {
         self.as_mut().begin_or_retry();
-        ready!(self.as_mut().poll_end(&mut cx));
+        ready!(self.as_mut().poll_end(cx));
         match self.project().phase {
             Phase::Failed(error) => Poll::Ready(error.take().map_or(Ok(()), Err)),
             Phase::Open | Phase::Dumping | Phase::Closed => Poll::Ready(Ok(())),

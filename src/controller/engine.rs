@@ -12,7 +12,7 @@ use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use futures::Stream;
@@ -46,14 +46,11 @@ pub(crate) struct Engine<T: Transport> {
     /// `None` once closed.
     #[pin]
     pub(super) listener: Option<Listener<T::Listener>>,
-    #[pin]
     pub(super) dials: ConnectorPool<T::Dial>,
     pub(super) parked: HashMap<ConnectionId, T::Incoming>,
     pub(super) handed_over: HandedOver,
     pub(super) mailbox: Arc<Mailbox>,
     pub(super) wakers: Arc<Wakers>,
-    /// Wakes whoever polls either half; all parts are polled with it.
-    pub(super) waker: Waker,
     pub(super) clock: RunningClock,
     /// For every deadline of the table.
     #[pin]
@@ -90,9 +87,9 @@ impl<T: Transport> Engine<T> {
         (listener, local_addr): (T::Listener, SocketAddr),
         seed: u64,
         records: Vec<PeerRecord>,
+        wakers: Arc<Wakers>,
     ) -> Self {
         let clock = RunningClock::start(config.clock);
-        let wakers = Arc::<Wakers>::default();
         let mailbox = Arc::new(Mailbox::new(&config, Arc::clone(&wakers)));
         let max_dials = config.max_simultaneous_outgoing_connection_attempts;
         let mut table = PeerTable::new(config.clone(), local_addr, seed, clock.now());
@@ -102,11 +99,10 @@ impl<T: Transport> Engine<T> {
             transport,
             table,
             listener: Some(Listener::new(listener)),
-            dials: ConnectorPool::new(max_dials, config.connect_timeout),
+            dials: ConnectorPool::new(max_dials),
             parked: HashMap::new(),
             handed_over: HandedOver::new(Arc::clone(&mailbox)),
             mailbox,
-            waker: Waker::from(Arc::clone(&wakers)),
             wakers,
             clock,
             timer: None,
@@ -166,19 +162,17 @@ impl<T: Transport> Engine<T> {
         this.handed_over.lease(id, is_outgoing)
     }
 
-    pub(crate) fn poll_event(mut self: Pin<&mut Self>, cx: &Context<'_>) -> Poll<Option<Event<T>>> {
-        self.wakers.register_stream(cx.waker());
-        let waker = self.waker.clone();
-        let mut cx = Context::from_waker(&waker);
+    /// To be polled by whoever polls the stream, with a waker that wakes whoever polls either half.
+    pub(crate) fn poll_event(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Event<T>>> {
         if self.has_ended {
             return Poll::Ready(None);
         }
         if self.check_open().is_err() {
-            return self.poll_end(&mut cx).map(|()| None);
+            return self.poll_end(cx).map(|()| None);
         }
         for _ in 0..PASSES_PER_POLL {
-            let kept_house = self.as_mut().poll_housekeeping(&mut cx);
-            match self.as_mut().poll_connections(&mut cx) {
+            let kept_house = self.as_mut().poll_housekeeping(cx);
+            match self.as_mut().poll_connections(cx) {
                 Poll::Ready(Some(event)) => return Poll::Ready(Some(event)),
                 Poll::Pending if kept_house.is_pending() => return Poll::Pending,
                 Poll::Ready(None) | Poll::Pending => {}
@@ -205,7 +199,7 @@ impl<T: Transport> Engine<T> {
 
     fn poll_dial(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Event<T>>> {
         let this = self.as_mut().project();
-        match this.dials.poll_next(cx) {
+        match Pin::new(this.dials).poll_next(cx) {
             Poll::Ready(Some((id, outcome))) => {
                 let event = self.as_mut().on_dial_outcome(id, outcome);
                 self.run_actions();

@@ -211,7 +211,8 @@ impl Mailbox {
     /// How much is urgent, if there is anything to see at all. Whoever takes less than there is says so by
     /// [`Self::leave`].
     pub(crate) fn look(&self) -> Option<Urgent> {
-        if !self.is_dirty.swap(false, Ordering::Acquire) {
+        // Most polls find nothing; to look at what nobody writes to costs nothing.
+        if !self.is_dirty.load(Ordering::Relaxed) || !self.is_dirty.swap(false, Ordering::Acquire) {
             return None;
         }
         let state = self.state();

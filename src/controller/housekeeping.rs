@@ -37,11 +37,11 @@ impl<T: Transport> Engine<T> {
 
     /// Carries out what the table decided about connections.
     pub(super) fn run_actions(self: Pin<&mut Self>) {
-        let mut this = self.project();
+        let this = self.project();
         while let Some(action) = this.table.next_action() {
             match action {
                 Action::CallOff(id) => {
-                    this.dials.as_mut().call_off(id);
+                    this.dials.call_off(id);
                 }
                 Action::RefuseParked(id) => {
                     if let Some(incoming) = this.parked.remove(&id) {
@@ -170,6 +170,11 @@ impl<T: Transport> Engine<T> {
         }
         *this.timer_due = None;
         this.table.on_time(this.clock.now());
+        // That the timer has fired means that the runtime has looked at its sockets since it was due. So a dial that was
+        // to end by then shows now whether it made it, however late this task is to see it.
+        while let Some(id) = due.and_then(|due| this.table.next_overdue_dial(due)) {
+            this.dials.end(id);
+        }
         self.run_actions();
         Poll::Ready(())
     }
@@ -191,7 +196,7 @@ impl<T: Transport> Engine<T> {
     }
 
     fn poll_due_dials(self: Pin<&mut Self>) -> Poll<()> {
-        let mut this = self.project();
+        let this = self.project();
         let mut progress = Poll::Pending;
         for _ in 0..DIALS_PER_PASS {
             if this.table.next_dial_time().is_none() {
@@ -201,7 +206,7 @@ impl<T: Transport> Engine<T> {
                 break;
             };
             let dial = this.transport.dial(*this.dial_from, (ip, *this.peer_port).into());
-            this.dials.as_mut().start(id, dial);
+            this.dials.start(id, dial);
             progress = Poll::Ready(());
         }
         progress

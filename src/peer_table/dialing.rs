@@ -99,7 +99,7 @@ impl PeerTable {
         }
         self.pace.race_at = now.after(self.config.dial_stagger);
         self.pace.replacements = self.pace.replacements.saturating_sub(1);
-        Some(self.start_dial(id))
+        Some(self.start_dial(now, id))
     }
 
     /// A dial succeeded; `local` is our end of it.
@@ -108,6 +108,7 @@ impl PeerTable {
             return Reached::Nobody;
         };
         self.pace.host_faults_in_row = 0;
+        self.limits.end(connection);
         let ip = self.slots.peer(id).ip;
         let local = SocketAddr::new(local.ip().to_canonical(), local.port());
         if self.own.is_reached_by(local.ip(), ip) {
@@ -281,9 +282,10 @@ impl PeerTable {
         Place::of(self.slots.get(id)).paused.is_some()
     }
 
-    fn start_dial(&mut self, id: PeerId) -> (ConnectionId, IpAddr) {
+    fn start_dial(&mut self, now: Now, id: PeerId) -> (ConnectionId, IpAddr) {
         self.counters.dials_started += 1;
         let connection = self.new_connection(id);
+        self.limits.begin(connection, now.after(self.config.connect_timeout));
         let ip = self.change(id, |entry| {
             entry.set_status(PeerStatus::OutConnecting);
             entry.rare_mut().connection = Some(connection);

@@ -172,8 +172,8 @@ impl PeerTable {
         assert!(self.indexes.bans.sizes_are_right());
     }
 
-    /// Handshakes and bans that are bounded in time have a deadline. (A dial's is the connector pool's, a parked
-    /// socket's the parking's.)
+    /// Handshakes and bans that are bounded in time have a deadline. (A dial's is among the limits, a parked socket's in
+    /// the parking.)
     fn check_deadlines(&self) {
         let mut expected = BTreeSet::new();
         for (id, entry) in self.entries() {
@@ -187,5 +187,9 @@ impl PeerTable {
             expected.extend(deadline.map(|deadline| (deadline, id)));
         }
         self.indexes.deadlines.check(&expected);
+        for dial in self.limits.under_way() {
+            let peer = self.slots.peer(self.connections[&dial]);
+            assert_eq!(peer.status, PeerStatus::OutConnecting, "{peer:?}");
+        }
     }
 }

@@ -99,6 +99,11 @@ impl Node {
     fn poll(&mut self) {
         self.table.on_time(self.now);
         self.settle();
+        while let Some(id) = self.table.next_overdue_dial(self.now.since_start) {
+            assert!(self.dials.remove(&id).is_some(), "{id:?} is no dial");
+            self.table.on_dial_failed(self.now, id, DialFailure::TimedOut);
+            self.settle();
+        }
         while let Some(id) = self.table.next_settled() {
             let remote = self.parked.remove(&id).expect("a settled socket is held");
             self.inbound_at(remote, true);

@@ -14,9 +14,9 @@ use std::net::{self, IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use futures::Stream;
+use futures::future::Either;
+use futures::stream::{self, Select, Stream, StreamExt};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
-use tokio_stream::StreamMap;
 
 use self::accepting::Accepting;
 use super::{Dialed, Incoming, Transport};
@@ -68,16 +68,15 @@ impl Transport for TcpTransport {
 /// It never ends.
 #[derive(Debug)]
 #[must_use = "streams do nothing unless polled"]
-pub struct TcpListening(StreamMap<SocketFamily, Accepting>);
+pub struct TcpListening(Either<Accepting, Select<Accepting, Accepting>>);
 
 impl TcpListening {
     fn new(listeners: Listeners) -> io::Result<Self> {
-        let mut sockets = StreamMap::new();
-        sockets.insert(SocketFamily::First, Accepting::new(listeners.first)?);
-        if let Some(ipv4) = listeners.ipv4 {
-            sockets.insert(SocketFamily::Ipv4Beside, Accepting::new(ipv4)?);
-        }
-        Ok(Self(sockets))
+        let first = Accepting::new(listeners.first)?;
+        Ok(Self(match listeners.ipv4 {
+            Some(ipv4) => Either::Right(stream::select(first, Accepting::new(ipv4)?)),
+            None => Either::Left(first),
+        }))
     }
 }
 
@@ -85,9 +84,7 @@ impl Stream for TcpListening {
     type Item = io::Result<TcpIncoming>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        Pin::new(&mut self.0)
-            .poll_next(cx)
-            .map(|next| next.map(|(_, accepted)| accepted))
+        self.0.poll_next_unpin(cx)
     }
 }
 
@@ -166,13 +163,6 @@ impl fmt::Debug for TcpDial {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("TcpDial").finish_non_exhaustive()
     }
-}
-
-/// Tells the sockets of a [`TcpListening`] apart.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-enum SocketFamily {
-    First,
-    Ipv4Beside,
 }
 
 /// What it takes to listen at one address.
@@ -269,7 +259,6 @@ mod tests {
     use std::net;
     use std::time::Duration;
 
-    use futures::StreamExt;
     use socket2::{Domain, SockRef, Socket, Type};
     use static_assertions::assert_impl_all;
     use tokio_test::{assert_pending, task};

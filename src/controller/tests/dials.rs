@@ -193,6 +193,70 @@ async fn an_answer_that_is_ready_when_its_limit_is_seen_has_succeeded() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn each_dial_has_its_own_limit_from_its_start() {
+    let mut config = wanting(1);
+    config.dial_stagger = seconds(1);
+    let mut node = Node::knowing(config, &PEERS[..2]).await;
+    let dialed = |node: &Node| node.stats().peers.out_connecting;
+    assert_eq!(dialed(&node), 1);
+    advance(seconds(1)).await;
+    node.no_event();
+    assert_eq!(dialed(&node), 2);
+    advance(millis(3_998)).await;
+    node.rests();
+    advance(millis(3)).await;
+    node.no_event();
+    assert_eq!((dialed(&node), node.counters().dials_timed_out), (1, 1));
+    advance(millis(997)).await;
+    node.rests();
+    advance(millis(3)).await;
+    node.no_event();
+    assert_eq!((dialed(&node), node.counters().dials_timed_out), (0, 2));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_dial_that_is_over_before_its_limit_wakes_nobody_at_it() {
+    let (mut node, _socket) = Node::with(LOW, Some(PeerStatus::OutAlive), wanting(1)).await;
+    drop(node.feedback_peer_list([ip(HIGH)]));
+    node.settle();
+    advance(seconds(60)).await;
+    node.rests();
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_limit_is_too_long() {
+    let mut config = wanting(1);
+    config.connect_timeout = Duration::MAX;
+    let mut node = Node::knowing(config, &[LOW]).await;
+    advance(seconds(1_000_000)).await;
+    node.rests();
+    assert_eq!(node.status(LOW), Some(OutConnecting));
+    node.world.dial_ok(ip(LOW));
+    assert!(node.event().is_outgoing);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_tcp_dial_that_made_it_while_the_task_was_busy_has_succeeded() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let mut config = wanting(1);
+    config.listen_ip = ip("127.0.0.2");
+    config.listen_port = 0;
+    config.peer_port = Some(listener.local_addr().unwrap().port());
+    config.initial_peers = vec![ip("127.0.0.1")];
+    let mut net = task::spawn(NetworkController::with_config(config).await.unwrap());
+    assert!(net.poll_next().is_pending());
+    assert_eq!(net.stats().peers.out_connecting, 1);
+
+    // Moves the clock, but the runtime has yet to look at its timers and sockets.
+    assert!(task::spawn(tokio::time::advance(seconds(60))).poll().is_pending());
+    assert!(net.poll_next().is_pending());
+    tokio::task::yield_now().await;
+    assert!(net.is_woken());
+    assert!(net.poll_next().is_ready());
+    assert_eq!(net.stats().counters.dials_timed_out, 0);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_dial_that_comes_out_late_is_as_good_as_its_poll() {
     let mut node = Node::knowing(wanting(1), &[LOW]).await;
     node.world.dial_err(ip(LOW), ErrorKind::ConnectionRefused.into());

@@ -32,6 +32,11 @@ impl World {
         self.table.on_time(self.now);
         self.obey();
         let now = self.now;
+        while let Some(id) = self.table.next_overdue_dial(now.since_start) {
+            self.dials.retain(|&(other, _)| other != id);
+            self.table.on_dial_failed(now, id, DialFailure::TimedOut);
+            self.obey();
+        }
         let started: Vec<_> = std::iter::from_fn(|| self.table.next_dial(now)).collect();
         self.dials.extend(&started);
         started.into_iter().map(|(_, ip)| ip).collect()

@@ -27,6 +27,8 @@ pub(super) struct Model {
     knows_loopback: bool,
     legs: Vec<(Duration, SocketAddr)>,
     events: u64,
+    /// When each dial has had its time, until the table says so.
+    limits: BTreeMap<ConnectionId, Duration>,
 }
 
 #[derive(Clone, Debug)]
@@ -76,6 +78,7 @@ impl Model {
             knows_loopback: false,
             legs: Vec::new(),
             events: 0,
+            limits: BTreeMap::new(),
         };
         model.delay_outage(now);
         model
@@ -129,6 +132,32 @@ impl Model {
         while let Some(overdue) = self.parked.iter().find(|parked| is_overdue(parked)) {
             self.refuse_parked(overdue.id);
         }
+    }
+
+    /// A dial begins.
+    pub(super) fn limit(&mut self, now: Now, id: ConnectionId) {
+        self.limits.insert(id, now.after(self.config.connect_timeout));
+    }
+
+    /// When the dials under way have had their time, but for those that the table has named.
+    pub(super) fn limits(&self) -> impl Iterator<Item = (ConnectionId, Duration)> {
+        let dialed = self
+            .peers
+            .values()
+            .filter(|peer| peer.status == PeerStatus::OutConnecting);
+        dialed.filter_map(|peer| Some((peer.connection?, *self.limits.get(&peer.connection?)?)))
+    }
+
+    /// The table names a dial that has had its time, or says that there is none.
+    pub(super) fn on_overdue_dial(&mut self, by: Duration, id: Option<ConnectionId>) {
+        let overdue: Vec<_> = self.limits().filter(|(_, at)| *at <= by).collect();
+        let first = overdue.iter().map(|(_, at)| *at).min();
+        let is_lawful = |id| overdue.iter().any(|&(other, at)| other == id && Some(at) == first);
+        match id {
+            Some(id) => assert!(is_lawful(id), "{id:?} is ended, not one of {overdue:?}"),
+            None => assert_eq!(overdue, []),
+        }
+        self.limits.retain(|other, _| Some(*other) != id);
     }
 
     /// The table lets go of a parked socket.
