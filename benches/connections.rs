@@ -1,7 +1,7 @@
 //! What connections cost at the front door: admitted, and refused, beside bare loops over the same kernel.
 //!
 //! ```text
-//! cargo bench --bench connections
+//! cargo bench --bench connections [-- admit|refuse|dial|idle]
 //! ```
 //!
 //! A round fills a listener's backlog with connections from as many hosts of 127.0.0.0/8, and then has one contender
@@ -36,6 +36,13 @@ const ADMIT_GOAL: f64 = 1.10;
 const REFUSE_GOAL: f64 = 0.80;
 const RATE_GOAL: f64 = 1.4;
 const IDLE_GOAL: f64 = 1.5;
+/// Of this machine.
+const DIALS_LEAVE_FROM: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 5);
+const DIAL_GOAL: f64 = 1.10;
+const READY_GOAL: Duration = Duration::from_millis(10);
+const UNDER_WAY: [usize; 5] = [1, 4, 16, 64, 256];
+/// Dials a round.
+const DIALS: usize = 256;
 const POLLS: u32 = 100_000;
 const FAR: Duration = Duration::from_secs(24 * 3_600);
 
@@ -48,14 +55,30 @@ fn main() {
         rounds,
         connections,
     };
-    println!("| work | connections | ours | tokio | blocking | ratio | goal | met | rate | its goal | met |");
-    println!("|---|--:|--:|--:|--:|--:|---|---|--:|---|---|");
-    bench.admit();
-    bench.refuse("refuse: banned", Setting::Banned);
-    bench.refuse("refuse: connected already", Setting::Connected);
-    bench.refuse("refuse: over a cap", Setting::Full);
-    println!("\n| work | ours | bare composition | ratio | goal | met |\n|---|--:|--:|--:|---|---|");
-    bench.idle(if is_bench { POLLS } else { 10 });
+    let names: Vec<_> = std::env::args().skip(1).filter(|arg| !arg.starts_with('-')).collect();
+    let is_asked = |name: &str| names.is_empty() || names.iter().any(|asked| asked == name);
+    if is_asked("admit") || is_asked("refuse") {
+        println!("| work | connections | ours | tokio | blocking | ratio | goal | met | rate | its goal | met |");
+        println!("|---|--:|--:|--:|--:|--:|---|---|--:|---|---|");
+    }
+    if is_asked("admit") {
+        bench.admit();
+    }
+    if is_asked("refuse") {
+        bench.refuse("refuse: banned", Setting::Banned);
+        bench.refuse("refuse: connected already", Setting::Connected);
+        bench.refuse("refuse: over a cap", Setting::Full);
+    }
+    if is_asked("dial") {
+        println!("\n| work | ours | tokio | ratio | goal | met |\n|---|--:|--:|--:|---|---|");
+        let under_way = if is_bench { &UNDER_WAY[..] } else { &UNDER_WAY[1..2] };
+        under_way.iter().for_each(|&under_way| bench.dial(under_way));
+        bench.dials_that_are_ready();
+    }
+    if is_asked("idle") {
+        println!("\n| work | ours | bare composition | ratio | goal | met |\n|---|--:|--:|--:|---|---|");
+        bench.idle(if is_bench { POLLS } else { 10 });
+    }
 }
 
 struct Bench {
@@ -97,6 +120,70 @@ impl Bench {
             note(&mut costs, results, round);
         }
         print("admit and hand over", self.connections, &costs, (ADMIT_GOAL, None));
+    }
+
+    /// A number of dials, so many of them under way at any time.
+    fn dial(&self, under_way: usize) {
+        let remotes = Remotes::new();
+        let mut costs = [Vec::new(), Vec::new()];
+        for round in 0..=self.rounds {
+            let mut ours = self.runtime.block_on(dialer(remotes.port(), under_way));
+            let mine = self.measure(|| self.runtime.block_on(dial_all(&mut ours, DIALS)));
+            let bare = self.measure(|| self.runtime.block_on(dial_bare(remotes.port(), under_way)));
+            remotes.reset_all(2 * DIALS);
+            if round > 0 {
+                costs[0].push(mine);
+                costs[1].push(bare);
+            }
+        }
+        let each = |cost: &Cost| cost.processor.as_secs_f64() * 1e6 / DIALS as f64;
+        let ratios = costs[0].iter().zip(&costs[1]);
+        let ratio = median(ratios.map(|(ours, bare)| each(ours) / each(bare)).collect());
+        let [ours, bare] = costs.map(|costs| median(costs.iter().map(each).collect()));
+        let met = if ratio <= DIAL_GOAL { "yes" } else { "**no**" };
+        println!(
+            "| dial, {under_way} under way | {ours:.1} µs | {bare:.1} µs | {ratio:.2} | {DIAL_GOAL:.2} × tokio | {met} |"
+        );
+    }
+
+    /// All dials are ready before the node is polled again: how long the last of them waits.
+    fn dials_that_are_ready(&self) {
+        let remotes = Remotes::new();
+        let mut times = Vec::new();
+        for round in 0..=self.rounds {
+            let mut ours = self.runtime.block_on(async {
+                let mut ours = dialer(remotes.port(), DIALS).await;
+                assert!(
+                    futures::poll!(ours.net.next()).is_pending(),
+                    "dials take a turn of the runtime"
+                );
+                ours
+            });
+            std::thread::sleep(Duration::from_millis(5));
+            let cost = self.measure(|| self.runtime.block_on(dial_all(&mut ours, DIALS)));
+            remotes.reset_all(DIALS);
+            if round > 0 {
+                times.push(cost.elapsed.as_secs_f64() * 1e3);
+            }
+        }
+        let worst = times.iter().copied().fold(0.0, f64::max);
+        let time = median(times);
+        let goal = READY_GOAL.as_secs_f64() * 1e3;
+        let met = if time <= goal { "yes" } else { "**no**" };
+        println!(
+            "| the slowest of {DIALS} dials that are ready | {time:.1} ms (at worst {worst:.1}) | | | {goal:.0} ms | {met} |"
+        );
+    }
+
+    fn measure<R>(&self, work: impl FnOnce() -> R) -> Cost {
+        let (before, start) = (processor_time(), Instant::now());
+        let held = work();
+        let cost = Cost {
+            processor: processor_time() - before,
+            elapsed: start.elapsed(),
+        };
+        drop(held);
+        cost
     }
 
     /// Polls in which nothing is due and nothing has come.
@@ -148,13 +235,8 @@ impl Bench {
     /// Has a backlog filled, and measures what it takes to drain it.
     fn round<R>(&self, to: SocketAddr, drain: impl FnOnce(usize) -> R) -> Cost {
         let clients = connect_all(to, self.connections);
-        let (before, start) = (processor_time(), Instant::now());
-        let held = drain(self.connections);
-        let cost = Cost {
-            processor: processor_time() - before,
-            elapsed: start.elapsed(),
-        };
-        drop((held, clients));
+        let cost = self.measure(|| drain(self.connections));
+        drop(clients);
         cost
     }
 }
@@ -164,6 +246,70 @@ fn note(costs: &mut [Vec<Cost>; 3], results: [Cost; 3], round: usize) {
     if round > 0 {
         costs.iter_mut().zip(results).for_each(|(costs, cost)| costs.push(cost));
     }
+}
+
+/// Hosts that accept connections on one port; each is an address of this machine.
+struct Remotes(StdListener);
+
+impl Remotes {
+    fn new() -> Self {
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
+        let at = SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0));
+        socket.bind(&at.into()).expect("a free port");
+        socket.listen(1_024).expect("it is bound");
+        Self(socket.into())
+    }
+
+    fn port(&self) -> u16 {
+        self.0.local_addr().expect("it is bound").port()
+    }
+
+    fn reset_all(&self, count: usize) {
+        reset_all(&self.0, count);
+    }
+}
+
+/// A node that is to dial them all, and has not begun.
+async fn dialer(port: u16, under_way: usize) -> Node {
+    let mut config = NetworkConfig::in_memory(0);
+    config.listen_ip = DIALS_LEAVE_FROM.into();
+    config.peer_port = Some(port);
+    config.target_outgoing_connections = DIALS;
+    config.max_simultaneous_outgoing_connection_attempts = under_way;
+    config.initial_peers = (0..DIALS).map(source).collect();
+    Node {
+        net: NetworkController::with_config(config).await.expect("a free port"),
+        held: Vec::with_capacity(DIALS),
+        _friends: Vec::new(),
+    }
+}
+
+async fn dial_all(node: &mut Node, count: usize) {
+    for _ in 0..count {
+        let event = node.net.next().await.expect("it is not closed");
+        let NetworkControllerEvent::CandidateConnection { ip, socket, .. } = event;
+        node.net.feedback_peer_alive(ip).await;
+        node.held.push((ip, socket));
+    }
+}
+
+async fn dial_bare(port: u16, under_way: usize) -> Vec<TcpStream> {
+    let mut held = Vec::with_capacity(DIALS);
+    let mut peers = (0..DIALS).map(|number| SocketAddr::new(source(number), port));
+    let mut dials: FuturesUnordered<_> = peers.by_ref().take(under_way).map(dial_one).collect();
+    while let Some(socket) = dials.next().await {
+        held.push(socket);
+        dials.extend(peers.next().map(dial_one));
+    }
+    held
+}
+
+async fn dial_one(to: SocketAddr) -> TcpStream {
+    let socket = TcpSocket::new_v4().expect("a socket");
+    socket
+        .bind((DIALS_LEAVE_FROM, 0).into())
+        .expect("an address of this host");
+    socket.connect(to).await.expect("a listener with room")
 }
 
 /// The parts of a controller, put together by hand: dials, a listener and a timer.

@@ -156,7 +156,7 @@ impl Table {
     pub fn inbound(&mut self, remote: SocketAddr, local: IpAddr) -> Inbound {
         match self.table.on_inbound(self.now, remote, local) {
             Verdict::Admit => Inbound::Admit,
-            Verdict::Park(id) => Inbound::Park(id.0),
+            Verdict::Park(dial) => Inbound::Park(self.table.on_parked(self.now, remote, dial).0),
             Verdict::Refuse(_) => Inbound::Refuse,
         }
     }

@@ -6,6 +6,10 @@ use std::net::IpAddr;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
+pub(crate) use self::connection::{ByConnection, ConnectionId};
+
+mod connection;
+
 /// A known peer, as [`NetworkController::peers`](crate::NetworkController::peers) and
 /// [`peer`](crate::NetworkController::peer) show it.
 ///
@@ -153,11 +157,6 @@ impl fmt::Display for PeerStatus {
         f.pad(self.as_str())
     }
 }
-
-/// Names one dial or one inbound socket, from its start to the end of the connection that may come of it.
-/// Ids are never used twice, so that whatever speaks of a connection that is over can be told from its successor.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(crate) struct ConnectionId(pub(crate) u64);
 
 /// A peer as the peer file keeps it: what [`Peer`] shows, and what only the file and the table need.
 #[derive(Clone, Debug, PartialEq)]

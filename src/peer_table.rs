@@ -40,8 +40,7 @@ mod tally;
 mod tests;
 mod timers;
 
-use std::collections::{HashMap, VecDeque};
-use std::hash::BuildHasherDefault;
+use std::collections::VecDeque;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
@@ -60,11 +59,11 @@ use self::order::Walk;
 use self::own::OwnAddresses;
 use self::parking::Parking;
 use self::place::Place;
-use self::random::{OwnIdHasher, Random};
+use self::random::Random;
 use self::slots::Slots;
 use self::subnet::Subnet;
 use crate::config::NetworkConfig;
-use crate::peer::{ConnectionId, OtherFields, Peer, PeerStatus};
+use crate::peer::{ByConnection, ConnectionId, OtherFields, Peer, PeerStatus};
 use crate::stats::{Counters, Stats, Usage};
 
 /// How many pauses or deadlines that are over are dealt with in one call, so that a million of them stall nobody.
@@ -134,7 +133,7 @@ pub(crate) struct PeerTable {
     own: OwnAddresses,
     pace: Pace,
     /// The peers of dials and of connections, by the id of the dial or connection.
-    connections: HashMap<ConnectionId, PeerId, BuildHasherDefault<OwnIdHasher>>,
+    connections: ByConnection<PeerId>,
     last_connection: u64,
     /// Numbers the events that concern bans.
     last_event: u64,
@@ -173,12 +172,12 @@ impl PeerTable {
         let outage_wait = random.jittered(config.retry_backoff);
         Self {
             slots: Slots::default(),
-            indexes: Indexes::new(),
+            indexes: Indexes::new(config.max_incoming_per_subnet.is_some()),
             parking: Parking::default(),
             limits: Limits::default(),
             own: OwnAddresses::new(listen, peer_port),
             pace: Pace::new(now, outage_wait),
-            connections: HashMap::default(),
+            connections: ByConnection::default(),
             last_connection: 0,
             last_event: 0,
             actions: VecDeque::new(),

@@ -50,8 +50,18 @@ pub trait Incoming: Sized + Send + 'static {
     ///
     /// # Errors
     ///
-    /// The connection is dead already: its pending error, if it has one.
+    /// The connection is dead already: its pending error, if it has one. It is dropped then, whoever it is from.
     fn local_addr(&self) -> io::Result<SocketAddr>;
+
+    /// Whether the connection is of any use still. Asked of one that is about to be admitted or held, so that refusing
+    /// one need not take the time.
+    ///
+    /// # Errors
+    ///
+    /// The connection is dead: its pending error, if it has one. It is dropped then.
+    fn check_alive(&self) -> io::Result<()> {
+        self.local_addr().map(drop)
+    }
 
     /// Takes the connection.
     ///

@@ -8,7 +8,6 @@
 //!
 //! Nothing here spawns. The table decides, the parts wait, and this file carries decisions to parts.
 
-use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
 use std::sync::Arc;
@@ -29,7 +28,7 @@ use crate::controller::wakers::Wakers;
 use crate::controller::{NetworkControllerEvent, NetworkError};
 use crate::fault::DialFault;
 use crate::listener::Listener;
-use crate::peer::{ConnectionId, PeerRecord};
+use crate::peer::{ByConnection, ConnectionId, PeerRecord};
 use crate::peer_table::{DialFailure, Now, PeerTable, Reached, Report, Verdict};
 use crate::stats::Stats;
 use crate::transport::{Dialed, Incoming, Transport};
@@ -47,7 +46,7 @@ pub(crate) struct Engine<T: Transport> {
     #[pin]
     pub(super) listener: Option<Listener<T::Listener>>,
     pub(super) dials: ConnectorPool<T::Dial>,
-    pub(super) parked: HashMap<ConnectionId, T::Incoming>,
+    pub(super) parked: ByConnection<T::Incoming>,
     pub(super) handed_over: HandedOver,
     pub(super) mailbox: Arc<Mailbox>,
     pub(super) wakers: Arc<Wakers>,
@@ -100,7 +99,7 @@ impl<T: Transport> Engine<T> {
             table,
             listener: Some(Listener::new(listener)),
             dials: ConnectorPool::new(max_dials),
-            parked: HashMap::new(),
+            parked: ByConnection::default(),
             handed_over: HandedOver::new(Arc::clone(&mailbox)),
             mailbox,
             wakers,
@@ -125,7 +124,7 @@ impl<T: Transport> Engine<T> {
     }
 
     pub(crate) fn feedback_sink(&self) -> FeedbackSink {
-        FeedbackSink::new(Arc::clone(&self.mailbox))
+        self.handed_over.feedback_sink()
     }
 
     pub(crate) fn stats(&self) -> Stats {
@@ -262,16 +261,18 @@ impl<T: Transport> Engine<T> {
             return None;
         };
         match this.table.on_inbound(now, remote, local.ip()) {
-            Verdict::Admit => self.admit(now, incoming),
-            Verdict::Park(id) => {
+            Verdict::Refuse(_) => incoming.refuse(),
+            // Whoever is turned away need not be asked.
+            Verdict::Admit | Verdict::Park(_) if incoming.check_alive().is_err() => {
+                this.table.counters_mut().inbound_dead += 1;
+            }
+            Verdict::Park(dial) => {
+                let id = this.table.on_parked(now, remote, dial);
                 this.parked.insert(id, incoming);
-                None
             }
-            Verdict::Refuse(_) => {
-                incoming.refuse();
-                None
-            }
+            Verdict::Admit => return self.admit(now, incoming),
         }
+        None
     }
 
     fn admit(mut self: Pin<&mut Self>, now: Now, incoming: T::Incoming) -> Option<Event<T>> {

@@ -146,6 +146,8 @@ pub(crate) struct Mailbox {
     wakers: Arc<Wakers>,
     /// There is something in the state; looked at without the lock.
     is_dirty: AtomicBool,
+    /// There are sinks, or were. Set and asked for by the owner of the controller alone.
+    has_sinks: AtomicBool,
     state: Mutex<MailboxState>,
 }
 
@@ -160,7 +162,8 @@ pub(crate) struct Urgent {
 #[derive(Debug)]
 struct MailboxState {
     is_closed: bool,
-    connected: HashSet<IpAddr>,
+    /// Who is connected; not kept until the first sink is made.
+    connected: Option<HashSet<IpAddr>>,
     /// Reports about peers that are connected, …
     present: Reports<IpAddr>,
     /// … about those that are not, …
@@ -193,9 +196,10 @@ impl Mailbox {
         Self {
             wakers,
             is_dirty: AtomicBool::new(false),
+            has_sinks: AtomicBool::new(false),
             state: Mutex::new(MailboxState {
                 is_closed: false,
-                connected: HashSet::new(),
+                connected: None,
                 present: Reports::new(),
                 absent: Reports::new(),
                 leases: Reports::new(),
@@ -255,15 +259,30 @@ impl Mailbox {
         self.state().take_stale()
     }
 
+    /// A sink is made while these are connected.
+    pub(crate) fn route(&self, connected: impl Iterator<Item = IpAddr>) {
+        let mut state = self.state();
+        if state.connected.is_none() {
+            state.connected = Some(connected.collect());
+            self.has_sinks.store(true, Ordering::Relaxed);
+        }
+    }
+
     /// A connection with the peer is handed over: what was said before cannot have been about it.
     pub(crate) fn connect(&self, ip: IpAddr) {
-        let mut state = self.state();
-        state.connected.insert(ip);
-        state.stale += state.present.forget_connection(ip);
+        if self.has_sinks.load(Ordering::Relaxed) {
+            let mut state = self.state();
+            state.stale += state.present.forget_connection(ip);
+            state.connected.get_or_insert_default().insert(ip);
+        }
     }
 
     pub(crate) fn disconnect(&self, ip: IpAddr) {
-        self.state().connected.remove(&ip);
+        if self.has_sinks.load(Ordering::Relaxed)
+            && let Some(connected) = &mut self.state().connected
+        {
+            connected.remove(&ip);
+        }
     }
 
     pub(crate) fn report_lease(&self, connection: ConnectionId, ip: IpAddr, report: LeaseReport) {
@@ -273,10 +292,10 @@ impl Mailbox {
         }
     }
 
-    /// How many peers are connected.
+    /// How many peers are connected, if there are sinks.
     #[cfg(test)]
-    pub(crate) fn connected(&self) -> usize {
-        self.state().connected.len()
+    pub(crate) fn connected(&self) -> Option<usize> {
+        self.state().connected.as_ref().map(HashSet::len)
     }
 
     /// How many reports, addresses and questions are kept.
@@ -305,7 +324,7 @@ impl Mailbox {
         let mut state = self.state();
         let questions = std::mem::take(&mut state.questions);
         state.listed = VecDeque::new();
-        state.connected = HashSet::new();
+        state.connected = None;
         (state.present, state.absent, state.leases) = (Reports::new(), Reports::new(), Reports::new());
         drop(state);
         // This wakes tasks, which may come back here.
@@ -340,7 +359,7 @@ impl MailboxState {
 
     fn report(&mut self, ip: IpAddr, report: Report) {
         let ip = ip.to_canonical();
-        if self.connected.contains(&ip) {
+        if self.connected.as_ref().is_some_and(|connected| connected.contains(&ip)) {
             self.present.add(ip, LeaseReport::Of(report));
             return;
         }

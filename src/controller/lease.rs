@@ -1,7 +1,6 @@
 //! [`PeerLease`]: one connection's own voice, for the task that serves the connection. And [`Leased`], a controller
 //! that hands one out with each event.
 
-use std::collections::HashMap;
 use std::fmt;
 use std::net::IpAddr;
 use std::pin::Pin;
@@ -13,9 +12,9 @@ use futures::stream::{FusedStream, Stream};
 use futures::{Sink, SinkExt, StreamExt};
 use tokio::sync::Notify;
 
-use crate::controller::feedback::{Feedback, LeaseReport, Mailbox};
+use crate::controller::feedback::{Feedback, FeedbackSink, LeaseReport, Mailbox};
 use crate::controller::{NetworkController, NetworkControllerEvent, NetworkError};
-use crate::peer::ConnectionId;
+use crate::peer::{ByConnection, ConnectionId};
 use crate::peer_table::Report;
 use crate::transport::Transport;
 
@@ -140,7 +139,7 @@ impl Slot {
 /// The connections whose events were returned and that are not over, and their leases. Dropping it revokes these.
 #[derive(Debug)]
 pub(crate) struct HandedOver {
-    connections: HashMap<ConnectionId, Connection>,
+    connections: ByConnection<Connection>,
     mailbox: Arc<Mailbox>,
 }
 
@@ -153,7 +152,7 @@ struct Connection {
 impl HandedOver {
     pub(crate) fn new(mailbox: Arc<Mailbox>) -> Self {
         Self {
-            connections: HashMap::new(),
+            connections: ByConnection::default(),
             mailbox,
         }
     }
@@ -161,6 +160,13 @@ impl HandedOver {
     pub(crate) fn insert(&mut self, id: ConnectionId, ip: IpAddr) {
         self.mailbox.connect(ip);
         self.connections.insert(id, Connection { ip, slot: None });
+    }
+
+    /// A sink, whose reports by address are from now on told apart by who is connected.
+    pub(crate) fn feedback_sink(&self) -> FeedbackSink {
+        self.mailbox
+            .route(self.connections.values().map(|connection| connection.ip));
+        FeedbackSink::new(Arc::clone(&self.mailbox))
     }
 
     /// How many connections there are.

@@ -15,8 +15,8 @@ use crate::peer_table::{Action, Now, PeerId, PeerTable};
 pub(crate) enum Verdict {
     /// Take it and say so by [`PeerTable::on_admitted`]; nothing has changed yet.
     Admit,
-    /// Hold it under this id until [`PeerTable::next_settled`] or an action names it.
-    Park(ConnectionId),
+    /// Hold it and say so by [`PeerTable::on_parked`]; nothing has changed yet. This may be the dial whose other end it is.
+    Park(Option<ConnectionId>),
     Refuse(Refusal),
 }
 
@@ -70,6 +70,22 @@ impl PeerTable {
             self.settle_suspects(dial);
         }
         connection
+    }
+
+    /// The socket that was to be parked is held. What [`Verdict::Park`] said must still hold. It goes by this id until
+    /// [`Self::next_settled`] or an action names it.
+    pub(crate) fn on_parked(&mut self, now: Now, remote: SocketAddr, dial: Option<ConnectionId>) -> ConnectionId {
+        let remote = SocketAddr::new(remote.ip().to_canonical(), remote.port());
+        self.counters.inbound_parked += 1;
+        let parked = self.new_connection_id();
+        // What waits for a dial ends with it, at its connect timeout at the latest.
+        let waits_for_dial = dial.is_some() || self.status(remote.ip()) == Some(PeerStatus::OutConnecting);
+        let until = (!waits_for_dial).then(|| now.after(self.config.connect_timeout));
+        self.parking.park(parked, remote, dial, until);
+        if let Some(id) = self.id_of(remote.ip()) {
+            self.change(id, |entry| entry.rare_mut().has_parked = true);
+        }
+        parked
     }
 
     /// A parked socket whose wait is over; it is parked no more and to be judged like a new one.
@@ -138,15 +154,15 @@ impl PeerTable {
             return Verdict::Refuse(refusal);
         }
         match crossing {
-            _ if suspect.is_some() => Verdict::Park(self.park(now, remote, suspect)),
-            Crossing::Park => Verdict::Park(self.park(now, remote, None)),
+            _ if suspect.is_some() => Verdict::Park(suspect),
+            Crossing::Park => Verdict::Park(None),
             Crossing::None | Crossing::CallOff | Crossing::Refuse => Verdict::Admit,
         }
     }
 
     /// Our dial of `local`, if an inbound socket from `remote` may be its other end.
     fn dial_that_may_end_at(&self, local: IpAddr, remote: IpAddr) -> Option<ConnectionId> {
-        if !self.own.may_come_from_here(local, remote) {
+        if self.indexes.connecting.is_empty() || !self.own.may_come_from_here(local, remote) {
             return None;
         }
         let entry = self.slots.get(self.id_of(local)?);
@@ -179,21 +195,8 @@ impl PeerTable {
         }
         let limit = self.config.max_incoming_per_subnet?;
         let subnet = Subnet::of_inbound(ip);
-        let connected = self.indexes.inbound.get(&subnet).copied().unwrap_or(0);
+        let connected = self.indexes.inbound.as_ref()?.get(&subnet).copied().unwrap_or(0);
         (connected + self.parking.in_subnet(subnet) >= limit).then_some(Refusal::SubnetFull)
-    }
-
-    fn park(&mut self, now: Now, remote: SocketAddr, dial: Option<ConnectionId>) -> ConnectionId {
-        self.counters.inbound_parked += 1;
-        let parked = self.new_connection_id();
-        // What waits for a dial ends with it, at its connect timeout at the latest.
-        let waits_for_dial = dial.is_some() || self.status(remote.ip()) == Some(PeerStatus::OutConnecting);
-        let until = (!waits_for_dial).then(|| now.after(self.config.connect_timeout));
-        self.parking.park(parked, remote, dial, until);
-        if let Some(id) = self.id_of(remote.ip()) {
-            self.change(id, |entry| entry.rare_mut().has_parked = true);
-        }
-        parked
     }
 
     fn add_inbound(&mut self, ip: IpAddr) -> PeerId {

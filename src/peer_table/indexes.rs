@@ -32,12 +32,12 @@ pub(crate) struct Indexes {
     pub(crate) bans: Bans,
     /// Ends of handshakes and bans.
     pub(crate) deadlines: Timers,
-    /// Inbound connections, parked sockets not counted.
-    pub(crate) inbound: HashMap<Subnet, usize>,
+    /// Inbound connections, parked sockets not counted; `None` where no cap asks for it.
+    pub(crate) inbound: Option<HashMap<Subnet, usize>>,
 }
 
 impl Indexes {
-    pub(crate) fn new() -> Self {
+    pub(crate) fn new(counts_subnets: bool) -> Self {
         Self {
             counts: StatusCounts::default(),
             order: Order::new(),
@@ -48,7 +48,7 @@ impl Indexes {
             connecting: Vec::new(),
             bans: Bans::default(),
             deadlines: Timers::default(),
-            inbound: HashMap::new(),
+            inbound: counts_subnets.then(HashMap::new),
         }
     }
 
@@ -165,7 +165,9 @@ impl Indexes {
             slots.marks_mut(id).seat = seat(self.connecting.len());
             self.connecting.push(id);
         } else if is_inbound(status) {
-            increment(&mut self.inbound, Subnet::of_inbound(slots.peer(id).ip));
+            self.inbound
+                .iter_mut()
+                .for_each(|counts| increment(counts, Subnet::of_inbound(slots.peer(id).ip)));
         }
     }
 
@@ -178,7 +180,9 @@ impl Indexes {
                 slots.marks_mut(moved).seat = gap;
             }
         } else if is_inbound(status) {
-            decrement(&mut self.inbound, Subnet::of_inbound(slots.peer(id).ip));
+            self.inbound
+                .iter_mut()
+                .for_each(|counts| decrement(counts, Subnet::of_inbound(slots.peer(id).ip)));
         }
     }
 }

@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use crate::peer::ConnectionId;
+use crate::peer::{ByConnection, ConnectionId};
 use crate::peer_table::indexes::{decrement, increment};
 use crate::peer_table::subnet::Subnet;
 
@@ -20,9 +20,9 @@ pub(crate) struct Parked {
 /// At most one socket a peer.
 #[derive(Debug, Default)]
 pub(crate) struct Parking {
-    sockets: HashMap<ConnectionId, Parked>,
+    sockets: ByConnection<Parked>,
     by_ip: HashMap<IpAddr, ConnectionId>,
-    by_dial: HashMap<ConnectionId, Vec<ConnectionId>>,
+    by_dial: ByConnection<Vec<ConnectionId>>,
     deadlines: BTreeSet<(Duration, ConnectionId)>,
     /// What they waited for has settled: to be decided on in the next poll.
     settled: VecDeque<ConnectionId>,

@@ -1,6 +1,6 @@
 //! Randomness that can be replayed: everything drawn follows from one seed.
 
-use std::hash::{DefaultHasher, Hasher};
+use std::hash::{DefaultHasher, Hasher as _};
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -51,29 +51,5 @@ impl Random {
             IpAddr::V6(ip) => hasher.write_u128(ip.to_bits()),
         }
         u32::try_from(hasher.finish() >> 32).unwrap_or(0)
-    }
-}
-
-/// Hashes the numbers that this process gives to its own connections. Nobody outside chooses them, so one multiplication
-/// spreads them well enough.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct OwnIdHasher(u64);
-
-impl Hasher for OwnIdHasher {
-    fn write(&mut self, bytes: &[u8]) {
-        for &byte in bytes {
-            self.write_u64(u64::from(byte));
-        }
-    }
-
-    fn write_u64(&mut self, number: u64) {
-        // Fibonacci hashing: 2^64 over the golden ratio (Knuth, The Art of Computer Programming, 6.4). The map takes its
-        // buckets from the low bits, and tells those in one apart by the high ones.
-        let spread = (self.0 ^ number).wrapping_mul(0x9E37_79B9_7F4A_7C15);
-        self.0 = spread ^ (spread >> 32);
-    }
-
-    fn finish(&self) -> u64 {
-        self.0
     }
 }

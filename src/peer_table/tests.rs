@@ -130,7 +130,8 @@ impl Node {
                 let id = self.table.on_admitted(self.now, remote.ip());
                 self.connections.insert(id, remote.ip());
             }
-            Verdict::Park(id) => {
+            Verdict::Park(dial) => {
+                let id = self.table.on_parked(self.now, remote, dial);
                 self.parked.insert(id, remote);
             }
             Verdict::Admit | Verdict::Refuse(_) => {}

@@ -107,14 +107,8 @@ impl TcpIncoming {
         }
     }
 
-    /// The socket, if nothing has happened to it yet.
-    fn alive(&self) -> io::Result<&net::TcpStream> {
-        let stream = self.stream.as_ref().ok_or(ErrorKind::NotConnected)?;
-        match stream.peer_addr() {
-            Ok(_) => Ok(stream),
-            // The system tells the reason once, and for ever that the connection is gone.
-            Err(gone) => Err(stream.take_error()?.unwrap_or(gone)),
-        }
+    fn stream(&self) -> io::Result<&net::TcpStream> {
+        Ok(self.stream.as_ref().ok_or(ErrorKind::NotConnected)?)
     }
 }
 
@@ -126,9 +120,17 @@ impl Incoming for TcpIncoming {
     }
 
     fn local_addr(&self) -> io::Result<SocketAddr> {
-        let stream = self.alive()?;
-        let local_addr = self.local_addr.map_or_else(|| stream.local_addr(), Ok);
+        let local_addr = self.local_addr.map_or_else(|| self.stream()?.local_addr(), Ok);
         local_addr.map(canonical)
+    }
+
+    fn check_alive(&self) -> io::Result<()> {
+        let stream = self.stream()?;
+        match stream.peer_addr() {
+            Ok(_) => Ok(()),
+            // The system tells the reason once, and for ever that the connection is gone.
+            Err(gone) => Err(stream.take_error()?.unwrap_or(gone)),
+        }
     }
 
     fn admit(mut self) -> io::Result<TcpStream> {
@@ -423,10 +425,10 @@ mod tests {
     async fn a_connection_that_died_says_so_as_often_as_it_is_asked() {
         let (mut listening, bound) = listen_at(LOOPBACK).await;
         let (client, incoming) = connected(&mut listening, bound).await;
-        incoming.local_addr().unwrap();
+        incoming.check_alive().unwrap();
         reset(client);
-        assert_eq!(incoming.local_addr().unwrap_err().kind(), ErrorKind::ConnectionReset);
-        incoming.local_addr().unwrap_err();
+        assert_eq!(incoming.check_alive().unwrap_err().kind(), ErrorKind::ConnectionReset);
+        incoming.check_alive().unwrap_err();
     }
 
     /// Whether any runtime of this process watches a socket.

@@ -191,13 +191,7 @@ impl Trial {
         let canonical = at(ip, remote.port());
         let verdict = self.apply(
             |table| table.on_inbound(now, remote, local),
-            |model, verdict| {
-                let id = match verdict {
-                    Verdict::Park(id) => *id,
-                    Verdict::Admit | Verdict::Refuse(_) => ConnectionId(0),
-                };
-                assert_eq!(*verdict, model.on_inbound(now, canonical, local, id));
-            },
+            |model, verdict| assert_eq!(*verdict, model.on_inbound(now, canonical, local)),
         );
         match verdict {
             Verdict::Admit if admit_works => {
@@ -207,8 +201,14 @@ impl Trial {
                 );
                 self.hold(id, ip);
             }
-            Verdict::Park(id) => self.sockets.push((id, canonical)),
-            Verdict::Admit | Verdict::Refuse(_) => {}
+            Verdict::Park(dial) if admit_works => {
+                let id = self.apply(
+                    |table| table.on_parked(now, remote, dial),
+                    |model, &id| model.on_parked(now, canonical, dial, id),
+                );
+                self.sockets.push((id, canonical));
+            }
+            Verdict::Admit | Verdict::Park(_) | Verdict::Refuse(_) => {}
         }
     }
 

@@ -5,14 +5,8 @@ use super::*;
 use crate::peer_table::inbound::Refusal;
 
 impl Model {
-    /// What becomes of an inbound socket; one that is to be parked takes the id that the table gave.
-    pub(in super::super) fn on_inbound(
-        &mut self,
-        now: Now,
-        remote: SocketAddr,
-        local: IpAddr,
-        id: ConnectionId,
-    ) -> Verdict {
+    /// What becomes of an inbound socket.
+    pub(in super::super) fn on_inbound(&mut self, now: Now, remote: SocketAddr, local: IpAddr) -> Verdict {
         let ip = remote.ip();
         self.legs.retain(|&(until, _)| until >= now.since_start);
         if let Some(place) = self.legs.iter().position(|&(_, leg)| leg == remote) {
@@ -40,7 +34,6 @@ impl Model {
         if let Some(refusal) = self.full(ip) {
             return Verdict::Refuse(refusal);
         }
-        let waits_for_dial = suspect.is_some() || status == Some(PeerStatus::OutConnecting);
         let crosses = match status {
             Some(PeerStatus::OutConnecting) => we_are_lower,
             Some(PeerStatus::OutHandshaking | PeerStatus::OutAlive) => !we_are_lower,
@@ -49,6 +42,19 @@ impl Model {
         if suspect.is_none() && !crosses {
             return Verdict::Admit;
         }
+        Verdict::Park(suspect)
+    }
+
+    /// One that is to be parked takes the id that the table gave.
+    pub(in super::super) fn on_parked(
+        &mut self,
+        now: Now,
+        remote: SocketAddr,
+        suspect: Option<ConnectionId>,
+        id: ConnectionId,
+    ) {
+        let status = self.peers.get(&remote.ip()).map(|peer| peer.status);
+        let waits_for_dial = suspect.is_some() || status == Some(PeerStatus::OutConnecting);
         self.parked.push(Parked {
             id,
             remote,
@@ -56,7 +62,6 @@ impl Model {
             until: (!waits_for_dial).then(|| now.after(self.config.connect_timeout)),
             has_settled: false,
         });
-        Verdict::Park(id)
     }
 
     pub(in super::super) fn on_admitted(&mut self, now: Now, ip: IpAddr, id: ConnectionId) {
