@@ -198,11 +198,13 @@ impl<T: Transport> Engine<T> {
     fn poll_due_dials(self: Pin<&mut Self>) -> Poll<()> {
         let this = self.project();
         let mut progress = Poll::Pending;
+        // Nothing to dial is no reason to ask what time it is.
+        if this.table.next_dial_time().is_none() {
+            return progress;
+        }
+        let now = this.clock.now();
         for _ in 0..DIALS_PER_PASS {
-            if this.table.next_dial_time().is_none() {
-                break;
-            }
-            let Some((id, ip)) = this.table.next_dial(this.clock.now()) else {
+            let Some((id, ip)) = this.table.next_dial(now) else {
                 break;
             };
             let dial = this.transport.dial(*this.dial_from, (ip, *this.peer_port).into());
