@@ -215,6 +215,25 @@ async fn each_dial_has_its_own_limit_from_its_start() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_limit_counts_once_the_runtime_has_looked_at_its_sockets_since() {
+    let mut config = wanting(1);
+    config.dial_stagger = seconds(1);
+    let mut node = Node::knowing(config, &PEERS[..2]).await;
+    let first = node.dialing()[0];
+    advance(seconds(1)).await;
+    node.no_event();
+    advance(millis(4_001)).await;
+    // The first has had its time. The clock moves on, but the runtime has yet to look at its timers and sockets.
+    assert!(task::spawn(tokio::time::advance(seconds(2))).poll().is_pending());
+    node.no_event();
+    assert_eq!(node.counters().dials_timed_out, 1);
+    let second = node.dialing()[0];
+    assert_ne!(first, second);
+    node.world.dial_ok(second);
+    assert_eq!(node.event().ip, second);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_dial_that_is_over_before_its_limit_wakes_nobody_at_it() {
     let (mut node, _socket) = Node::with(LOW, Some(PeerStatus::OutAlive), wanting(1)).await;
     drop(node.feedback_peer_list([ip(HIGH)]));
