@@ -1,0 +1,357 @@
+//! Nodes on hosts of their own, in a network that fails as networks do: links go down, the network falls in two,
+//! packets are late or lost, a host answers nobody.
+//!
+//! Needs Linux with `unshare` and `ip`, and no root. Where they are missing each test says so and counts as ignored.
+
+mod lab {
+    pub(crate) mod namespace;
+    pub(crate) mod node;
+    pub(crate) mod program;
+    #[path = "../../examples/support/protocol.rs"]
+    pub(crate) mod protocol;
+    #[path = "../../examples/support/session.rs"]
+    pub(crate) mod session;
+    pub(crate) mod topology;
+}
+
+use std::collections::{HashMap, HashSet};
+use std::net::IpAddr;
+use std::process::ExitCode;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use lab::node::{self, Connection, Node, Settings, View};
+use lab::topology::{self, Host, Lab, Link};
+use libtest_mimic::{Arguments, Trial};
+use network::{NetworkConfig, PeerStatus};
+
+/// Far more than anything here takes.
+const LIMIT: Duration = Duration::from_secs(60);
+const LOOK_INTERVAL: Duration = Duration::from_millis(100);
+const PORT: u16 = 31_244;
+
+const TESTS: [(&str, fn()); 5] = [
+    (
+        "a_node_that_switches_its_link_off_blames_nobody",
+        a_node_that_switches_its_link_off_blames_nobody,
+    ),
+    (
+        "a_node_whose_cable_is_out_blames_nobody",
+        a_node_whose_cable_is_out_blames_nobody,
+    ),
+    (
+        "two_halves_live_on_and_become_one_again",
+        two_halves_live_on_and_become_one_again,
+    ),
+    (
+        "late_and_lost_packets_leave_one_connection_a_pair",
+        late_and_lost_packets_leave_one_connection_a_pair,
+    ),
+    (
+        "a_black_hole_costs_timeouts_and_its_own_name",
+        a_black_hole_costs_timeouts_and_its_own_name,
+    ),
+];
+
+fn main() -> ExitCode {
+    if node::run_if_asked() {
+        return ExitCode::SUCCESS;
+    }
+    let arguments = Arguments::from_args();
+    let missing = Lab::check().err();
+    if let Some(missing) = &missing {
+        for (name, _) in TESTS {
+            eprintln!("SKIPPED {name}: {missing}");
+        }
+    }
+    let trials = TESTS.map(|(name, test)| {
+        let trial = Trial::test(name, move || {
+            test();
+            Ok(())
+        });
+        trial.with_ignored_flag(missing.is_some())
+    });
+    libtest_mimic::run(&arguments, trials.into()).exit_code()
+}
+
+fn a_node_that_switches_its_link_off_blames_nobody() {
+    let mut town = Town::new(Lab::new(5), &settings(2));
+    town.introduce_all();
+    town.settle(&[EVERYBODY]);
+    // The kernel itself says that there is no way.
+    outage(&mut town, Link::Down, "dials_unroutable");
+}
+
+fn a_node_whose_cable_is_out_blames_nobody() {
+    let mut town = Town::new(Lab::new(5), &settings(2));
+    town.introduce_all();
+    town.settle(&[EVERYBODY]);
+    // All that the node can see is that nobody answers.
+    outage(&mut town, Link::Unplugged, "dials_timed_out");
+}
+
+/// The first host loses its link for longer than any patience, and gets it back.
+fn outage(town: &mut Town, link: Link, symptom: &str) {
+    let before = town.views();
+    town.lab.set_link(HOST, link);
+    town.until("the node has lost all connections", |town| {
+        let connected = town.view(HOST).connected();
+        require(connected.is_empty(), || format!("still connected to {connected:?}"))
+    });
+    let lost = town.view(HOST);
+    town.until("it tries and tries", |town| {
+        let tries = town.view(HOST).counters[symptom] - lost.counters[symptom];
+        require(tries > 4, || format!("{symptom} only {tries} times"))
+    });
+    let tried = town.view(HOST);
+    assert_eq!(tried.blamed(), lost.blamed(), "blames others for its own link");
+
+    town.lab.set_link(HOST, Link::Up);
+    town.settle(&[EVERYBODY]);
+    let after = town.views();
+    let returned = &after[&topology::ip(HOST)];
+    for (ip, streak) in returned.blamed() {
+        let earlier = lost.peer(ip).failures_in_row;
+        assert!(
+            streak <= earlier,
+            "{ip} failed {streak} times in a row, {earlier} before"
+        );
+    }
+    for (ip, view) in after.iter().filter(|(ip, _)| **ip != topology::ip(HOST)) {
+        let others = view
+            .blamed()
+            .into_iter()
+            .filter(|(blamed, _)| *blamed != topology::ip(HOST));
+        for (blamed, streak) in others {
+            let earlier = before[ip].peer(blamed).failures_in_row;
+            assert!(
+                streak <= earlier + CROSSING_BLAME,
+                "{ip} blames {blamed}, whose link was up"
+            );
+        }
+    }
+}
+
+fn two_halves_live_on_and_become_one_again() {
+    const HALVES: [&[u8]; 2] = [&[1, 2, 3], &[4, 5, 6]];
+    let mut town = Town::new(Lab::new(6), &settings(2));
+    town.introduce_all();
+    town.settle(&[EVERYBODY]);
+
+    town.lab.partition(HALVES[1]);
+    town.settle(&HALVES);
+    for half in HALVES {
+        for (&number, &other) in half
+            .iter()
+            .flat_map(|number| half.iter().map(move |other| (number, other)))
+        {
+            if number != other {
+                let streak = town.view(number).peer(topology::ip(other)).failures_in_row;
+                assert!(streak <= CROSSING_BLAME, "{number} blames {other}, of its own half");
+            }
+        }
+    }
+
+    town.lab.heal();
+    town.settle(&[EVERYBODY]);
+    // In its half nobody could have its target: three nodes have three connections.
+    let views = town.views();
+    let crosses = |number: &u8| {
+        views[&topology::ip(*number)]
+            .connected()
+            .iter()
+            .any(|ip| HALVES[1].contains(&host_of(*ip)))
+    };
+    assert!(HALVES[0].iter().any(crosses), "no connection between the halves");
+}
+
+fn late_and_lost_packets_leave_one_connection_a_pair() {
+    let lab = Lab::new(5);
+    for host in lab.hosts() {
+        host.netem(200, 10).unwrap();
+    }
+    let mut town = Town::new(lab, &patient_settings(2));
+    town.introduce_all();
+    town.settle(&[EVERYBODY]);
+}
+
+fn a_black_hole_costs_timeouts_and_its_own_name() {
+    const HOLE: u8 = 6;
+    const LIVING: &[u8] = &[1, 2, 3, 4, 5];
+    let lab = Lab::new(HOLE);
+    lab.set_link(HOLE, Link::BlackHole);
+    // More than there are others, so that the hole is wanted, too.
+    let mut town = Town::new(lab, &settings(6));
+    town.introduce_all();
+    town.settle(&[LIVING, &[HOLE]]);
+    for &number in LIVING {
+        town.until("the hole is tried again and again", |town| {
+            let streak = town.view(number).peer(topology::ip(HOLE)).failures_in_row;
+            require(streak >= 3, || format!("host {number} failed {streak} times"))
+        });
+    }
+    for &number in LIVING {
+        let view = town.view(number);
+        let hole = view.peer(topology::ip(HOLE)).failures_in_row;
+        assert!(
+            view.counters["dials_timed_out"] >= u64::from(hole),
+            "{:?}",
+            view.counters
+        );
+        assert_eq!(view.counters["dials_unroutable"], 0);
+        for (ip, streak) in view.blamed().into_iter().filter(|(ip, _)| host_of(*ip) != HOLE) {
+            assert!(streak <= CROSSING_BLAME, "{number} blames {ip} for the hole");
+        }
+    }
+    assert!(town.view(HOLE).blamed().is_empty(), "the hole blames others");
+
+    town.lab.set_link(HOLE, Link::Up);
+    town.settle(&[EVERYBODY]);
+}
+
+/// The host of which the tests of one host speak.
+const HOST: u8 = 1;
+
+/// All hosts there are.
+const EVERYBODY: &[u8] = &[];
+
+/// When two dial each other, an end that reports the connection that is given up before the other one came in counts
+/// one failure.
+const CROSSING_BLAME: u32 = 1;
+
+/// A lab with a node on each host.
+struct Town {
+    // Before the lab that they live in.
+    nodes: Vec<Node>,
+    lab: Lab,
+}
+
+impl Town {
+    fn new(lab: Lab, settings: &Settings) -> Self {
+        let on = |host: &Host| {
+            let mut settings = settings.clone();
+            settings.config.listen_ip = host.ip();
+            Node::spawn(host, &settings)
+        };
+        let nodes = lab.hosts().iter().map(on).collect();
+        Self { nodes, lab }
+    }
+
+    /// Tells everyone of everyone, once all of them listen.
+    fn introduce_all(&mut self) {
+        self.views();
+        let ips: Vec<IpAddr> = self.nodes.iter().map(|node| node.ip).collect();
+        self.nodes.iter_mut().for_each(|node| node.introduce(&ips));
+    }
+
+    fn view(&mut self, number: u8) -> View {
+        self.nodes[usize::from(number) - 1].view()
+    }
+
+    fn views(&mut self) -> HashMap<IpAddr, View> {
+        self.nodes.iter_mut().map(|node| (node.ip, node.view())).collect()
+    }
+
+    /// Waits until all is well in each of these groups, with no connection between them.
+    fn settle(&mut self, groups: &[&[u8]]) {
+        self.until("all is well", |town| {
+            let views = town.views();
+            let everybody: HashSet<IpAddr> = views.keys().copied().collect();
+            for &group in groups {
+                let group = match group {
+                    [] => everybody.clone(),
+                    some => some.iter().map(|&number| topology::ip(number)).collect(),
+                };
+                group.iter().try_for_each(|ip| {
+                    let complaint = complaint(*ip, &group, &views).map_or(Ok(()), Err);
+                    complaint.map_err(|complaint| format!("{ip} {complaint}"))
+                })?;
+            }
+            Ok(())
+        });
+    }
+
+    fn until(&mut self, what: &str, mut holds: impl FnMut(&mut Self) -> Result<(), String>) {
+        let start = Instant::now();
+        while let Err(complaint) = holds(self) {
+            assert!(start.elapsed() < LIMIT, "waited in vain: {what}; {complaint}");
+            thread::sleep(LOOK_INTERVAL);
+        }
+    }
+}
+
+/// What is wrong with a node that can reach this group.
+fn complaint(ip: IpAddr, group: &HashSet<IpAddr>, views: &HashMap<IpAddr, View>) -> Option<String> {
+    let view = &views[&ip];
+    let (out, connected) = (view.alive(true).len(), view.connected());
+    let is_content = out == view.target || connected.len() + 1 == group.len();
+    if view.known().len() + 1 != views.len() {
+        Some(format!("knows only {:?}", view.known()))
+    } else if view.peers.iter().any(|peer| peer.status == PeerStatus::Banned) {
+        Some("has banned somebody".to_owned())
+    } else if !connected.is_subset(group) {
+        Some(format!("still believes in {connected:?}"))
+    } else if !is_content {
+        Some(format!(
+            "has {out} of {} connections, is connected to {connected:?}",
+            view.target
+        ))
+    } else {
+        connected.iter().find_map(|peer| complaint_of_pair(ip, *peer, views))
+    }
+}
+
+/// What keeps the connection of two nodes from being one.
+fn complaint_of_pair(ip: IpAddr, peer: IpAddr, views: &HashMap<IpAddr, View>) -> Option<String> {
+    let between = |one: &View, other: IpAddr| -> Vec<Connection> {
+        let sockets = one.sockets.iter().filter(|socket| socket.remote.ip() == other);
+        sockets.copied().collect()
+    };
+    let (here, there) = (between(&views[&ip], peer), between(&views[&peer], ip));
+    let is_one = matches!((&here[..], &there[..]), ([here], [there]) if *here == there.other_end());
+    let is_alive = is_one && views[&ip].alive(here[0].is_outgoing).contains(&peer);
+    (!is_alive).then(|| format!("has {here:?} with {peer}, which has {there:?}"))
+}
+
+fn require(holds: bool, complaint: impl FnOnce() -> String) -> Result<(), String> {
+    if holds { Ok(()) } else { Err(complaint()) }
+}
+
+fn host_of(ip: IpAddr) -> u8 {
+    let hosts = 1..=u8::MAX;
+    hosts
+        .into_iter()
+        .find(|&number| topology::ip(number) == ip)
+        .expect("an address of the lab")
+}
+
+/// A node in a hurry: an outage of seconds is a long one.
+fn settings(target: usize) -> Settings {
+    let mut config = NetworkConfig::in_memory(PORT);
+    config.target_outgoing_connections = target;
+    config.max_simultaneous_outgoing_connection_attempts = target.max(1) * 2;
+    config.connect_timeout = Duration::from_secs(1);
+    config.dial_stagger = Duration::from_millis(50);
+    config.handshake_timeout = Some(Duration::from_secs(6));
+    config.retry_backoff = Duration::from_millis(200);
+    config.max_retry_backoff = Duration::from_secs(1);
+    // The addresses of the lab are as good as any on the Internet.
+    config.global_peers_only = true;
+    Settings {
+        config,
+        handshake: Duration::from_secs(3),
+        round: Duration::from_millis(500),
+        patience: Duration::from_secs(3),
+    }
+}
+
+/// A node for whom an answer may take seconds.
+fn patient_settings(target: usize) -> Settings {
+    let mut settings = settings(target);
+    settings.config.connect_timeout = Duration::from_secs(8);
+    settings.config.handshake_timeout = Some(Duration::from_secs(20));
+    settings.handshake = Duration::from_secs(15);
+    settings.round = Duration::from_secs(2);
+    settings.patience = Duration::from_secs(15);
+    settings
+}
