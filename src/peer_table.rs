@@ -400,6 +400,7 @@ impl PeerTable {
             if ended.0.is_some() {
                 let rare = entry.rare_mut();
                 (rare.connection, rare.deadline) = (None, None);
+                rare.began_in_outage = false;
             }
             entry.set_status(PeerStatus::Idle);
             edit(entry);

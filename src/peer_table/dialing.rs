@@ -120,6 +120,7 @@ impl PeerTable {
             entry.set_status(PeerStatus::OutHandshaking);
             let rare = entry.rare_mut();
             rare.unroutable_in_row = 0;
+            rare.began_in_outage = false;
             rare.deadline = deadline;
         });
         self.pace.race_at = now.after(self.config.dial_stagger);
@@ -283,10 +284,12 @@ impl PeerTable {
 
     fn start_dial(&mut self, id: PeerId) -> (ConnectionId, IpAddr) {
         self.counters.dials_started += 1;
-        let connection = self.new_connection(id);
+        let (connection, outage) = (self.new_connection(id), self.is_outage());
         let ip = self.change(id, |entry| {
             entry.set_status(PeerStatus::OutConnecting);
-            entry.rare_mut().connection = Some(connection);
+            let rare = entry.rare_mut();
+            rare.connection = Some(connection);
+            rare.began_in_outage = outage;
             entry.pause_until(None);
             entry.peer().ip
         });
@@ -314,7 +317,7 @@ impl PeerTable {
 
     fn blame_dial(&mut self, now: Now, id: PeerId) {
         self.rest(now, id);
-        let outage = self.is_outage();
+        let outage = self.is_outage() || self.slots.get(id).rare().began_in_outage;
         let streak = if outage {
             1
         } else {

@@ -52,6 +52,9 @@ pub(crate) struct Rare {
     pub(crate) unroutable_in_row: u32,
     /// The dial or connection of a peer that is neither Idle nor Banned.
     pub(crate) connection: Option<ConnectionId>,
+    /// Of a dial: no outgoing connection was alive when it started, so that it may fail for want of a network even
+    /// where one is back before it does.
+    pub(crate) began_in_outage: bool,
     /// When the handshake is given up or the ban ends.
     pub(crate) deadline: Option<Moment>,
     /// For a ban: the number of the last event that concerned it, …
@@ -134,6 +137,7 @@ impl Rare {
             believed,
             unroutable_in_row,
             connection,
+            began_in_outage,
             deadline,
             last_event,
             listed_event,
@@ -145,6 +149,7 @@ impl Rare {
             && *last_event == 0
             && *listed_event == 0
             && *unroutable_in_row == 0
+            && !began_in_outage
             && !has_parked
             && believed.is_none()
             && other.is_none()

@@ -64,6 +64,27 @@ async fn a_dial_that_fails_in_an_outage_lengthens_no_streak() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_dial_that_started_in_an_outage_lengthens_no_streak() {
+    let mut node = Node::knowing(config(), &[LOW, OTHER]).await;
+    let _socket = node.dial_ok(OTHER);
+    node.alive(OTHER);
+    assert_eq!(
+        node.status(LOW),
+        Some(OutConnecting),
+        "since before the other one was alive"
+    );
+    advance(config().connect_timeout + millis(1)).await;
+    node.no_event();
+    assert_eq!(node.of(LOW).last_failure, node.now());
+    assert_eq!(node.of(LOW).failures_in_row, 0);
+
+    advance(config().retry_backoff * 2).await;
+    node.no_event();
+    node.dial_err(LOW, ErrorKind::TimedOut);
+    assert_eq!(node.of(LOW).failures_in_row, 1, "the next one started with a network");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_dial_is_called_off_when_the_target_is_met() {
     let mut node = Node::knowing(wanting(1), &[LOW, OTHER]).await;
     let first = node.dialing()[0];

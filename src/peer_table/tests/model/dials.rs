@@ -126,8 +126,9 @@ impl Model {
         }
         self.pace.race_at = now.after(self.config.dial_stagger);
         self.pace.replacements = self.pace.replacements.saturating_sub(1);
+        let is_outage = self.is_outage();
         let dialed = self.peers.get_mut(&ip).expect("a dialed peer is known");
-        dialed.status = PeerStatus::OutConnecting;
+        (dialed.status, dialed.dialed_in_outage) = (PeerStatus::OutConnecting, is_outage);
         (dialed.connection, dialed.pause) = (Some(id), None);
     }
 

@@ -28,6 +28,8 @@ pub(super) struct Known {
     pub(super) ban_event: u64,
     pub(super) deadline: Option<Duration>,
     pub(super) connection: Option<ConnectionId>,
+    /// Whether it was an outage when the last dial started.
+    pub(super) dialed_in_outage: bool,
 }
 
 /// A time as it is stored, and as the order goes by it.
@@ -73,6 +75,7 @@ impl Known {
             own: false,
             pause: None,
             unroutable: 0,
+            dialed_in_outage: false,
             banned_at: None,
             ban_event: 0,
             deadline: None,

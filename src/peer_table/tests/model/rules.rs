@@ -167,7 +167,7 @@ impl Model {
     pub(super) fn on_dial_failed(&mut self, now: Now, id: ConnectionId, failure: DialFailure) {
         let Some(ip) = self.peer_of(id) else { return };
         self.pace.replacements += 1;
-        let is_outage = self.is_outage();
+        let is_outage = self.is_outage() || self.peer(ip).dialed_in_outage;
         if failure == DialFailure::Host {
             let pause = Duration::from_millis(100 << self.pace.host_faults.min(16));
             self.pace.host_faults += 1;
