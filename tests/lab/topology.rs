@@ -6,13 +6,21 @@
 //!  host 2   60.2.0.1 lan ──── port2 ─┼─ segment0, a bridge
 //!  host 3   60.3.0.1 lan ──── port3 ─┘
 //! ```
+//!
+//! Where packets are to be late or lost, and the kernel has no netem, there is a wire between a port and the bridge:
+//!
+//! ```text
+//!  host 1   60.1.0.1 lan ──── port1 ── wire ── far1 ──── trunk1 ── segment0
+//! ```
 
 use std::fmt::Write;
 use std::net::{IpAddr, Ipv4Addr};
 use std::process::Command;
+use std::time::Duration;
 
 use super::namespace::{self, Missing, Namespace};
 use super::program::Program;
+use super::wire;
 
 /// How many switches there are to spread the hosts over.
 const SEGMENTS: u8 = 2;
@@ -20,7 +28,7 @@ const SEGMENTS: u8 = 2;
 /// The switch, and the hosts. All of it is gone once it is dropped, or once the process that made it is.
 #[derive(Debug)]
 pub(crate) struct Lab {
-    // Fields are dropped in this order: the hosts' namespaces live in the switch's.
+    // Fields are dropped in this order: everything else lives in the switch's namespace.
     hosts: Vec<Host>,
     switch: Namespace,
 }
@@ -29,7 +37,15 @@ pub(crate) struct Lab {
 #[derive(Debug)]
 pub(crate) struct Host {
     number: u8,
+    wire: Option<Program>,
     namespace: Namespace,
+}
+
+/// What befalls the packets that leave a host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Weather {
+    pub(crate) delay: Duration,
+    pub(crate) loss_percent: u8,
 }
 
 /// What becomes of the packets between a host and its switch.
@@ -81,17 +97,45 @@ impl Lab {
     /// Changes the link of one host.
     pub(crate) fn set_link(&self, number: u8, link: Link) {
         let host = self.host(number);
-        let port = host.port();
         let (carrier, master) = match link {
             Link::Up | Link::Down => ("up", "master segment0"),
             Link::Unplugged => ("down", "master segment0"),
             Link::BlackHole => ("up", "nomaster"),
         };
-        self.switch.ip(&format!("link set dev {port} {master} {carrier}\n"));
+        let (port, uplink) = (host.port(), host.uplink());
+        self.switch.ip(&format!(
+            "link set dev {port} {carrier}\n\
+             link set dev {uplink} {master}\n",
+        ));
         match link {
             Link::Down => host.namespace.ip("link set dev lan down\n"),
             Link::Up | Link::Unplugged | Link::BlackHole => self.connect(host),
         }
+    }
+
+    /// Changes the weather for the packets that leave one host, once.
+    pub(crate) fn set_weather(&mut self, number: u8, weather: Weather) {
+        if !self.host(number).netem(weather) {
+            self.lay_wire(number, weather);
+        }
+    }
+
+    fn lay_wire(&mut self, number: u8, weather: Weather) {
+        let host = &mut self.hosts[usize::from(number) - 1];
+        let (port, far, trunk) = (host.port(), format!("far{number}"), host.trunk());
+        // A wire carries frame by frame.
+        host.namespace.ip("link set dev lan gso_max_segs 1\n");
+        self.switch.ip(&format!(
+            "link add name {far} type veth peer name {trunk}\n\
+             link set dev {far} up\n\
+             link set dev {port} nomaster\n\
+             link set dev {trunk} master segment0 up\n",
+        ));
+        let executable = std::env::current_exe().unwrap();
+        let mut command = self.switch.command(executable.to_str().unwrap());
+        let wire = Program::spawn(command.args(wire::arguments(&port, &far, weather)));
+        assert_eq!(wire.line(), wire::READY);
+        host.wire = Some(wire);
     }
 
     /// Splits the network in two: these hosts, and the others.
@@ -108,7 +152,7 @@ impl Lab {
         let mut batch = String::new();
         for host in &self.hosts {
             let segment = segment_of(host.number);
-            writeln!(batch, "link set dev {} master segment{segment}", host.port()).unwrap();
+            writeln!(batch, "link set dev {} master segment{segment}", host.uplink()).unwrap();
         }
         self.switch.ip(&batch);
     }
@@ -135,12 +179,9 @@ impl Host {
     fn new(number: u8, switch: &Namespace) -> Self {
         Self {
             number,
+            wire: None,
             namespace: switch.beside(),
         }
-    }
-
-    pub(crate) fn number(&self) -> u8 {
-        self.number
     }
 
     /// Each host has a /16 of its own, in one /8 for all.
@@ -158,22 +199,34 @@ impl Host {
         Program::spawn(self.command(program).args(arguments))
     }
 
-    /// Delays every packet that leaves this host, and loses some.
-    pub(crate) fn netem(&self, delay_ms: u32, loss_percent: u32) -> Result<(), String> {
+    /// What a tool says that looks at this host's network.
+    pub(crate) fn ask(&self, tool: &str, arguments: &[&str]) -> String {
+        let mut command = self.namespace.command_as_seen_from_outside(tool);
+        let answer = command.args(arguments).output().unwrap();
+        assert!(answer.status.success(), "{tool} {arguments:?}: {answer:?}");
+        String::from_utf8(answer.stdout).unwrap()
+    }
+
+    /// Whether the kernel could do it: not all have netem.
+    fn netem(&self, weather: Weather) -> bool {
         let mut tc = self.namespace.command_as_seen_from_outside("tc");
-        let (delay, loss) = (format!("{delay_ms}ms"), format!("{loss_percent}%"));
         tc.args(["qdisc", "replace", "dev", "lan", "root", "netem", "limit", "10000"]);
-        let done = tc.args(["delay", &delay, "loss", &loss]).output();
-        let done = done.map_err(|error| format!("cannot run `tc`: {error}"))?;
-        if done.status.success() {
-            return Ok(());
-        }
-        let complaint = String::from_utf8_lossy(&done.stderr);
-        Err(format!("this kernel has no netem: {}", complaint.trim()))
+        tc.args(["delay", &format!("{}ms", weather.delay.as_millis())]);
+        tc.args(["loss", &format!("{}%", weather.loss_percent)]);
+        tc.output().is_ok_and(|done| done.status.success())
     }
 
     fn port(&self) -> String {
         format!("port{}", self.number)
+    }
+
+    fn trunk(&self) -> String {
+        format!("trunk{}", self.number)
+    }
+
+    /// What connects it to the bridge.
+    fn uplink(&self) -> String {
+        if self.wire.is_some() { self.trunk() } else { self.port() }
     }
 
     fn hardware_address(&self) -> String {
