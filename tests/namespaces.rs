@@ -16,8 +16,11 @@ mod lab {
 }
 
 use std::collections::{HashMap, HashSet};
+use std::fs;
+use std::io::{BufRead, BufReader};
 use std::net::IpAddr;
-use std::process::ExitCode;
+use std::path::PathBuf;
+use std::process::{Command, ExitCode, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -32,7 +35,8 @@ const LIMIT: Duration = Duration::from_secs(60);
 const LOOK_INTERVAL: Duration = Duration::from_millis(100);
 const PORT: u16 = 31_244;
 
-const TESTS: [(&str, fn()); 5] = [
+const TESTS: [(&str, fn()); 6] = [
+    ("a_lab_ends_with_whoever_made_it", a_lab_ends_with_whoever_made_it),
     (
         "a_node_that_switches_its_link_off_blames_nobody",
         a_node_that_switches_its_link_off_blames_nobody,
@@ -56,7 +60,7 @@ const TESTS: [(&str, fn()); 5] = [
 ];
 
 fn main() -> ExitCode {
-    if node::run_if_asked() || wire::run_if_asked() {
+    if node::run_if_asked() || wire::run_if_asked() || make_a_lab_if_asked() {
         return ExitCode::SUCCESS;
     }
     let arguments = Arguments::from_args();
@@ -74,6 +78,60 @@ fn main() -> ExitCode {
         trial.with_ignored_flag(missing.is_some())
     });
     libtest_mimic::run(&arguments, trials.into()).exit_code()
+}
+
+/// The variable of the environment by which the processes of one lab are known, and that asks for it.
+const LAB_MARK: &str = "LAB_MARK";
+
+fn a_lab_ends_with_whoever_made_it() {
+    let mark = format!("{LAB_MARK}={}", std::process::id());
+    let processes = || -> Vec<PathBuf> {
+        let all = fs::read_dir("/proc").unwrap().map(|entry| entry.unwrap().path());
+        let environment = |process: &PathBuf| fs::read(process.join("environ")).unwrap_or_default();
+        all.filter(|process| {
+            environment(process)
+                .split(|&byte| byte == 0)
+                .any(|one| one == mark.as_bytes())
+        })
+        .collect()
+    };
+    let mut maker = Command::new(std::env::current_exe().unwrap());
+    maker
+        .env(LAB_MARK, std::process::id().to_string())
+        .stdout(Stdio::piped());
+    let mut maker = maker.spawn().unwrap();
+    let mut ready = String::new();
+    BufReader::new(maker.stdout.take().unwrap())
+        .read_line(&mut ready)
+        .unwrap();
+    assert!(
+        processes().len() > 4,
+        "the maker, what holds three namespaces, and a program"
+    );
+
+    maker.kill().unwrap();
+    maker.wait().unwrap();
+    let start = Instant::now();
+    while !processes().is_empty() {
+        assert!(start.elapsed() < LIMIT, "{:?} are left", processes());
+        thread::sleep(LOOK_INTERVAL);
+    }
+}
+
+/// Makes a lab and waits to be killed, if that is what this process was started for.
+fn make_a_lab_if_asked() -> bool {
+    if std::env::var_os(LAB_MARK).is_none() {
+        return false;
+    }
+    let lab = Lab::new(2);
+    let program = lab
+        .host(1)
+        .spawn("sh", &["-c", "echo started; sleep 1000 & sleep 1000"]);
+    assert_eq!(program.line(), "started");
+    println!("ready");
+    loop {
+        thread::park();
+    }
 }
 
 fn a_node_that_switches_its_link_off_blames_nobody() {
