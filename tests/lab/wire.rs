@@ -3,13 +3,9 @@
 
 use std::fs::File;
 use std::io::{self, Read, Write};
-use std::os::fd::AsRawFd;
 use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
-
-use nix::ifaddrs::getifaddrs;
-use nix::sys::socket::{AddressFamily, SockFlag, SockProtocol, SockType, bind, socket};
 
 use super::topology::Weather;
 
@@ -72,7 +68,12 @@ fn run(near: &str, far: &str, delay: Duration, loss: u64) -> io::Result<()> {
 }
 
 /// All frames of one interface, in and out. Our own are not shown to us.
+#[cfg(target_os = "linux")]
 fn open(interface: &str) -> io::Result<File> {
+    use nix::ifaddrs::getifaddrs;
+    use nix::sys::socket::{AddressFamily, SockFlag, SockProtocol, SockType, bind, socket};
+    use std::os::fd::AsRawFd;
+
     let address = getifaddrs()?
         .filter(|found| found.interface_name == interface)
         .find_map(|found| found.address?.as_link_addr().copied())
@@ -85,6 +86,11 @@ fn open(interface: &str) -> io::Result<File> {
     )?;
     bind(socket.as_raw_fd(), &address)?;
     Ok(File::from(socket))
+}
+
+#[cfg(not(target_os = "linux"))]
+fn open(_interface: &str) -> io::Result<File> {
+    Err(io::ErrorKind::Unsupported.into())
 }
 
 fn receive(interface: &mut File) -> io::Result<Vec<u8>> {
