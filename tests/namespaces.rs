@@ -12,72 +12,41 @@ mod lab {
     #[path = "../../examples/support/session.rs"]
     pub(crate) mod session;
     pub(crate) mod topology;
+    pub(crate) mod town;
+    pub(crate) mod trials;
     pub(crate) mod wire;
 }
 
-use std::collections::{HashMap, HashSet};
 use std::fs;
 use std::io::{BufRead, BufReader};
-use std::net::IpAddr;
 use std::path::PathBuf;
 use std::process::{Command, ExitCode, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use lab::node::{self, Connection, Node, Settings, View};
-use lab::topology::{self, Host, Lab, Link, Weather};
-use lab::wire;
-use libtest_mimic::{Arguments, Trial};
-use network::{NetworkConfig, PeerStatus};
+use lab::node::Settings;
+use lab::topology::{self, Lab, Link, Weather};
+use lab::town::{EVERYBODY, LIMIT, LOOK_INTERVAL, Town, host_of, require};
+use lab::trials::{self, tests};
+use network::NetworkConfig;
 
-/// Far more than anything here takes.
-const LIMIT: Duration = Duration::from_secs(60);
-const LOOK_INTERVAL: Duration = Duration::from_millis(100);
 const PORT: u16 = 31_244;
 
-const TESTS: [(&str, fn()); 6] = [
-    ("a_lab_ends_with_whoever_made_it", a_lab_ends_with_whoever_made_it),
-    (
-        "a_node_that_switches_its_link_off_blames_nobody",
-        a_node_that_switches_its_link_off_blames_nobody,
-    ),
-    (
-        "a_node_whose_cable_is_out_blames_nobody",
-        a_node_whose_cable_is_out_blames_nobody,
-    ),
-    (
-        "two_halves_live_on_and_become_one_again",
-        two_halves_live_on_and_become_one_again,
-    ),
-    (
-        "late_and_lost_packets_leave_one_connection_a_pair",
-        late_and_lost_packets_leave_one_connection_a_pair,
-    ),
-    (
-        "a_black_hole_costs_timeouts_and_its_own_name",
-        a_black_hole_costs_timeouts_and_its_own_name,
-    ),
-];
-
 fn main() -> ExitCode {
-    if node::run_if_asked() || wire::run_if_asked() || make_a_lab_if_asked() {
+    if make_a_lab_if_asked() {
         return ExitCode::SUCCESS;
     }
-    let arguments = Arguments::from_args();
-    let missing = Lab::check().err();
-    if let Some(missing) = &missing {
-        for (name, _) in TESTS {
-            eprintln!("SKIPPED {name}: {missing}");
-        }
-    }
-    let trials = TESTS.map(|(name, test)| {
-        let trial = Trial::test(name, move || {
-            test();
-            Ok(())
-        });
-        trial.with_ignored_flag(missing.is_some())
-    });
-    libtest_mimic::run(&arguments, trials.into()).exit_code()
+    trials::run(
+        Lab::check,
+        tests![
+            a_lab_ends_with_whoever_made_it,
+            a_node_that_switches_its_link_off_blames_nobody,
+            a_node_whose_cable_is_out_blames_nobody,
+            two_halves_live_on_and_become_one_again,
+            late_and_lost_packets_leave_one_connection_a_pair,
+            a_black_hole_costs_timeouts_and_its_own_name,
+        ],
+    )
 }
 
 /// The variable of the environment by which the processes of one lab are known, and that asks for it.
@@ -291,144 +260,9 @@ fn a_black_hole_costs_timeouts_and_its_own_name() {
 /// The host of which the tests of one host speak.
 const HOST: u8 = 1;
 
-/// All hosts there are.
-const EVERYBODY: &[u8] = &[];
-
 /// When two dial each other, an end that reports the connection that is given up before the other one came in counts
 /// one failure.
 const CROSSING_BLAME: u32 = 1;
-
-/// A lab with a node on each host.
-struct Town {
-    // Before the lab that they live in.
-    nodes: Vec<Node>,
-    lab: Lab,
-}
-
-impl Town {
-    fn new(lab: Lab, settings: &Settings) -> Self {
-        let on = |host: &Host| {
-            let mut settings = settings.clone();
-            settings.config.listen_ip = host.ip();
-            Node::spawn(host, &settings)
-        };
-        let nodes = lab.hosts().iter().map(on).collect();
-        Self { nodes, lab }
-    }
-
-    /// Tells everyone of everyone, once all of them listen.
-    fn introduce_all(&mut self) {
-        self.views();
-        let ips: Vec<IpAddr> = self.nodes.iter().map(|node| node.ip).collect();
-        self.nodes.iter_mut().for_each(|node| node.introduce(&ips));
-    }
-
-    /// The smallest of these figures that `ss` has of any connection.
-    fn least(&self, field: &str) -> Option<f64> {
-        let hosts = self.lab.hosts().iter();
-        let sockets: String = hosts
-            .map(|host| host.ask("ss", &["-Htin", "state", "established"]))
-            .collect();
-        let found = sockets.split_whitespace().filter_map(|word| word.strip_prefix(field));
-        found.map(|figure| figure.parse().unwrap()).reduce(f64::min)
-    }
-
-    /// How many packets had to be sent again.
-    fn retransmissions(&self) -> u64 {
-        let of = |host: &Host| {
-            let table = host.ask("cat", &["/proc/net/snmp"]);
-            let mut rows = table
-                .lines()
-                .filter(|line| line.starts_with("Tcp:"))
-                .map(str::split_whitespace);
-            let (names, figures) = (rows.next().unwrap(), rows.next().unwrap());
-            let mut fields = names.zip(figures);
-            let (_, figure) = fields.find(|(name, _)| *name == "RetransSegs").unwrap();
-            figure.parse::<u64>().unwrap()
-        };
-        self.lab.hosts().iter().map(of).sum()
-    }
-
-    fn view(&mut self, number: u8) -> View {
-        self.nodes[usize::from(number) - 1].view()
-    }
-
-    fn views(&mut self) -> HashMap<IpAddr, View> {
-        self.nodes.iter_mut().map(|node| (node.ip, node.view())).collect()
-    }
-
-    /// Waits until all is well in each of these groups, with no connection between them.
-    fn settle(&mut self, groups: &[&[u8]]) {
-        self.until("all is well", |town| {
-            let views = town.views();
-            let everybody: HashSet<IpAddr> = views.keys().copied().collect();
-            for &group in groups {
-                let group = match group {
-                    [] => everybody.clone(),
-                    some => some.iter().map(|&number| topology::ip(number)).collect(),
-                };
-                group.iter().try_for_each(|ip| {
-                    let complaint = complaint(*ip, &group, &views).map_or(Ok(()), Err);
-                    complaint.map_err(|complaint| format!("{ip} {complaint}"))
-                })?;
-            }
-            Ok(())
-        });
-    }
-
-    fn until(&mut self, what: &str, mut holds: impl FnMut(&mut Self) -> Result<(), String>) {
-        let start = Instant::now();
-        while let Err(complaint) = holds(self) {
-            assert!(start.elapsed() < LIMIT, "waited in vain: {what}; {complaint}");
-            thread::sleep(LOOK_INTERVAL);
-        }
-    }
-}
-
-/// What is wrong with a node that can reach this group.
-fn complaint(ip: IpAddr, group: &HashSet<IpAddr>, views: &HashMap<IpAddr, View>) -> Option<String> {
-    let view = &views[&ip];
-    let (out, connected) = (view.alive(true).len(), view.connected());
-    let is_content = out == view.target || connected.len() + 1 == group.len();
-    if view.known().len() + 1 != views.len() {
-        Some(format!("knows only {:?}", view.known()))
-    } else if view.peers.iter().any(|peer| peer.status == PeerStatus::Banned) {
-        Some("has banned somebody".to_owned())
-    } else if !connected.is_subset(group) {
-        Some(format!("still believes in {connected:?}"))
-    } else if !is_content {
-        Some(format!(
-            "has {out} of {} connections, is connected to {connected:?}",
-            view.target
-        ))
-    } else {
-        connected.iter().find_map(|peer| complaint_of_pair(ip, *peer, views))
-    }
-}
-
-/// What keeps the connection of two nodes from being one.
-fn complaint_of_pair(ip: IpAddr, peer: IpAddr, views: &HashMap<IpAddr, View>) -> Option<String> {
-    let between = |one: &View, other: IpAddr| -> Vec<Connection> {
-        let sockets = one.sockets.iter().filter(|socket| socket.remote.ip() == other);
-        sockets.copied().collect()
-    };
-    let (here, there) = (between(&views[&ip], peer), between(&views[&peer], ip));
-    let is_one = matches!((&here[..], &there[..]), ([here], [there]) if *here == there.other_end());
-    let is_alive = is_one && views[&ip].alive(here[0].is_outgoing).contains(&peer);
-    (!is_alive).then(|| format!("has {here:?} with {peer}, which has {there:?}"))
-}
-
-fn require(holds: bool, complaint: impl FnOnce() -> String) -> Result<(), String> {
-    if holds { Ok(()) } else { Err(complaint()) }
-}
-
-fn host_of(ip: IpAddr) -> u8 {
-    let hosts = 1..=u8::MAX;
-    hosts
-        .into_iter()
-        .find(|&number| topology::ip(number) == ip)
-        .expect("an address of the lab")
-}
 
 /// A node in a hurry: an outage of seconds is a long one.
 fn settings(target: usize) -> Settings {

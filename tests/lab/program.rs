@@ -1,5 +1,7 @@
 //! A program that runs in a lab: what it says line by line, and what it is told.
 
+#![allow(dead_code, reason = "no test needs all of it")]
+
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::mpsc::{self, Receiver};

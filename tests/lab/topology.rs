@@ -13,6 +13,8 @@
 //!  host 1   60.1.0.1 lan ──── port1 ── wire ── far1 ──── trunk1 ── segment0
 //! ```
 
+#![allow(dead_code, reason = "no test needs all of it")]
+
 use std::fmt::Write;
 use std::net::{IpAddr, Ipv4Addr};
 use std::process::Command;
