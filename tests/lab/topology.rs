@@ -12,6 +12,9 @@
 //! ```text
 //!  host 1   60.1.0.1 lan ──── port1 ── wire ── far1 ──── trunk1 ── segment0
 //! ```
+//!
+//! Any program runs on a host: `lab.host(1).spawn("program", &["argument"])` reads its lines and ends it when it is
+//! dropped, `lab.host(1).command("program")` gives a [`Command`] to do more with, and `ask` is for short-lived tools.
 
 #![allow(dead_code, reason = "no test needs all of it")]
 
