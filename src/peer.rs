@@ -29,7 +29,8 @@ pub struct Peer {
     /// When the peer was last reported alive on a connection that *we* had made: the only proof that it listens.
     pub last_alive_outgoing: Option<DateTime<Utc>>,
     /// How many of our dials and outgoing handshakes failed since the last that came alive. A dial that fails while no
-    /// outgoing connection is alive is not counted: that may be our own outage.
+    /// outgoing connection is alive is not counted, nor one that times out and was under way when an outage ended: that
+    /// may be our own outage.
     pub failures_in_row: u32,
     // These two stand here, not with what else the table keeps of a peer, since here they take no room.
     /// Only a dial of ours that came alive proves a peer.

@@ -57,6 +57,10 @@ pub(crate) struct Pace {
     /// No dial before, because of this host's faults.
     host_pause_until: Duration,
     host_faults_in_row: u32,
+    /// An outgoing connection has been alive.
+    has_been_alive: bool,
+    /// The last of the dials that started before the last outage ended: what they sent may have been lost in it.
+    last_in_outage: Option<ConnectionId>,
 }
 
 impl Pace {
@@ -68,6 +72,8 @@ impl Pace {
             resting: Resting::default(),
             host_pause_until: Duration::ZERO,
             host_faults_in_row: 0,
+            has_been_alive: false,
+            last_in_outage: None,
         }
     }
 
@@ -152,7 +158,7 @@ impl PeerTable {
             DialFailure::Peer | DialFailure::TimedOut => {
                 self.pace.host_faults_in_row = 0;
                 self.count_failed_dial(failure);
-                self.blame_dial(now, id);
+                self.blame_dial(now, id, failure);
             }
         }
     }
@@ -230,8 +236,21 @@ impl PeerTable {
     }
 
     /// No outgoing connection is alive: dials may fail for want of a network, which is not the peers' fault.
-    fn is_outage(&self) -> bool {
+    pub(super) fn is_outage(&self) -> bool {
         self.indexes.counts.out_alive == 0
+    }
+
+    /// An outgoing connection comes alive while no other is. At the start that ends no outage: nobody knows of one.
+    pub(super) fn end_outage(&mut self) {
+        if std::mem::replace(&mut self.pace.has_been_alive, true) {
+            self.pace.last_in_outage = Some(ConnectionId(self.last_connection));
+        }
+    }
+
+    /// Whether the peer's dial was under way when an outage ended.
+    fn was_sent_into_outage(&self, id: PeerId) -> bool {
+        let dial = self.slots.get(id).connection();
+        dial.is_some_and(|dial| self.pace.last_in_outage.is_some_and(|last| dial <= last))
     }
 
     /// Chooses whom to dial; forgets whom it would choose, where that is an own address by what was learnt since. May
@@ -314,9 +333,9 @@ impl PeerTable {
         }
     }
 
-    fn blame_dial(&mut self, now: Now, id: PeerId) {
+    fn blame_dial(&mut self, now: Now, id: PeerId, failure: DialFailure) {
         self.rest(now, id);
-        let outage = self.is_outage();
+        let outage = self.is_outage() || (failure == DialFailure::TimedOut && self.was_sent_into_outage(id));
         let streak = if outage {
             1
         } else {

@@ -83,6 +83,9 @@ impl PeerTable {
     }
 
     fn on_alive(&mut self, now: Now, id: PeerId) {
+        if is_outgoing(self.slots.peer(id).status) && self.is_outage() {
+            self.end_outage();
+        }
         let was = self.change(id, |entry| {
             let was = entry.peer().status;
             entry.on_alive(now.utc);

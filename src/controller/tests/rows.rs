@@ -63,6 +63,51 @@ async fn a_dial_that_fails_in_an_outage_lengthens_no_streak() {
     assert_eq!(node.of(LOW).failures_in_row, 0);
 }
 
+/// A node whose last live connection ended and that has another one now, [`HIGH`]'s; a dial of [`LOW`] was under way
+/// meanwhile and still is.
+async fn dialing_over_an_outage() -> (Node, MemorySocket) {
+    let mut node = dialing_beside_a_live_one().await;
+    node.list(&[HIGH]);
+    node.end(OTHER);
+    let socket = node.dial_ok(HIGH);
+    node.alive(HIGH);
+    assert_eq!(node.status(LOW), Some(OutConnecting));
+    (node, socket)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_dial_that_was_sent_into_an_outage_and_times_out_lengthens_no_streak() {
+    let (mut node, _socket) = dialing_over_an_outage().await;
+    advance(config().connect_timeout + millis(1)).await;
+    node.no_event();
+    assert_eq!((node.status(LOW), node.of(LOW).last_failure), (Some(Idle), node.now()));
+    assert_eq!(node.of(LOW).failures_in_row, 0);
+
+    advance(config().retry_backoff * 2).await;
+    node.no_event();
+    assert_eq!(node.status(LOW), Some(OutConnecting));
+    advance(config().connect_timeout + millis(1)).await;
+    node.no_event();
+    assert_eq!(node.of(LOW).failures_in_row, 1, "this one was not");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_dial_that_was_sent_into_an_outage_and_is_refused_has_its_answer() {
+    let (mut node, _socket) = dialing_over_an_outage().await;
+    node.dial_err(LOW, ErrorKind::ConnectionRefused);
+    assert_eq!(node.of(LOW).failures_in_row, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_first_connection_of_all_ends_no_outage() {
+    let mut node = Node::knowing(config(), &[LOW, OTHER]).await;
+    let _socket = node.dial_ok(OTHER);
+    node.alive(OTHER);
+    advance(config().connect_timeout + millis(1)).await;
+    node.no_event();
+    assert_eq!((node.status(LOW), node.of(LOW).failures_in_row), (Some(Idle), 1));
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_dial_is_called_off_when_the_target_is_met() {
     let mut node = Node::knowing(wanting(1), &[LOW, OTHER]).await;

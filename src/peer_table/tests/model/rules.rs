@@ -29,6 +29,9 @@ pub(super) struct Model {
     events: u64,
     /// When each dial has had its time, until the table says so.
     limits: BTreeMap<ConnectionId, Duration>,
+    has_been_alive: bool,
+    /// The dials that were under way when an outage ended.
+    sent_into_outage: Vec<ConnectionId>,
 }
 
 #[derive(Clone, Debug)]
@@ -79,6 +82,8 @@ impl Model {
             legs: Vec::new(),
             events: 0,
             limits: BTreeMap::new(),
+            has_been_alive: false,
+            sent_into_outage: Vec::new(),
         };
         model.delay_outage(now);
         model
@@ -196,7 +201,8 @@ impl Model {
     pub(super) fn on_dial_failed(&mut self, now: Now, id: ConnectionId, failure: DialFailure) {
         let Some(ip) = self.peer_of(id) else { return };
         self.pace.replacements += 1;
-        let is_outage = self.is_outage();
+        let sent_into_outage = failure == DialFailure::TimedOut && self.sent_into_outage.contains(&id);
+        let is_outage = self.is_outage() || sent_into_outage;
         if failure == DialFailure::Host {
             let pause = Duration::from_millis(100 << self.pace.host_faults.min(16));
             self.pace.host_faults += 1;
@@ -324,6 +330,16 @@ impl Model {
     }
 
     fn on_alive(&mut self, now: Now, ip: IpAddr) {
+        if self.peer(ip).is_outgoing() && self.is_outage() {
+            let under_way = self
+                .peers
+                .values()
+                .filter(|peer| peer.status == PeerStatus::OutConnecting);
+            if self.has_been_alive {
+                self.sent_into_outage = under_way.filter_map(|peer| peer.connection).collect();
+            }
+            self.has_been_alive = true;
+        }
         let peer = self.peer_mut(ip);
         (peer.alive, peer.deadline) = (When::now(now.utc), None);
         if peer.is_outgoing() {

@@ -1,0 +1,57 @@
+//! A program that runs in a lab: what it says line by line, and what it is told.
+
+#![allow(dead_code, reason = "no test needs all of it")]
+
+use std::io::{BufRead, BufReader, Write};
+use std::process::{Child, ChildStdin, Command, Stdio};
+use std::sync::mpsc::{self, Receiver};
+use std::thread;
+use std::time::Duration;
+
+/// Far more than any line takes that is asked for.
+const LINE_LIMIT: Duration = Duration::from_secs(30);
+
+/// Ended when it is dropped; what it writes to standard error goes where ours does.
+#[derive(Debug)]
+pub(crate) struct Program {
+    child: Child,
+    stdin: ChildStdin,
+    lines: Receiver<String>,
+}
+
+impl Program {
+    pub(crate) fn spawn(command: &mut Command) -> Self {
+        let child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn();
+        let mut child = child.unwrap_or_else(|error| panic!("cannot start {command:?}: {error}"));
+        let stdin = child.stdin.take().unwrap();
+        let stdout = BufReader::new(child.stdout.take().unwrap());
+        let (sender, lines) = mpsc::channel();
+        // Ends with the program, or with whoever would have listened.
+        thread::spawn(move || {
+            stdout
+                .lines()
+                .map_while(Result::ok)
+                .try_for_each(|line| sender.send(line))
+        });
+        Self { child, stdin, lines }
+    }
+
+    /// Writes a line to its standard input.
+    pub(crate) fn tell(&mut self, line: &str) {
+        let told = writeln!(self.stdin, "{line}");
+        told.unwrap_or_else(|error| panic!("cannot write to {:?}: {error}", self.child));
+    }
+
+    /// The next line of its standard output, which must come.
+    pub(crate) fn line(&self) -> String {
+        let line = self.lines.recv_timeout(LINE_LIMIT);
+        line.unwrap_or_else(|error| panic!("no line of {:?}: {error}", self.child))
+    }
+}
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        drop(self.child.kill());
+        drop(self.child.wait());
+    }
+}

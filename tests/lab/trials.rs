@@ -1,0 +1,39 @@
+//! Tests that run in a lab, in an executable of their own that is also the programs of its hosts.
+
+use std::process::ExitCode;
+
+use libtest_mimic::{Arguments, Trial};
+
+use super::namespace::Missing;
+use super::{node, wire};
+
+/// These functions, each with its name.
+macro_rules! tests {
+    ($($test:ident),+ $(,)?) => {
+        &[$((stringify!($test), $test as fn())),+]
+    };
+}
+pub(crate) use tests;
+
+/// The `main` of such tests. Where something is missing that they need, as `check` finds, each of them is skipped, and
+/// says why.
+pub(crate) fn run(check: fn() -> Result<(), Missing>, tests: &[(&'static str, fn())]) -> ExitCode {
+    if node::run_if_asked() || wire::run_if_asked() {
+        return ExitCode::SUCCESS;
+    }
+    let arguments = Arguments::from_args();
+    let needs = check();
+    if let Err(missing) = &needs {
+        for (name, _) in tests {
+            eprintln!("SKIPPED {name}: {missing}");
+        }
+    }
+    let trials = tests.iter().map(|&(name, test)| {
+        let trial = Trial::test(name, move || {
+            test();
+            Ok(())
+        });
+        trial.with_ignored_flag(needs.is_err())
+    });
+    libtest_mimic::run(&arguments, trials.collect()).exit_code()
+}
