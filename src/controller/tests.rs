@@ -9,6 +9,7 @@ mod crossing;
 mod dials;
 mod dumps;
 mod fairness;
+mod interleavings;
 mod leases;
 mod listening;
 mod ourselves;

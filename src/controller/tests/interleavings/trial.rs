@@ -1,0 +1,763 @@
+//! One controller, its transport and its application, with an account of every socket.
+
+use std::mem::{Discriminant, discriminant};
+
+use PeerStatus::{Banned, Idle, InAlive, InHandshaking, OutAlive, OutConnecting, OutHandshaking};
+
+use super::*;
+
+/// What is tried, and how much of it at one time.
+pub(super) struct Setup {
+    pub(super) config: NetworkConfig,
+    pub(super) peers: &'static [&'static str],
+    pub(super) stimuli: Vec<Stimulus>,
+    /// So many stimuli may wait for one poll.
+    pub(super) most_unpolled: usize,
+    /// So many connections of one peer may be undecided.
+    pub(super) most_undecided: usize,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Action {
+    Poll,
+    /// Time passes until the next thing is due.
+    Pass,
+    Close,
+    Of(usize, Stimulus),
+}
+
+/// What the world or the application does about one peer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Stimulus {
+    /// Our dial comes out.
+    Dialed(Answer),
+    ComesIn,
+    /// A connection that came in and is undecided dies.
+    Dies,
+    Reports(Report),
+    Lease(Report),
+    DropsLease,
+    /// The lease of a connection that is over asks for a ban.
+    StaleLeaseBans,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Answer {
+    Ok,
+    Refused,
+    Unroutable,
+    HostFault,
+}
+
+impl Answer {
+    fn error(self) -> Option<ErrorKind> {
+        match self {
+            Self::Ok => None,
+            Self::Refused => Some(ErrorKind::ConnectionRefused),
+            Self::Unroutable => Some(ErrorKind::NetworkUnreachable),
+            Self::HostFault => Some(ErrorKind::AddrNotAvailable),
+        }
+    }
+}
+
+/// What decides what can follow.
+#[derive(PartialEq, Eq, Hash)]
+pub(super) struct View {
+    is_closed: bool,
+    is_woken: bool,
+    unpolled: usize,
+    peers: Vec<PeerView>,
+    /// What is due, in the order of time.
+    due: Vec<(Due, usize, bool)>,
+}
+
+#[derive(PartialEq, Eq, Hash)]
+struct PeerView {
+    status: Option<PeerStatus>,
+    streak: u32,
+    dial: Option<Option<Answer>>,
+    /// Of each undecided connection: whether it is parked, and whether it is dead.
+    undecided: Vec<(bool, bool)>,
+    holds: Option<bool>,
+    is_alive: bool,
+    has_stale_lease: bool,
+    reported: Vec<Option<Discriminant<Report>>>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+enum Due {
+    Connect,
+    Handshake,
+    Parked,
+    Ban,
+    /// A pause, a race, a try in an outage.
+    Dial,
+}
+
+/// All that was ever seen of one peer.
+#[derive(Default)]
+struct Known {
+    dials: Vec<Dial>,
+    inbound: Vec<Inbound>,
+    held: Option<Held>,
+    stale: Option<PeerLease>,
+    banned_at: Option<Duration>,
+    /// What leases have reported since the last poll; `None` for one that was dropped.
+    reported: Vec<Option<Report>>,
+}
+
+struct Dial {
+    started: Duration,
+    answer: Option<Answer>,
+    socket: Option<crate::memory::SocketProbe>,
+}
+
+struct Inbound {
+    port: u16,
+    probe: IncomingProbe,
+    parked: Option<Duration>,
+    is_dead: bool,
+    fate: IncomingFate,
+}
+
+/// A connection that the application holds.
+struct Held {
+    socket: MemorySocket,
+    lease: PeerLease,
+    is_outgoing: bool,
+    is_alive: bool,
+    since: Duration,
+}
+
+/// What a step may have changed, to be looked back at.
+struct Before {
+    statuses: Vec<Option<PeerStatus>>,
+    stats: Stats,
+}
+
+pub(super) struct Trial {
+    pub(super) node: Node,
+    peers: Vec<Known>,
+    names: &'static [&'static str],
+    stimuli: Vec<Stimulus>,
+    most_unpolled: usize,
+    most_undecided: usize,
+    unpolled: usize,
+    /// It was polled for the last event, so it is polled for the next one.
+    must_poll: bool,
+    is_closed: bool,
+}
+
+impl World for Trial {
+    type Setup = Setup;
+    type Action = Action;
+    type View = View;
+
+    async fn new(setup: &Setup) -> Self {
+        let mut config = setup.config.clone();
+        config.initial_peers = setup.peers.iter().map(|peer| ip(peer)).collect();
+        Self {
+            node: Node::new(config).await,
+            peers: setup.peers.iter().map(|_| Known::default()).collect(),
+            names: setup.peers,
+            stimuli: setup.stimuli.clone(),
+            most_unpolled: setup.most_unpolled,
+            most_undecided: setup.most_undecided,
+            unpolled: 0,
+            must_poll: true,
+            is_closed: false,
+        }
+    }
+
+    fn actions(&self) -> Vec<Action> {
+        let mut actions = Vec::new();
+        if self.is_closed {
+            return actions;
+        }
+        actions.push(Action::Close);
+        if !self.rests() {
+            actions.push(Action::Poll);
+        }
+        let may_act = self.unpolled < self.most_unpolled;
+        if may_act && self.next_due().is_some() {
+            actions.push(Action::Pass);
+        }
+        for peer in 0..self.peers.len() {
+            let possible = self
+                .stimuli
+                .iter()
+                .filter(|stimulus| self.is_possible(peer, **stimulus));
+            actions.extend(
+                possible
+                    .filter(|stimulus| may_act || **stimulus == Stimulus::Dies)
+                    .map(|stimulus| Action::Of(peer, *stimulus)),
+            );
+        }
+        actions
+    }
+
+    async fn act(&mut self, action: Action, checked: bool) {
+        let before = checked.then(|| self.before());
+        match action {
+            Action::Poll => self.poll(),
+            Action::Pass => self.pass().await,
+            Action::Close => self.close(),
+            Action::Of(peer, stimulus) => self.stimulate(peer, stimulus),
+        }
+        if let Some(before) = &before {
+            self.check_turned_away(before);
+        }
+        self.keep_account();
+        if before.is_some() {
+            self.check();
+        }
+    }
+
+    fn view(&self) -> View {
+        let peers = self.peers.iter().enumerate();
+        View {
+            is_closed: self.is_closed,
+            is_woken: !self.rests(),
+            unpolled: self.unpolled,
+            peers: peers.map(|(peer, known)| self.view_of(peer, known)).collect(),
+            due: self.due(),
+        }
+    }
+
+    async fn run_out(mut self) {
+        if self.is_closed {
+            return;
+        }
+        let undecided: Vec<_> = self
+            .inbound()
+            .filter(|inbound| inbound.is_undecided())
+            .map(Inbound::watch)
+            .collect();
+        let dials: Vec<_> = self.peers.iter().map(|known| known.dials.len()).collect();
+        let leases: Vec<_> = self.peers.iter().map(|known| known.handshakes_since()).collect();
+        self.wait(seconds(36)).await;
+        assert!(
+            undecided.iter().all(|probe| probe.fate() != IncomingFate::Pending),
+            "held for ever"
+        );
+        for (peer, count) in dials.into_iter().enumerate() {
+            let fates = self.node.world.fates(ip(self.names[peer]));
+            let is_over = |fate: &DialFate| matches!(fate, DialFate::Done | DialFate::CalledOff);
+            assert!(fates[..count].iter().all(is_over), "dialed for ever: {fates:?}");
+        }
+        for (known, before) in self.peers.iter().zip(leases) {
+            let is_the_same = before.is_some() && known.handshakes_since() == before;
+            assert!(!is_the_same, "a handshake for ever");
+        }
+        self.start_anew().await;
+    }
+}
+
+impl Trial {
+    fn status(&self, peer: usize) -> Option<PeerStatus> {
+        self.node.status(self.names[peer])
+    }
+
+    fn now(&self) -> Duration {
+        self.node.net.engine.clock.now().since_start
+    }
+
+    /// A runtime would not poll it now.
+    fn rests(&self) -> bool {
+        !self.must_poll && !self.node.net.is_woken()
+    }
+
+    fn inbound(&self) -> impl Iterator<Item = &Inbound> {
+        self.peers.iter().flat_map(|known| &known.inbound)
+    }
+
+    fn is_possible(&self, peer: usize, stimulus: Stimulus) -> bool {
+        let (known, status) = (&self.peers[peer], self.status(peer));
+        let is_connected = status.is_some_and(PeerStatus::is_connected);
+        let mut undecided = known.inbound.iter().filter(|inbound| inbound.is_undecided());
+        match stimulus {
+            Stimulus::Dialed(_) => self.dial_under_way(peer).is_some(),
+            Stimulus::ComesIn => undecided.count() < self.most_undecided,
+            Stimulus::Dies => undecided.any(|inbound| !inbound.is_dead),
+            Stimulus::Reports(Report::Alive | Report::Failed | Report::Closed) => is_connected,
+            Stimulus::Reports(Report::Banned) => status != Some(Banned),
+            Stimulus::Reports(Report::Unbanned) => status == Some(Banned),
+            Stimulus::Lease(_) | Stimulus::DropsLease => known.held.is_some(),
+            Stimulus::StaleLeaseBans => known.stale.is_some() && status != Some(Banned),
+        }
+    }
+
+    /// Its number among the dials of the peer.
+    fn dial_under_way(&self, peer: usize) -> Option<usize> {
+        let fates = self.node.world.fates(ip(self.names[peer]));
+        fates.iter().position(|fate| *fate == DialFate::UnderWay)
+    }
+
+    fn stimulate(&mut self, peer: usize, stimulus: Stimulus) {
+        let rested = self.rests();
+        match stimulus {
+            Stimulus::Dialed(answer) => self.answer(peer, answer),
+            Stimulus::ComesIn => self.comes_in(peer),
+            Stimulus::Dies => {
+                let mut inbound = self.peers[peer].inbound.iter_mut();
+                let victim = inbound
+                    .find(|inbound| inbound.is_undecided() && !inbound.is_dead)
+                    .unwrap();
+                victim.is_dead = true;
+                victim.probe.kill(ErrorKind::ConnectionReset);
+                return assert_eq!(rested, self.rests(), "woken for nothing");
+            }
+            Stimulus::Reports(report) => self.report(peer, report),
+            Stimulus::Lease(report) => self.use_lease(peer, Some(report)),
+            Stimulus::DropsLease => self.use_lease(peer, None),
+            Stimulus::StaleLeaseBans => {
+                self.peers[peer].stale.take().unwrap().banned();
+                self.peers[peer].reported.push(Some(Report::Banned));
+            }
+        }
+        self.unpolled += 1;
+        assert!(!self.rests(), "{stimulus:?} wakes nobody");
+    }
+
+    fn answer(&mut self, peer: usize, answer: Answer) {
+        let to = ip(self.names[peer]);
+        let number = self.dial_under_way(peer).unwrap();
+        let dial = &mut self.peers[peer].dials[number];
+        dial.answer = Some(answer);
+        match answer.error() {
+            None => dial.socket = Some(self.node.world.dial_ok(to)),
+            Some(error) => self.node.world.dial_err(to, error.into()),
+        }
+    }
+
+    fn comes_in(&mut self, peer: usize) {
+        self.node.last_port += 1;
+        let port = self.node.last_port;
+        let probe = self.node.connects_from(SocketAddr::new(ip(self.names[peer]), port), US);
+        self.peers[peer].inbound.push(Inbound {
+            port,
+            probe,
+            parked: None,
+            is_dead: false,
+            fate: IncomingFate::Pending,
+        });
+    }
+
+    /// Feedback by address. Who ends a connection drops its socket first.
+    fn report(&mut self, peer: usize, report: Report) {
+        let (ip, known) = (ip(self.names[peer]), &mut self.peers[peer]);
+        match (report, &mut known.held) {
+            (Report::Alive, Some(held)) => held.is_alive = true,
+            (Report::Failed | Report::Closed, held) => {
+                known.stale = held.take().map(|held| held.lease).or(known.stale.take())
+            }
+            (Report::Alive | Report::Banned | Report::Unbanned, _) => {}
+        }
+        drop(match report {
+            Report::Alive => self.node.feedback_peer_alive(ip),
+            Report::Failed => self.node.feedback_peer_failed(ip),
+            Report::Closed => self.node.feedback_peer_closed(ip),
+            Report::Banned => self.node.feedback_peer_banned(ip),
+            Report::Unbanned => self.node.feedback_peer_unbanned(ip),
+        });
+    }
+
+    /// The lease of the present connection reports; `None` drops it.
+    fn use_lease(&mut self, peer: usize, report: Option<Report>) {
+        let known = &mut self.peers[peer];
+        known.reported.push(report);
+        if report == Some(Report::Alive) {
+            return known.held.as_ref().unwrap().lease.alive();
+        }
+        let lease = known.held.take().unwrap().lease;
+        match report {
+            Some(Report::Failed) => lease.failed(),
+            Some(Report::Closed) => lease.closed(),
+            Some(Report::Banned) => lease.banned(),
+            None => drop(lease),
+            Some(Report::Alive | Report::Unbanned) => unreachable!("no end of a lease"),
+        }
+    }
+
+    fn poll(&mut self) {
+        let poll = async { self.node.net.poll_next() };
+        let event = unconstrained(poll).now_or_never().expect("there is no await in it");
+        (self.unpolled, self.must_poll) = (0, event.is_ready());
+        for known in &mut self.peers {
+            let reported = std::mem::take(&mut known.reported);
+            if let (true, Some(held)) = (reported.contains(&Some(Report::Alive)), &mut known.held) {
+                held.is_alive = true;
+            }
+        }
+        if let Poll::Ready(event) = event {
+            self.take(event.expect("it is open").into());
+        }
+    }
+
+    /// The application is handed a connection.
+    fn take(&mut self, candidate: Candidate) {
+        let peer = self.names.iter().position(|name| ip(name) == candidate.ip).unwrap();
+        let lease = self.node.lease(candidate.ip).expect("its event was returned");
+        assert_eq!(lease.is_outgoing(), candidate.is_outgoing);
+        let status = if candidate.is_outgoing {
+            OutHandshaking
+        } else {
+            InHandshaking
+        };
+        assert_eq!(self.status(peer), Some(status));
+        self.let_go(peer);
+        let (since, known) = (self.now(), &mut self.peers[peer]);
+        assert!(known.held.is_none(), "a second connection with {}", candidate.ip);
+        if candidate.is_outgoing {
+            let dialed = known.dials.last().and_then(|dial| dial.socket.as_ref());
+            assert_eq!(dialed.map(|socket| socket.id), Some(candidate.socket.id));
+        } else {
+            let port = candidate.socket.remote.port();
+            let inbound = known.inbound.iter().find(|inbound| inbound.port == port).unwrap();
+            assert_eq!((inbound.fate, inbound.is_dead), (IncomingFate::Pending, false));
+            assert_eq!(inbound.probe.fate(), IncomingFate::Admitted);
+        }
+        known.held = Some(Held {
+            socket: candidate.socket,
+            lease,
+            is_outgoing: candidate.is_outgoing,
+            is_alive: false,
+            since,
+        });
+    }
+
+    /// The application drops a connection of which it hears that it is over.
+    fn let_go(&mut self, peer: usize) {
+        let known = &mut self.peers[peer];
+        if let Some(held) = known.held.take_if(|held| held.lease.revoked().now_or_never().is_some()) {
+            known.stale = Some(held.lease);
+        }
+    }
+
+    /// When something will be due that is not so yet.
+    fn next_due(&self) -> Option<Duration> {
+        let now = self.now();
+        let connects =
+            (0..self.peers.len()).filter_map(|peer| Some(self.peers[peer].dials[self.dial_under_way(peer)?].started));
+        let table = self.node.net.engine.table().next_deadline();
+        connects
+            .map(|started| started + seconds(5))
+            .chain(table)
+            .filter(|due| *due > now)
+            .min()
+    }
+
+    /// A controller at rest is woken when the next thing is due, and not before.
+    async fn pass(&mut self) {
+        let now = self.now();
+        let due = self.next_due().unwrap();
+        let due = Duration::from_millis(u64::try_from(due.as_millis()).unwrap());
+        if self.rests() && due > now + millis(1) {
+            advance(due - millis(1) - now).await;
+            assert!(self.rests(), "woken before anything is due");
+        }
+        advance(due + millis(2) - self.now()).await;
+        self.unpolled += 1;
+        assert!(!self.rests(), "what is due wakes nobody");
+    }
+
+    fn close(&mut self) {
+        let must_wake = self.rests();
+        let closed = self.node.close().now_or_never();
+        assert!(matches!(closed, Some(Ok(()))));
+        assert!(!must_wake || self.node.net.is_woken(), "the end wakes nobody");
+        self.is_closed = true;
+    }
+
+    /// Writes down what has changed.
+    fn keep_account(&mut self) {
+        let now = self.now();
+        let mut waiting = self.node.world.accepts_waiting();
+        let mut inbound: Vec<_> = self.peers.iter_mut().flat_map(|known| &mut known.inbound).collect();
+        inbound.sort_by_key(|inbound| std::cmp::Reverse(inbound.port));
+        for inbound in inbound {
+            inbound.fate = inbound.probe.fate();
+            if inbound.fate != IncomingFate::Pending {
+                continue;
+            }
+            match waiting.checked_sub(1) {
+                Some(left) => waiting = left,
+                None => _ = inbound.parked.get_or_insert(now),
+            }
+        }
+        for peer in 0..self.peers.len() {
+            self.let_go(peer);
+            let status = self.status(peer);
+            let known = &mut self.peers[peer];
+            known.banned_at = (status == Some(Banned)).then(|| known.banned_at.unwrap_or(now));
+            for _ in known.dials.len()..self.node.world.fates(ip(self.names[peer])).len() {
+                known.dials.push(Dial {
+                    started: now,
+                    answer: None,
+                    socket: None,
+                });
+            }
+        }
+    }
+
+    fn view_of(&self, peer: usize, known: &Known) -> PeerView {
+        let undecided = known.inbound.iter().filter(|inbound| inbound.is_undecided());
+        let fates = self.node.world.fates(ip(self.names[peer]));
+        let is_open = fates
+            .last()
+            .is_some_and(|fate| matches!(fate, DialFate::UnderWay | DialFate::Answered));
+        PeerView {
+            status: self.status(peer),
+            streak: self
+                .node
+                .peer(ip(self.names[peer]))
+                .map_or(0, |peer| peer.failures_in_row.min(2)),
+            dial: known.dials.last().filter(|_| is_open).map(|dial| dial.answer),
+            undecided: undecided
+                .map(|inbound| (inbound.parked.is_some(), inbound.is_dead))
+                .collect(),
+            holds: known.held.as_ref().map(|held| held.is_outgoing),
+            is_alive: known.held.as_ref().is_some_and(|held| held.is_alive),
+            has_stale_lease: known.stale.is_some(),
+            reported: known
+                .reported
+                .iter()
+                .map(|report| report.as_ref().map(discriminant))
+                .collect(),
+        }
+    }
+
+    fn due(&self) -> Vec<(Due, usize, bool)> {
+        let mut due = Vec::new();
+        for (peer, known) in self.peers.iter().enumerate() {
+            let connect = self
+                .dial_under_way(peer)
+                .map(|dial| known.dials[dial].started + seconds(5));
+            let handshake = known.handshakes_since().map(|since| since + seconds(30));
+            let parked = known.inbound.iter().filter(|inbound| inbound.is_undecided());
+            due.extend(connect.map(|at| (at, Due::Connect, peer)));
+            due.extend(handshake.map(|at| (at, Due::Handshake, peer)));
+            due.extend(parked.filter_map(|inbound| Some((inbound.parked? + seconds(5), Due::Parked, peer))));
+            due.extend(known.banned_at.map(|at| (at + seconds(60), Due::Ban, peer)));
+        }
+        let dial = self.node.net.engine.table().next_dial_time();
+        due.extend(dial.map(|at| (at, Due::Dial, 0)));
+        due.sort_unstable();
+        let now = self.now();
+        due.into_iter()
+            .map(|(at, what, peer)| (what, peer, at <= now))
+            .collect()
+    }
+}
+
+impl Known {
+    /// Since when the application shakes hands.
+    fn handshakes_since(&self) -> Option<Duration> {
+        self.held.as_ref().filter(|held| !held.is_alive).map(|held| held.since)
+    }
+}
+
+impl Inbound {
+    fn is_undecided(&self) -> bool {
+        self.probe.fate() == IncomingFate::Pending
+    }
+
+    fn watch(&self) -> IncomingProbe {
+        self.probe.clone()
+    }
+}
+
+/// What must hold after every step.
+impl Trial {
+    fn before(&self) -> Before {
+        Before {
+            statuses: (0..self.peers.len()).map(|peer| self.status(peer)).collect(),
+            stats: self.node.stats(),
+        }
+    }
+
+    fn check(&mut self) {
+        self.node.check();
+        self.check_sockets();
+        if self.is_closed {
+            return self.check_closed();
+        }
+        for peer in 0..self.peers.len() {
+            self.check_status(peer);
+        }
+        if self.rests() {
+            self.check_rest();
+        }
+    }
+
+    /// Each socket is in just one place, and nowhere once it is turned away, called off or let go.
+    fn check_sockets(&self) {
+        let mut live = 0;
+        for (known, name) in self.peers.iter().zip(self.names) {
+            let held = known.held.as_ref();
+            let holds = |id| held.is_some_and(|held| held.socket.id == id);
+            for (dial, fate) in known.dials.iter().zip(self.node.world.fates(ip(name))) {
+                if let Some(socket) = &dial.socket {
+                    let is_open = fate == DialFate::Answered || holds(socket.id);
+                    assert_eq!(socket.is_open(), is_open, "{fate:?}");
+                    live += usize::from(is_open);
+                }
+            }
+            for inbound in &known.inbound {
+                let is_held = held.is_some_and(|held| held.socket.remote.port() == inbound.port);
+                assert_eq!(inbound.probe.is_open(), is_held);
+                live += usize::from(is_held || inbound.is_undecided());
+            }
+        }
+        let engine = &self.node.net.engine;
+        let undecided = self.inbound().filter(|inbound| inbound.is_undecided()).count();
+        assert_eq!(undecided, self.node.world.accepts_waiting() + engine.parked.len());
+        assert_eq!(self.node.world.live_sockets(), live);
+    }
+
+    /// The application and the table agree on the peer's connection, unless a lease has something to tell.
+    fn check_status(&self, peer: usize) {
+        let (known, status) = (&self.peers[peer], self.status(peer));
+        if !known.reported.is_empty() {
+            return;
+        }
+        let expected = known.held.as_ref().map(|held| match (held.is_outgoing, held.is_alive) {
+            (true, false) => OutHandshaking,
+            (true, true) => OutAlive,
+            (false, false) => InHandshaking,
+            (false, true) => InAlive,
+        });
+        let connected = status.filter(|status| status.is_connected());
+        assert_eq!(connected, expected, "{}", self.names[peer]);
+    }
+
+    fn check_turned_away(&self, before: &Before) {
+        if !self.is_closed {
+            (0..self.peers.len()).for_each(|peer| self.check_refusals(peer, before));
+            self.check_called_off(before);
+        }
+    }
+
+    /// Nobody is turned away without a reason.
+    fn check_refusals(&self, peer: usize, before: &Before) {
+        let statuses = [before.statuses[peer], self.status(peer)];
+        let is_wanted =
+            |status: &Option<PeerStatus>| status.is_none_or(|status| status != Banned && !status.is_connected());
+        let is_full = |stats: &Stats| {
+            let [all, attempts] = [stats.incoming_connections, stats.incoming_attempts];
+            all.used == all.limit || attempts.used == attempts.limit
+        };
+        let may_refuse = !statuses.iter().all(is_wanted) || is_full(&before.stats) || is_full(&self.node.stats());
+        let mut has_other = false;
+        for inbound in &self.peers[peer].inbound {
+            let was_undecided = inbound.fate == IncomingFate::Pending;
+            let is_refused = was_undecided && inbound.probe.is_refused();
+            let has_reason = inbound.is_dead || may_refuse || has_other;
+            assert!(!is_refused || has_reason, "turned away for nothing");
+            has_other |= was_undecided && !is_refused;
+        }
+    }
+
+    /// A dial is called off for a ban, for its peer that came in where that is the lower, or for a target that is met.
+    fn check_called_off(&self, before: &Before) {
+        let stats = self.node.stats();
+        if stats.counters.dials_called_off == before.stats.counters.dials_called_off {
+            return;
+        }
+        let out = stats.outgoing_connections;
+        let is_reason = |(peer, was): (usize, &Option<PeerStatus>)| {
+            let is_lower = ip(self.names[peer]) < ip(US);
+            match self.status(peer) {
+                Some(Banned) => *was != Some(Banned),
+                Some(InHandshaking) => is_lower,
+                _ => false,
+            }
+        };
+        let mut peers = before.statuses.iter().enumerate();
+        assert!(out.used == out.limit || peers.any(is_reason), "called off for nothing");
+    }
+
+    /// Whatever waits at rest waits for something that comes.
+    fn check_rest(&mut self) {
+        self.node.check_rest();
+        assert_eq!(self.node.world.accepts_waiting(), 0);
+        let table = self.node.net.engine.table();
+        let now = self.now();
+        assert!(table.next_deadline().is_none_or(|due| due > now), "overdue at rest");
+        for (peer, known) in self.peers.iter().enumerate() {
+            let status = self.status(peer);
+            if known.inbound.iter().any(Inbound::is_undecided) {
+                let is_crossing = if ip(self.names[peer]) < ip(US) {
+                    matches!(status, Some(OutHandshaking | OutAlive))
+                } else {
+                    status == Some(OutConnecting)
+                };
+                assert!(is_crossing, "parked beside {status:?}");
+            } else if status == Some(Idle) {
+                let stats = self.node.stats();
+                let [all, attempts] = [stats.outgoing_connections, stats.outgoing_attempts];
+                let may_dial = all.used < all.limit && attempts.used < attempts.limit;
+                assert!(!may_dial || table.next_dial_time().is_some(), "never dialed again");
+            }
+        }
+    }
+
+    fn check_closed(&mut self) {
+        let is_over = |fate: &DialFate| matches!(fate, DialFate::Done | DialFate::CalledOff);
+        for _ in 0..2 {
+            assert!(matches!(self.node.poll(), Poll::Ready(None)));
+            assert!(matches!(self.node.close().now_or_never(), Some(Ok(()))));
+            assert!(!self.node.world.is_listening());
+            assert!(self.inbound().all(|inbound| !inbound.is_undecided()));
+            assert!(
+                self.peers.iter().all(|known| known.held.is_none()),
+                "a lease that nobody revoked"
+            );
+            for name in self.names {
+                assert!(self.node.world.fates(ip(name)).iter().all(is_over));
+            }
+        }
+    }
+}
+
+/// What must come by itself.
+impl Trial {
+    /// Polls when woken, and lets time pass.
+    async fn wait(&mut self, time: Duration) {
+        let end = self.now() + time;
+        let mut polls = 0;
+        while !self.rests() || self.next_due().is_some_and(|due| due <= end) {
+            polls += 1;
+            assert!(polls < 1_000, "it never rests");
+            let action = if self.rests() { Action::Pass } else { Action::Poll };
+            self.act(action, false).await;
+        }
+    }
+
+    /// Once every connection is over and every ban lifted, all places are free, and each peer gets one.
+    async fn start_anew(mut self) {
+        for peer in 0..self.peers.len() {
+            self.act_if_possible(peer, Stimulus::Reports(Report::Closed)).await;
+            self.act_if_possible(peer, Stimulus::Reports(Report::Unbanned)).await;
+        }
+        self.wait(Duration::ZERO).await;
+        let stats = self.node.stats();
+        assert_eq!(
+            (stats.incoming_connections.used, stats.outgoing_connections.used),
+            (0, 0)
+        );
+        for peer in 0..self.peers.len() {
+            self.act(Action::Of(peer, Stimulus::ComesIn), true).await;
+            self.wait(seconds(6)).await;
+            assert_eq!(self.peers[peer].held.as_ref().map(|held| held.is_outgoing), Some(false));
+            self.act(Action::Of(peer, Stimulus::Reports(Report::Closed)), true)
+                .await;
+        }
+    }
+
+    async fn act_if_possible(&mut self, peer: usize, stimulus: Stimulus) {
+        if self.is_possible(peer, stimulus) {
+            self.act(Action::Of(peer, stimulus), true).await;
+        }
+    }
+}
