@@ -1,19 +1,23 @@
 //! Every interleaving of what can happen to a controller, not some of them: a search over states, by replays.
 //!
-//! A controller cannot be cloned, but it is a function of its seed and of what happens to it. So a state is kept as the
-//! shortest sequence of actions that leads to it, and each action is tried from it in a replay of its own. Polling is
-//! one of the actions: what happens between two polls comes in every order and number too. Two states are taken for
-//! the same if a [`World::View`] of them is: all that decides what can follow, with the order of what is due in place
-//! of the times.
+//! A controller cannot be cloned, but it is a function of its seed and of what happens to it. So a state is kept as a
+//! sequence of actions that leads to it, to be replayed for the actions that are untried there. Polling is one of the
+//! actions: what happens between two polls comes in every order too. Two states are taken for the same if the
+//! [`World::View`] of them is: all that decides what can follow, with the order of what is due in place of the times.
+//! So there are finitely many, and the search ends when every action was tried in each.
 
 mod alone;
+mod joined;
 mod trial;
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::HashMap;
 use std::fmt::Debug;
 use std::hash::Hash;
 
 use super::*;
+
+/// So many actions follow one replay at most.
+const STEPS_ON: usize = 8;
 
 /// What can be searched.
 trait World: Sized {
@@ -40,10 +44,17 @@ trait World: Sized {
 struct Explored {
     states: usize,
     steps: usize,
-    /// The length of the longest of the shortest ways to a state.
+    /// The length of the longest way to a state.
     depth: usize,
-    /// Whether no state was left unexplored for being too far away.
-    is_complete: bool,
+}
+
+impl Explored {
+    /// Shows how far it went. A search that went nowhere has shown nothing.
+    #[track_caller]
+    fn shows(&self, least_states: usize) {
+        println!("{self:?}");
+        assert!(self.states >= least_states, "{self:?}");
+    }
 }
 
 /// Tells by what way a check failed.
@@ -57,38 +68,88 @@ impl<A: Debug> Drop for Trail<'_, A> {
     }
 }
 
-/// Visits each state that at most `longest` actions lead to.
-async fn explore<W: World>(setup: &W::Setup, longest: usize) -> Explored {
-    let mut explored = Explored {
-        is_complete: true,
-        ..Explored::default()
+/// A state that was found.
+struct Found<A> {
+    /// The shortest way there so far.
+    path: Vec<A>,
+    untried: Vec<A>,
+    has_run_out: bool,
+}
+
+/// What is known of all states, in the order in which they were found.
+struct Map<W: World> {
+    numbers: HashMap<W::View, usize>,
+    found: Vec<Found<W::Action>>,
+}
+
+impl<W: World> Map<W> {
+    /// The number of the state that the world is in, to which this way leads.
+    fn place(&mut self, world: &W, path: &[W::Action]) -> usize {
+        let next = self.found.len();
+        let number = *self.numbers.entry(world.view()).or_insert(next);
+        if number == next {
+            self.found.push(Found {
+                path: path.to_vec(),
+                untried: world.actions(),
+                has_run_out: false,
+            });
+        } else if path.len() < self.found[number].path.len() {
+            self.found[number].path = path.to_vec();
+        }
+        number
+    }
+}
+
+/// Tries every action in every state.
+async fn explore<W: World>(setup: &W::Setup) -> Explored {
+    explore_up_to::<W>(usize::MAX, setup).await
+}
+
+/// Tries every sequence of so many actions, but for what comes after a state that was met before.
+async fn explore_up_to<W: World>(longest: usize, setup: &W::Setup) -> Explored {
+    // Only if none goes on are the ways to all states the shortest.
+    let steps_on = if longest == usize::MAX { STEPS_ON } else { 1 };
+    let mut map = Map::<W> {
+        numbers: HashMap::new(),
+        found: Vec::new(),
     };
-    let mut seen = HashSet::from([W::new(setup).await.view()]);
-    let mut open = VecDeque::from([Vec::new()]);
-    while let Some(path) = open.pop_front() {
-        let trail = Trail(&path);
-        let world: W = replay(setup, &path).await;
-        let actions = world.actions();
-        world.run_out().await;
-        drop(trail);
+    let mut explored = Explored::default();
+    let mut number = map.place(&W::new(setup).await, &[]);
+    while number < map.found.len() {
+        while map.found[number].path.len() < longest && !map.found[number].untried.is_empty() {
+            explored.steps += walk(setup, &mut map, number, steps_on).await;
+        }
+        let Found { path, has_run_out, .. } = &map.found[number];
+        if !has_run_out {
+            let _trail = Trail(path);
+            replay::<W>(setup, path).await.run_out().await;
+        }
         explored.states += 1;
-        explored.depth = path.len();
-        if path.len() == longest {
-            explored.is_complete &= actions.is_empty();
-            continue;
-        }
-        for action in actions {
-            let longer = [path.as_slice(), &[action]].concat();
-            let _trail = Trail(&longer);
-            let mut world: W = replay(setup, &path).await;
-            world.act(action, true).await;
-            explored.steps += 1;
-            if seen.insert(world.view()) {
-                open.push_back(longer.clone());
-            }
-        }
+        explored.depth = explored.depth.max(path.len());
+        number += 1;
     }
     explored
+}
+
+/// Tries actions from a state on, each in the state to which the one before has led, as long as some are untried there;
+/// but not far, for the ways to new states to stay short.
+async fn walk<W: World>(setup: &W::Setup, map: &mut Map<W>, mut number: usize, at_most: usize) -> usize {
+    let mut path = map.found[number].path.clone();
+    let (mut world, mut steps) = (replay::<W>(setup, &path).await, 0);
+    while steps < at_most
+        && let Some(action) = map.found[number].untried.pop()
+    {
+        path.push(action);
+        let _trail = Trail(&path);
+        world.act(action, true).await;
+        number = map.place(&world, &path);
+        steps += 1;
+    }
+    if !std::mem::replace(&mut map.found[number].has_run_out, true) {
+        let _trail = Trail(&path);
+        world.run_out().await;
+    }
+    steps
 }
 
 async fn replay<W: World>(setup: &W::Setup, path: &[W::Action]) -> W {

@@ -1,6 +1,6 @@
 //! One controller, whatever its peers and its application do.
 
-use super::trial::{Answer, Setup, Stimulus, Trial};
+use super::trial::{self, Answer, Setup, Stimulus, Trial};
 use super::*;
 
 /// Everything that a peer or the application may do.
@@ -36,21 +36,19 @@ fn some() -> Vec<Stimulus> {
 
 fn searched(target: usize) -> NetworkConfig {
     NetworkConfig {
-        ban_duration: Some(seconds(60)),
+        connect_timeout: trial::CONNECT_TIMEOUT,
+        handshake_timeout: Some(trial::HANDSHAKE_TIMEOUT),
+        ban_duration: Some(trial::BAN_DURATION),
         ..wanting(target)
     }
-}
-
-async fn search(setup: Setup, longest: usize, least_states: usize) {
-    let explored = explore::<Trial>(&setup, longest).await;
-    println!("{:?}: {explored:?}", setup.peers);
-    assert!(explored.states >= least_states, "{explored:?}");
 }
 
 fn one(peer: &'static [&'static str]) -> Setup {
     Setup {
         config: searched(1),
+        us: US,
         peers: peer,
+        known: 1,
         stimuli: all(),
         most_unpolled: 2,
         most_undecided: 2,
@@ -59,12 +57,12 @@ fn one(peer: &'static [&'static str]) -> Setup {
 
 #[tokio::test(start_paused = true)]
 async fn with_one_peer_of_a_lower_address() {
-    search(one(&[LOW]), 60, 500).await;
+    explore::<Trial>(&one(&[LOW])).await.shows(2_000);
 }
 
 #[tokio::test(start_paused = true)]
 async fn with_one_peer_of_a_higher_address() {
-    search(one(&[HIGH]), 60, 500).await;
+    explore::<Trial>(&one(&[HIGH])).await.shows(2_000);
 }
 
 #[tokio::test(start_paused = true)]
@@ -74,10 +72,12 @@ async fn with_two_peers_and_one_place_in_each_direction() {
     config.max_simultaneous_outgoing_connection_attempts = 2;
     let setup = Setup {
         config,
+        us: US,
         peers: &[LOW, HIGH],
+        known: 2,
         stimuli: some(),
         most_unpolled: 2,
         most_undecided: 1,
     };
-    search(setup, 5, 500).await;
+    explore_up_to::<Trial>(6, &setup).await.shows(500);
 }

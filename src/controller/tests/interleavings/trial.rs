@@ -6,10 +6,19 @@ use PeerStatus::{Banned, Idle, InAlive, InHandshaking, OutAlive, OutConnecting, 
 
 use super::*;
 
+pub(super) const CONNECT_TIMEOUT: Duration = seconds(5);
+pub(super) const HANDSHAKE_TIMEOUT: Duration = seconds(8);
+pub(super) const BAN_DURATION: Duration = seconds(20);
+
 /// What is tried, and how much of it at one time.
+#[derive(Clone)]
 pub(super) struct Setup {
     pub(super) config: NetworkConfig,
+    /// The address by which the peers know the node.
+    pub(super) us: &'static str,
     pub(super) peers: &'static [&'static str],
+    /// So many of these the node knows from the start.
+    pub(super) known: usize,
     pub(super) stimuli: Vec<Stimulus>,
     /// So many stimuli may wait for one poll.
     pub(super) most_unpolled: usize,
@@ -96,36 +105,36 @@ enum Due {
 
 /// All that was ever seen of one peer.
 #[derive(Default)]
-struct Known {
-    dials: Vec<Dial>,
-    inbound: Vec<Inbound>,
-    held: Option<Held>,
+pub(super) struct Known {
+    pub(super) dials: Vec<Dial>,
+    pub(super) inbound: Vec<Inbound>,
+    pub(super) held: Option<Held>,
     stale: Option<PeerLease>,
     banned_at: Option<Duration>,
     /// What leases have reported since the last poll; `None` for one that was dropped.
     reported: Vec<Option<Report>>,
 }
 
-struct Dial {
+pub(super) struct Dial {
     started: Duration,
     answer: Option<Answer>,
-    socket: Option<crate::memory::SocketProbe>,
+    pub(super) socket: Option<crate::memory::SocketProbe>,
 }
 
-struct Inbound {
-    port: u16,
+pub(super) struct Inbound {
+    pub(super) port: u16,
     probe: IncomingProbe,
     parked: Option<Duration>,
-    is_dead: bool,
+    pub(super) is_dead: bool,
     fate: IncomingFate,
 }
 
 /// A connection that the application holds.
-struct Held {
-    socket: MemorySocket,
+pub(super) struct Held {
+    pub(super) socket: MemorySocket,
     lease: PeerLease,
-    is_outgoing: bool,
-    is_alive: bool,
+    pub(super) is_outgoing: bool,
+    pub(super) is_alive: bool,
     since: Duration,
 }
 
@@ -137,8 +146,9 @@ struct Before {
 
 pub(super) struct Trial {
     pub(super) node: Node,
-    peers: Vec<Known>,
-    names: &'static [&'static str],
+    pub(super) peers: Vec<Known>,
+    us: &'static str,
+    pub(super) names: &'static [&'static str],
     stimuli: Vec<Stimulus>,
     most_unpolled: usize,
     most_undecided: usize,
@@ -155,10 +165,11 @@ impl World for Trial {
 
     async fn new(setup: &Setup) -> Self {
         let mut config = setup.config.clone();
-        config.initial_peers = setup.peers.iter().map(|peer| ip(peer)).collect();
+        config.initial_peers = setup.peers[..setup.known].iter().map(|peer| ip(peer)).collect();
         Self {
             node: Node::new(config).await,
             peers: setup.peers.iter().map(|_| Known::default()).collect(),
+            us: setup.us,
             names: setup.peers,
             stimuli: setup.stimuli.clone(),
             most_unpolled: setup.most_unpolled,
@@ -218,7 +229,7 @@ impl World for Trial {
         View {
             is_closed: self.is_closed,
             is_woken: !self.rests(),
-            unpolled: self.unpolled,
+            unpolled: self.unpolled.min(self.most_unpolled),
             peers: peers.map(|(peer, known)| self.view_of(peer, known)).collect(),
             due: self.due(),
         }
@@ -235,7 +246,7 @@ impl World for Trial {
             .collect();
         let dials: Vec<_> = self.peers.iter().map(|known| known.dials.len()).collect();
         let leases: Vec<_> = self.peers.iter().map(|known| known.handshakes_since()).collect();
-        self.wait(seconds(36)).await;
+        self.wait(CONNECT_TIMEOUT + HANDSHAKE_TIMEOUT + seconds(1)).await;
         assert!(
             undecided.iter().all(|probe| probe.fate() != IncomingFate::Pending),
             "held for ever"
@@ -254,16 +265,20 @@ impl World for Trial {
 }
 
 impl Trial {
-    fn status(&self, peer: usize) -> Option<PeerStatus> {
+    pub(super) fn is_closed(&self) -> bool {
+        self.is_closed
+    }
+
+    pub(super) fn status(&self, peer: usize) -> Option<PeerStatus> {
         self.node.status(self.names[peer])
     }
 
-    fn now(&self) -> Duration {
+    pub(super) fn now(&self) -> Duration {
         self.node.net.engine.clock.now().since_start
     }
 
     /// A runtime would not poll it now.
-    fn rests(&self) -> bool {
+    pub(super) fn rests(&self) -> bool {
         !self.must_poll && !self.node.net.is_woken()
     }
 
@@ -288,7 +303,7 @@ impl Trial {
     }
 
     /// Its number among the dials of the peer.
-    fn dial_under_way(&self, peer: usize) -> Option<usize> {
+    pub(super) fn dial_under_way(&self, peer: usize) -> Option<usize> {
         let fates = self.node.world.fates(ip(self.names[peer]));
         fates.iter().position(|fate| *fate == DialFate::UnderWay)
     }
@@ -303,8 +318,7 @@ impl Trial {
                 let victim = inbound
                     .find(|inbound| inbound.is_undecided() && !inbound.is_dead)
                     .unwrap();
-                victim.is_dead = true;
-                victim.probe.kill(ErrorKind::ConnectionReset);
+                victim.die();
                 return assert_eq!(rested, self.rests(), "woken for nothing");
             }
             Stimulus::Reports(report) => self.report(peer, report),
@@ -333,7 +347,9 @@ impl Trial {
     fn comes_in(&mut self, peer: usize) {
         self.node.last_port += 1;
         let port = self.node.last_port;
-        let probe = self.node.connects_from(SocketAddr::new(ip(self.names[peer]), port), US);
+        let probe = self
+            .node
+            .connects_from(SocketAddr::new(ip(self.names[peer]), port), self.us);
         self.peers[peer].inbound.push(Inbound {
             port,
             probe,
@@ -435,13 +451,13 @@ impl Trial {
     }
 
     /// When something will be due that is not so yet.
-    fn next_due(&self) -> Option<Duration> {
+    pub(super) fn next_due(&self) -> Option<Duration> {
         let now = self.now();
         let connects =
             (0..self.peers.len()).filter_map(|peer| Some(self.peers[peer].dials[self.dial_under_way(peer)?].started));
         let table = self.node.net.engine.table().next_deadline();
         connects
-            .map(|started| started + seconds(5))
+            .map(|started| started + CONNECT_TIMEOUT)
             .chain(table)
             .filter(|due| *due > now)
             .min()
@@ -470,7 +486,7 @@ impl Trial {
     }
 
     /// Writes down what has changed.
-    fn keep_account(&mut self) {
+    pub(super) fn keep_account(&mut self) {
         let now = self.now();
         let mut waiting = self.node.world.accepts_waiting();
         let mut inbound: Vec<_> = self.peers.iter_mut().flat_map(|known| &mut known.inbound).collect();
@@ -532,13 +548,13 @@ impl Trial {
         for (peer, known) in self.peers.iter().enumerate() {
             let connect = self
                 .dial_under_way(peer)
-                .map(|dial| known.dials[dial].started + seconds(5));
-            let handshake = known.handshakes_since().map(|since| since + seconds(30));
+                .map(|dial| known.dials[dial].started + CONNECT_TIMEOUT);
+            let handshake = known.handshakes_since().map(|since| since + HANDSHAKE_TIMEOUT);
             let parked = known.inbound.iter().filter(|inbound| inbound.is_undecided());
             due.extend(connect.map(|at| (at, Due::Connect, peer)));
             due.extend(handshake.map(|at| (at, Due::Handshake, peer)));
-            due.extend(parked.filter_map(|inbound| Some((inbound.parked? + seconds(5), Due::Parked, peer))));
-            due.extend(known.banned_at.map(|at| (at + seconds(60), Due::Ban, peer)));
+            due.extend(parked.filter_map(|inbound| Some((inbound.parked? + CONNECT_TIMEOUT, Due::Parked, peer))));
+            due.extend(known.banned_at.map(|at| (at + BAN_DURATION, Due::Ban, peer)));
         }
         let dial = self.node.net.engine.table().next_dial_time();
         due.extend(dial.map(|at| (at, Due::Dial, 0)));
@@ -558,7 +574,12 @@ impl Known {
 }
 
 impl Inbound {
-    fn is_undecided(&self) -> bool {
+    pub(super) fn die(&mut self) {
+        self.is_dead = true;
+        self.probe.kill(ErrorKind::ConnectionReset);
+    }
+
+    pub(super) fn is_undecided(&self) -> bool {
         self.probe.fate() == IncomingFate::Pending
     }
 
@@ -577,7 +598,6 @@ impl Trial {
     }
 
     fn check(&mut self) {
-        self.node.check();
         self.check_sockets();
         if self.is_closed {
             return self.check_closed();
@@ -587,6 +607,8 @@ impl Trial {
         }
         if self.rests() {
             self.check_rest();
+        } else {
+            self.node.check();
         }
     }
 
@@ -666,7 +688,7 @@ impl Trial {
         }
         let out = stats.outgoing_connections;
         let is_reason = |(peer, was): (usize, &Option<PeerStatus>)| {
-            let is_lower = ip(self.names[peer]) < ip(US);
+            let is_lower = ip(self.names[peer]) < ip(self.us);
             match self.status(peer) {
                 Some(Banned) => *was != Some(Banned),
                 Some(InHandshaking) => is_lower,
@@ -687,7 +709,7 @@ impl Trial {
         for (peer, known) in self.peers.iter().enumerate() {
             let status = self.status(peer);
             if known.inbound.iter().any(Inbound::is_undecided) {
-                let is_crossing = if ip(self.names[peer]) < ip(US) {
+                let is_crossing = if ip(self.names[peer]) < ip(self.us) {
                     matches!(status, Some(OutHandshaking | OutAlive))
                 } else {
                     status == Some(OutConnecting)
@@ -748,7 +770,7 @@ impl Trial {
         );
         for peer in 0..self.peers.len() {
             self.act(Action::Of(peer, Stimulus::ComesIn), true).await;
-            self.wait(seconds(6)).await;
+            self.wait(CONNECT_TIMEOUT + seconds(1)).await;
             assert_eq!(self.peers[peer].held.as_ref().map(|held| held.is_outgoing), Some(false));
             self.act(Action::Of(peer, Stimulus::Reports(Report::Closed)), true)
                 .await;
