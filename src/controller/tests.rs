@@ -21,6 +21,7 @@ mod sinks;
 mod splits;
 mod stale;
 mod streams;
+mod wakes;
 
 use std::collections::VecDeque;
 use std::io::ErrorKind;
