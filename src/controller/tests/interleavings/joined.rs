@@ -358,7 +358,7 @@ impl Joined {
     }
 }
 
-fn end(us: &'static str, other: &'static str, seed: u64) -> Setup {
+fn end(us: &'static str, peers: &'static [&'static str], seed: u64) -> Setup {
     Setup {
         config: NetworkConfig {
             listen_ip: ip(us),
@@ -369,7 +369,7 @@ fn end(us: &'static str, other: &'static str, seed: u64) -> Setup {
             ..wanting(1)
         },
         us,
-        peers: Box::leak(Box::new([other, THIRD])),
+        peers,
         known: 1,
         stimuli: Vec::new(),
         most_unpolled: 0,
@@ -379,7 +379,7 @@ fn end(us: &'static str, other: &'static str, seed: u64) -> Setup {
 
 fn pair(obstacles: Vec<Obstacle>) -> Pair {
     Pair {
-        ends: [end(LOW, HIGH, 1), end(HIGH, LOW, 2)],
+        ends: [end(LOW, &[HIGH, THIRD], 1), end(HIGH, &[LOW, THIRD], 2)],
         obstacles,
         full: None,
     }
