@@ -61,6 +61,9 @@ impl Trial {
     /// The application and the table agree on the peer's connection, unless a lease has something to tell.
     fn check_status(&self, peer: usize) {
         let (known, status) = (&self.peers[peer], self.status(peer));
+        let mut parked = known.inbound.iter().filter(|inbound| inbound.parked.is_some());
+        let is_waiting = parked.any(Inbound::is_undecided);
+        assert!(!(is_waiting && status == Some(Banned)), "parked beside a ban");
         if !known.reported.is_empty() {
             return;
         }
