@@ -4,8 +4,10 @@
 #[path = "support/loopback.rs"]
 mod loopback;
 
+use std::collections::HashMap;
 use std::fs;
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 use loopback::{Block, Node, is_reset};
 use network::PeerStatus;
@@ -22,6 +24,10 @@ fn alone(test: impl Future<Output = ()>) {
     let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
     let runtime = Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(test);
+}
+
+fn open_descriptors() -> usize {
+    fs::read_dir("/proc/self/fd").unwrap().count()
 }
 
 fn open_sockets() -> usize {
@@ -124,5 +130,55 @@ fn a_refused_connection_costs_no_descriptor() {
             assert!(busy.node.beside(is_reset(&mut client)).await);
         }
         assert_eq!(open_sockets(), before);
+    });
+}
+
+/// In each direction.
+const CONNECTIONS: u64 = 5_000;
+
+#[test]
+fn thousands_of_connections_that_came_in_leave_no_descriptor() {
+    alone(async {
+        let block = Block::new();
+        let mut node = block.node(NODE, &[]).await;
+        let before = open_descriptors();
+        for _ in 0..CONNECTIONS {
+            let theirs = block.connect(PARKED, NODE).await;
+            let ours = node.candidate().await;
+            node.net.feedback_peer_closed(ours.ip).await;
+            // No port is to wait for a connection that is over.
+            ours.socket.set_zero_linger().unwrap();
+            drop((ours, theirs));
+        }
+        assert_eq!(open_descriptors(), before);
+        assert_eq!(node.net.stats().counters.inbound_admitted, CONNECTIONS);
+        assert_eq!(node.net.stats().incoming_connections.used, 0);
+    });
+}
+
+#[test]
+fn thousands_of_connections_that_were_made_leave_no_descriptor() {
+    alone(async {
+        let block = Block::new();
+        let hosts: Vec<u8> = (100..150).collect();
+        let remotes: HashMap<_, _> = hosts.iter().map(|&host| (block.ip(host), block.listen(host))).collect();
+        let mut config = block.config(NODE, &hosts);
+        config.target_outgoing_connections = hosts.len();
+        config.max_simultaneous_outgoing_connection_attempts = hosts.len();
+        config.retry_backoff = Duration::from_millis(1);
+        let before = open_descriptors();
+        let mut node = Node::new(config).await;
+        while node.net.stats().counters.dials_succeeded < CONNECTIONS {
+            node.until(|node| !node.held.is_empty()).await;
+            for ours in std::mem::take(&mut node.held) {
+                let (theirs, _) = loopback::soon(remotes[&ours.ip].accept()).await.unwrap();
+                theirs.set_zero_linger().unwrap();
+                drop((theirs, ours.socket));
+                node.net.feedback_peer_closed(ours.ip).await;
+            }
+        }
+        assert_eq!(node.net.stats().outgoing_connections.used, 0);
+        drop(node);
+        assert_eq!(open_descriptors(), before);
     });
 }

@@ -9,6 +9,7 @@ mod crossing;
 mod dials;
 mod dumps;
 mod fairness;
+mod interleavings;
 mod leases;
 mod listening;
 mod ourselves;
@@ -20,6 +21,7 @@ mod sinks;
 mod splits;
 mod stale;
 mod streams;
+mod wakes;
 
 use std::collections::VecDeque;
 use std::io::ErrorKind;
@@ -54,7 +56,7 @@ fn start() -> DateTime<Utc> {
     "2026-01-01T00:00:00Z".parse().unwrap()
 }
 
-fn seconds(seconds: u64) -> Duration {
+const fn seconds(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
 }
 

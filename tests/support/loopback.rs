@@ -63,6 +63,11 @@ impl Block {
         SocketAddr::new(self.ip(host), self.port)
     }
 
+    /// Where a client on this host comes from.
+    pub(crate) fn any_port(self, host: u8) -> SocketAddr {
+        SocketAddr::new(self.ip(host), 0)
+    }
+
     /// The configuration of a node that keeps no file and knows these hosts.
     pub(crate) fn config(self, host: u8, knows: &[u8]) -> NetworkConfig {
         let mut config = NetworkConfig::in_memory(self.port);
@@ -102,6 +107,14 @@ impl Block {
         socket.bind((self.ip(from), 0).into()).unwrap();
         soon(socket.connect(to)).await.unwrap()
     }
+}
+
+/// Connects from one of the hosts of this machine, in a thread that may wait for it.
+pub(crate) fn connect_from(from: SocketAddr, to: SocketAddr) -> io::Result<std::net::TcpStream> {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;
+    socket.bind(&from.into())?;
+    socket.connect(&to.into())?;
+    Ok(socket.into())
 }
 
 pub(crate) struct BlackHole(

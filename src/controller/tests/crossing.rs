@@ -1,4 +1,5 @@
-//! Two nodes that dial each other: both ends must keep the same one of the two connections, the lower address's.
+//! Two nodes that dial each other: both ends must keep the same one of the two connections, the lower address's. This is
+//! about one end at a time; both are in `interleavings`.
 
 use PeerStatus::{Banned, Idle, InAlive, InHandshaking, OutAlive, OutConnecting, OutHandshaking};
 
@@ -237,69 +238,4 @@ async fn a_connection_that_is_kept_alive_outlasts_the_parked_one() {
     node.no_event();
     assert_eq!(probe.fate(), IncomingFate::Refused);
     assert_eq!(node.status(LOW), Some(OutAlive));
-}
-
-/// Both ends of one crossing, in an order: each step is one end's dial completing or its inbound socket being seen.
-async fn both_ends(order: [fn(&mut Node, &mut Node); 4]) {
-    let (low, high) = ("60.1.0.1", "220.1.0.1");
-    let mut lower = Node::knowing(at(low), &[high]).await;
-    let mut higher = Node::knowing(at(high), &[low]).await;
-    for step in order {
-        step(&mut lower, &mut higher);
-        lower.settle();
-        higher.settle();
-    }
-    assert_eq!(lower.status(high), Some(OutHandshaking), "the lower end keeps its dial");
-    let candidates = std::mem::take(&mut higher.events);
-    if candidates.iter().all(|candidate| candidate.is_outgoing) {
-        drop(higher.feedback_peer_failed(ip(low)));
-        assert!(!higher.event().is_outgoing, "the parked one follows the loser");
-    }
-    assert_eq!(
-        higher.status(low),
-        Some(InHandshaking),
-        "and the higher end the same one"
-    );
-    assert_eq!(higher.of(low).failures_in_row, 0);
-}
-
-fn at(listen: &str) -> NetworkConfig {
-    NetworkConfig {
-        listen_ip: ip(listen),
-        ..wanting(1)
-    }
-}
-
-fn lower_dial_completes(lower: &mut Node, _: &mut Node) {
-    lower.world.dial_ok(ip("220.1.0.1"));
-}
-
-fn higher_dial_completes(_: &mut Node, higher: &mut Node) {
-    if higher.status("60.1.0.1") == Some(OutConnecting) {
-        higher.world.dial_ok(ip("60.1.0.1"));
-    }
-}
-
-fn lower_sees_the_socket(lower: &mut Node, _: &mut Node) {
-    lower.connects_from("220.1.0.1:50000".parse().unwrap(), "60.1.0.1");
-}
-
-fn higher_sees_the_socket(_: &mut Node, higher: &mut Node) {
-    higher.connects_from("60.1.0.1:50000".parse().unwrap(), "220.1.0.1");
-}
-
-#[tokio::test(start_paused = true)]
-async fn in_every_order_both_ends_keep_the_lower_ends_dial() {
-    let steps: [fn(&mut Node, &mut Node); 4] = [
-        lower_dial_completes,
-        higher_dial_completes,
-        lower_sees_the_socket,
-        higher_sees_the_socket,
-    ];
-    for code in 0..256_usize {
-        let order = [code % 4, code / 4 % 4, code / 16 % 4, code / 64];
-        if (0..4).all(|step| order.contains(&step)) {
-            both_ends(order.map(|step| steps[step])).await;
-        }
-    }
 }

@@ -1,0 +1,563 @@
+//! One controller, its transport and its application, with an account of every socket.
+
+mod checks;
+
+use std::mem::{Discriminant, discriminant};
+
+use PeerStatus::{Banned, InHandshaking, OutHandshaking};
+
+use super::*;
+
+pub(super) const CONNECT_TIMEOUT: Duration = seconds(5);
+pub(super) const HANDSHAKE_TIMEOUT: Duration = seconds(8);
+pub(super) const BAN_DURATION: Duration = seconds(20);
+
+/// What is tried, and how much of it at one time.
+#[derive(Clone)]
+pub(super) struct Setup {
+    pub(super) config: NetworkConfig,
+    /// The address by which the peers know the node.
+    pub(super) us: &'static str,
+    pub(super) peers: &'static [&'static str],
+    /// So many of these the node knows from the start.
+    pub(super) known: usize,
+    pub(super) stimuli: Vec<Stimulus>,
+    /// So many stimuli may wait for one poll.
+    pub(super) most_unpolled: usize,
+    /// So many connections of one peer may be undecided.
+    pub(super) most_undecided: usize,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Action {
+    Poll,
+    /// Time passes until the next thing is due.
+    Pass,
+    Close,
+    Of(usize, Stimulus),
+}
+
+/// What the world or the application does about one peer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Stimulus {
+    /// Our dial comes out.
+    Dialed(Answer),
+    ComesIn,
+    /// A connection that came in and is undecided dies.
+    Dies,
+    Reports(Report),
+    Lease(Report),
+    DropsLease,
+    /// The lease of a connection that is over asks for a ban.
+    StaleLeaseBans,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Answer {
+    Ok,
+    Refused,
+    Unroutable,
+    HostFault,
+}
+
+impl Answer {
+    fn error(self) -> Option<ErrorKind> {
+        match self {
+            Self::Ok => None,
+            Self::Refused => Some(ErrorKind::ConnectionRefused),
+            Self::Unroutable => Some(ErrorKind::NetworkUnreachable),
+            Self::HostFault => Some(ErrorKind::AddrNotAvailable),
+        }
+    }
+}
+
+/// What decides what can follow.
+#[derive(PartialEq, Eq, Hash)]
+pub(super) struct View {
+    is_closed: bool,
+    is_woken: bool,
+    unpolled: usize,
+    peers: Vec<PeerView>,
+    /// What is due, in the order of time.
+    due: Vec<(Due, usize, bool)>,
+}
+
+#[derive(PartialEq, Eq, Hash)]
+struct PeerView {
+    status: Option<PeerStatus>,
+    streak: u32,
+    dial: Option<Option<Answer>>,
+    /// Of each undecided connection: whether it is parked, and whether it is dead.
+    undecided: Vec<(bool, bool)>,
+    holds: Option<bool>,
+    is_alive: bool,
+    has_stale_lease: bool,
+    reported: Vec<Option<Discriminant<Report>>>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+enum Due {
+    Connect,
+    Handshake,
+    Parked,
+    Ban,
+    /// A pause, a race, a try in an outage.
+    Dial,
+}
+
+/// All that was ever seen of one peer.
+#[derive(Default)]
+pub(super) struct Known {
+    pub(super) dials: Vec<Dial>,
+    pub(super) inbound: Vec<Inbound>,
+    pub(super) held: Option<Held>,
+    stale: Option<PeerLease>,
+    banned_at: Option<Duration>,
+    /// What leases have reported since the last poll; `None` for one that was dropped.
+    reported: Vec<Option<Report>>,
+}
+
+pub(super) struct Dial {
+    started: Duration,
+    answer: Option<Answer>,
+    pub(super) socket: Option<crate::memory::SocketProbe>,
+}
+
+pub(super) struct Inbound {
+    pub(super) port: u16,
+    probe: IncomingProbe,
+    parked: Option<Duration>,
+    pub(super) is_dead: bool,
+    fate: IncomingFate,
+}
+
+/// A connection that the application holds.
+pub(super) struct Held {
+    pub(super) socket: MemorySocket,
+    lease: PeerLease,
+    pub(super) is_outgoing: bool,
+    pub(super) is_alive: bool,
+    since: Duration,
+}
+
+pub(super) struct Trial {
+    pub(super) node: Node,
+    pub(super) peers: Vec<Known>,
+    us: &'static str,
+    pub(super) names: &'static [&'static str],
+    stimuli: Vec<Stimulus>,
+    most_unpolled: usize,
+    most_undecided: usize,
+    unpolled: usize,
+    /// It was polled for the last event, so it is polled for the next one.
+    must_poll: bool,
+    is_closed: bool,
+}
+
+impl World for Trial {
+    type Setup = Setup;
+    type Action = Action;
+    type View = View;
+
+    async fn new(setup: &Setup) -> Self {
+        let mut config = setup.config.clone();
+        config.initial_peers = setup.peers[..setup.known].iter().map(|peer| ip(peer)).collect();
+        Self {
+            node: Node::new(config).await,
+            peers: setup.peers.iter().map(|_| Known::default()).collect(),
+            us: setup.us,
+            names: setup.peers,
+            stimuli: setup.stimuli.clone(),
+            most_unpolled: setup.most_unpolled,
+            most_undecided: setup.most_undecided,
+            unpolled: 0,
+            must_poll: true,
+            is_closed: false,
+        }
+    }
+
+    fn actions(&self) -> Vec<Action> {
+        let mut actions = Vec::new();
+        if self.is_closed {
+            return actions;
+        }
+        actions.push(Action::Close);
+        if !self.rests() {
+            actions.push(Action::Poll);
+        }
+        let may_act = self.unpolled < self.most_unpolled;
+        if may_act && self.next_due().is_some() {
+            actions.push(Action::Pass);
+        }
+        for peer in 0..self.peers.len() {
+            let possible = self
+                .stimuli
+                .iter()
+                .filter(|stimulus| self.is_possible(peer, **stimulus));
+            actions.extend(
+                possible
+                    .filter(|stimulus| may_act || **stimulus == Stimulus::Dies)
+                    .map(|stimulus| Action::Of(peer, *stimulus)),
+            );
+        }
+        actions
+    }
+
+    async fn act(&mut self, action: Action, checked: bool) {
+        let before = checked.then(|| self.before());
+        match action {
+            Action::Poll => self.poll(),
+            Action::Pass => self.pass().await,
+            Action::Close => self.close(),
+            Action::Of(peer, stimulus) => self.stimulate(peer, stimulus),
+        }
+        if let Some(before) = &before {
+            self.check_turned_away(before);
+        }
+        self.keep_account();
+        if before.is_some() {
+            self.check();
+        }
+    }
+
+    fn view(&self) -> View {
+        let peers = self.peers.iter().enumerate();
+        View {
+            is_closed: self.is_closed,
+            is_woken: !self.rests(),
+            unpolled: self.unpolled.min(self.most_unpolled),
+            peers: peers.map(|(peer, known)| self.view_of(peer, known)).collect(),
+            due: self.due(),
+        }
+    }
+
+    async fn run_out(self) {
+        if !self.is_closed {
+            self.comes_to_an_end().await;
+        }
+    }
+}
+
+impl Trial {
+    pub(super) fn is_closed(&self) -> bool {
+        self.is_closed
+    }
+
+    pub(super) fn status(&self, peer: usize) -> Option<PeerStatus> {
+        self.node.status(self.names[peer])
+    }
+
+    pub(super) fn now(&self) -> Duration {
+        self.node.net.engine.clock.now().since_start
+    }
+
+    /// A runtime would not poll it now.
+    pub(super) fn rests(&self) -> bool {
+        !self.must_poll && !self.node.net.is_woken()
+    }
+
+    fn inbound(&self) -> impl Iterator<Item = &Inbound> {
+        self.peers.iter().flat_map(|known| &known.inbound)
+    }
+
+    fn is_possible(&self, peer: usize, stimulus: Stimulus) -> bool {
+        let (known, status) = (&self.peers[peer], self.status(peer));
+        let is_connected = status.is_some_and(PeerStatus::is_connected);
+        let mut undecided = known.inbound.iter().filter(|inbound| inbound.is_undecided());
+        match stimulus {
+            Stimulus::Dialed(_) => self.dial_under_way(peer).is_some(),
+            Stimulus::ComesIn => undecided.count() < self.most_undecided,
+            Stimulus::Dies => undecided.any(|inbound| !inbound.is_dead),
+            Stimulus::Reports(Report::Alive | Report::Failed | Report::Closed) => is_connected,
+            Stimulus::Reports(Report::Banned) => status != Some(Banned),
+            Stimulus::Reports(Report::Unbanned) => status == Some(Banned),
+            Stimulus::Lease(_) | Stimulus::DropsLease => known.held.is_some(),
+            Stimulus::StaleLeaseBans => known.stale.is_some() && status != Some(Banned),
+        }
+    }
+
+    /// Its number among the dials of the peer.
+    pub(super) fn dial_under_way(&self, peer: usize) -> Option<usize> {
+        let fates = self.node.world.fates(ip(self.names[peer]));
+        fates.iter().position(|fate| *fate == DialFate::UnderWay)
+    }
+
+    fn stimulate(&mut self, peer: usize, stimulus: Stimulus) {
+        let rested = self.rests();
+        match stimulus {
+            Stimulus::Dialed(answer) => self.answer(peer, answer),
+            Stimulus::ComesIn => self.comes_in(peer),
+            Stimulus::Dies => {
+                let mut inbound = self.peers[peer].inbound.iter_mut();
+                let victim = inbound
+                    .find(|inbound| inbound.is_undecided() && !inbound.is_dead)
+                    .unwrap();
+                victim.die();
+                return assert_eq!(rested, self.rests(), "woken for nothing");
+            }
+            Stimulus::Reports(report) => self.report(peer, report),
+            Stimulus::Lease(report) => self.use_lease(peer, Some(report)),
+            Stimulus::DropsLease => self.use_lease(peer, None),
+            Stimulus::StaleLeaseBans => {
+                self.peers[peer].stale.take().unwrap().banned();
+                self.peers[peer].reported.push(Some(Report::Banned));
+            }
+        }
+        self.unpolled += 1;
+        assert!(!self.rests(), "{stimulus:?} wakes nobody");
+    }
+
+    fn answer(&mut self, peer: usize, answer: Answer) {
+        let to = ip(self.names[peer]);
+        let number = self.dial_under_way(peer).unwrap();
+        let dial = &mut self.peers[peer].dials[number];
+        dial.answer = Some(answer);
+        match answer.error() {
+            None => dial.socket = Some(self.node.world.dial_ok(to)),
+            Some(error) => self.node.world.dial_err(to, error.into()),
+        }
+    }
+
+    fn comes_in(&mut self, peer: usize) {
+        self.node.last_port += 1;
+        let port = self.node.last_port;
+        let probe = self
+            .node
+            .connects_from(SocketAddr::new(ip(self.names[peer]), port), self.us);
+        self.peers[peer].inbound.push(Inbound {
+            port,
+            probe,
+            parked: None,
+            is_dead: false,
+            fate: IncomingFate::Pending,
+        });
+    }
+
+    /// Feedback by address. Who ends a connection drops its socket first.
+    fn report(&mut self, peer: usize, report: Report) {
+        let (ip, known) = (ip(self.names[peer]), &mut self.peers[peer]);
+        match (report, &mut known.held) {
+            (Report::Alive, Some(held)) => held.is_alive = true,
+            (Report::Failed | Report::Closed, held) => {
+                known.stale = held.take().map(|held| held.lease).or(known.stale.take());
+            }
+            (Report::Alive | Report::Banned | Report::Unbanned, _) => {}
+        }
+        drop(match report {
+            Report::Alive => self.node.feedback_peer_alive(ip),
+            Report::Failed => self.node.feedback_peer_failed(ip),
+            Report::Closed => self.node.feedback_peer_closed(ip),
+            Report::Banned => self.node.feedback_peer_banned(ip),
+            Report::Unbanned => self.node.feedback_peer_unbanned(ip),
+        });
+    }
+
+    /// The lease of the present connection reports; `None` drops it.
+    fn use_lease(&mut self, peer: usize, report: Option<Report>) {
+        let known = &mut self.peers[peer];
+        known.reported.push(report);
+        if report == Some(Report::Alive) {
+            return known.held.as_ref().unwrap().lease.alive();
+        }
+        let lease = known.held.take().unwrap().lease;
+        match report {
+            Some(Report::Failed) => lease.failed(),
+            Some(Report::Closed) => lease.closed(),
+            Some(Report::Banned) => lease.banned(),
+            None => drop(lease),
+            Some(Report::Alive | Report::Unbanned) => unreachable!("no end of a lease"),
+        }
+    }
+
+    fn poll(&mut self) {
+        let poll = async { self.node.net.poll_next() };
+        let event = unconstrained(poll).now_or_never().expect("there is no await in it");
+        (self.unpolled, self.must_poll) = (0, event.is_ready());
+        for known in &mut self.peers {
+            let reported = std::mem::take(&mut known.reported);
+            if let (true, Some(held)) = (reported.contains(&Some(Report::Alive)), &mut known.held) {
+                held.is_alive = true;
+            }
+        }
+        if let Poll::Ready(event) = event {
+            self.take(event.expect("it is open").into());
+        }
+    }
+
+    /// The application is handed a connection.
+    fn take(&mut self, candidate: Candidate) {
+        let peer = self.names.iter().position(|name| ip(name) == candidate.ip).unwrap();
+        let lease = self.node.lease(candidate.ip).expect("its event was returned");
+        assert_eq!(lease.is_outgoing(), candidate.is_outgoing);
+        let status = if candidate.is_outgoing {
+            OutHandshaking
+        } else {
+            InHandshaking
+        };
+        assert_eq!(self.status(peer), Some(status));
+        self.let_go(peer);
+        let (since, known) = (self.now(), &mut self.peers[peer]);
+        assert!(known.held.is_none(), "a second connection with {}", candidate.ip);
+        if candidate.is_outgoing {
+            let dialed = known.dials.last().and_then(|dial| dial.socket.as_ref());
+            assert_eq!(dialed.map(|socket| socket.id), Some(candidate.socket.id));
+        } else {
+            let port = candidate.socket.remote.port();
+            let inbound = known.inbound.iter().find(|inbound| inbound.port == port).unwrap();
+            assert_eq!((inbound.fate, inbound.is_dead), (IncomingFate::Pending, false));
+            assert_eq!(inbound.probe.fate(), IncomingFate::Admitted);
+        }
+        known.held = Some(Held {
+            socket: candidate.socket,
+            lease,
+            is_outgoing: candidate.is_outgoing,
+            is_alive: false,
+            since,
+        });
+    }
+
+    /// The application drops a connection of which it hears that it is over.
+    fn let_go(&mut self, peer: usize) {
+        let known = &mut self.peers[peer];
+        if let Some(held) = known.held.take_if(|held| held.lease.revoked().now_or_never().is_some()) {
+            known.stale = Some(held.lease);
+        }
+    }
+
+    /// When something will be due that is not so yet.
+    pub(super) fn next_due(&self) -> Option<Duration> {
+        let now = self.now();
+        let connects =
+            (0..self.peers.len()).filter_map(|peer| Some(self.peers[peer].dials[self.dial_under_way(peer)?].started));
+        let table = self.node.net.engine.table().next_deadline();
+        connects
+            .map(|started| started + CONNECT_TIMEOUT)
+            .chain(table)
+            .filter(|due| *due > now)
+            .min()
+    }
+
+    /// A controller at rest is woken when the next thing is due, and not before.
+    async fn pass(&mut self) {
+        let now = self.now();
+        let due = self.next_due().unwrap();
+        let due = Duration::from_millis(u64::try_from(due.as_millis()).unwrap());
+        if self.rests() && due > now + millis(1) {
+            advance(due - millis(1) - now).await;
+            assert!(self.rests(), "woken before anything is due");
+        }
+        advance(due + millis(2) - self.now()).await;
+        self.unpolled += 1;
+        assert!(!self.rests(), "what is due wakes nobody");
+    }
+
+    fn close(&mut self) {
+        let must_wake = self.rests();
+        let closed = self.node.close().now_or_never();
+        assert!(matches!(closed, Some(Ok(()))));
+        assert!(!must_wake || self.node.net.is_woken(), "the end wakes nobody");
+        self.is_closed = true;
+    }
+
+    /// Writes down what has changed.
+    pub(super) fn keep_account(&mut self) {
+        let now = self.now();
+        let mut waiting = self.node.world.accepts_waiting();
+        let mut inbound: Vec<_> = self.peers.iter_mut().flat_map(|known| &mut known.inbound).collect();
+        inbound.sort_by_key(|inbound| std::cmp::Reverse(inbound.port));
+        for inbound in inbound {
+            inbound.fate = inbound.probe.fate();
+            if inbound.fate != IncomingFate::Pending {
+                continue;
+            }
+            match waiting.checked_sub(1) {
+                Some(left) => waiting = left,
+                None => _ = inbound.parked.get_or_insert(now),
+            }
+        }
+        for peer in 0..self.peers.len() {
+            self.let_go(peer);
+            let status = self.status(peer);
+            let known = &mut self.peers[peer];
+            known.banned_at = (status == Some(Banned)).then(|| known.banned_at.unwrap_or(now));
+            for _ in known.dials.len()..self.node.world.fates(ip(self.names[peer])).len() {
+                known.dials.push(Dial {
+                    started: now,
+                    answer: None,
+                    socket: None,
+                });
+            }
+        }
+    }
+
+    fn view_of(&self, peer: usize, known: &Known) -> PeerView {
+        let undecided = known.inbound.iter().filter(|inbound| inbound.is_undecided());
+        let fates = self.node.world.fates(ip(self.names[peer]));
+        let is_open = fates
+            .last()
+            .is_some_and(|fate| matches!(fate, DialFate::UnderWay | DialFate::Answered));
+        PeerView {
+            status: self.status(peer),
+            streak: self
+                .node
+                .peer(ip(self.names[peer]))
+                .map_or(0, |peer| peer.failures_in_row.min(2)),
+            dial: known.dials.last().filter(|_| is_open).map(|dial| dial.answer),
+            undecided: undecided
+                .map(|inbound| (inbound.parked.is_some(), inbound.is_dead))
+                .collect(),
+            holds: known.held.as_ref().map(|held| held.is_outgoing),
+            is_alive: known.held.as_ref().is_some_and(|held| held.is_alive),
+            has_stale_lease: known.stale.is_some(),
+            reported: known
+                .reported
+                .iter()
+                .map(|report| report.as_ref().map(discriminant))
+                .collect(),
+        }
+    }
+
+    fn due(&self) -> Vec<(Due, usize, bool)> {
+        let mut due = Vec::new();
+        for (peer, known) in self.peers.iter().enumerate() {
+            let connect = self
+                .dial_under_way(peer)
+                .map(|dial| known.dials[dial].started + CONNECT_TIMEOUT);
+            let handshake = known.shakes_since().map(|since| since + HANDSHAKE_TIMEOUT);
+            let parked = known.inbound.iter().filter(|inbound| inbound.is_undecided());
+            due.extend(connect.map(|at| (at, Due::Connect, peer)));
+            due.extend(handshake.map(|at| (at, Due::Handshake, peer)));
+            due.extend(parked.filter_map(|inbound| Some((inbound.parked? + CONNECT_TIMEOUT, Due::Parked, peer))));
+            due.extend(known.banned_at.map(|at| (at + BAN_DURATION, Due::Ban, peer)));
+        }
+        let dial = self.node.net.engine.table().next_dial_time();
+        due.extend(dial.map(|at| (at, Due::Dial, 0)));
+        due.sort_unstable();
+        let now = self.now();
+        due.into_iter()
+            .map(|(at, what, peer)| (what, peer, at <= now))
+            .collect()
+    }
+}
+
+impl Known {
+    /// Since when the application shakes hands.
+    fn shakes_since(&self) -> Option<Duration> {
+        self.held.as_ref().filter(|held| !held.is_alive).map(|held| held.since)
+    }
+}
+
+impl Inbound {
+    pub(super) fn die(&mut self) {
+        self.is_dead = true;
+        self.probe.kill(ErrorKind::ConnectionReset);
+    }
+
+    pub(super) fn is_undecided(&self) -> bool {
+        self.probe.fate() == IncomingFate::Pending
+    }
+
+    fn watch(&self) -> IncomingProbe {
+        self.probe.clone()
+    }
+}
