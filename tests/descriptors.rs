@@ -134,7 +134,7 @@ fn a_refused_connection_costs_no_descriptor() {
 }
 
 /// In each direction.
-const CONNECTIONS: u64 = 5_000;
+const CONNECTIONS: u64 = 10_000;
 
 #[test]
 fn thousands_of_connections_that_came_in_leave_no_descriptor() {
