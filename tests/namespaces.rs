@@ -45,6 +45,7 @@ fn main() -> ExitCode {
             two_halves_live_on_and_become_one_again,
             late_and_lost_packets_leave_one_connection_a_pair,
             a_black_hole_costs_timeouts_and_its_own_name,
+            a_node_that_is_told_of_its_own_address_finds_itself_once,
         ],
     )
 }
@@ -255,6 +256,19 @@ fn a_black_hole_costs_timeouts_and_its_own_name() {
 
     town.lab.set_link(HOLE, Link::Up);
     town.settle(&[EVERYBODY]);
+}
+
+fn a_node_that_is_told_of_its_own_address_finds_itself_once() {
+    let mut town = Town::of_open_nodes(Lab::new(3), &settings(3));
+    // Who listens at every address cannot know which these are until a dial comes out at itself.
+    town.introduce_all();
+    town.settle(&[EVERYBODY]);
+    town.introduce_all();
+    town.settle(&[EVERYBODY]);
+    for (ip, view) in town.views() {
+        let met = ["dials_to_self", "refused_self"].map(|name| view.counters[name]);
+        assert_eq!(met, [1, 1], "{ip} met itself so often, going out and coming in");
+    }
 }
 
 /// The host of which the tests of one host speak.

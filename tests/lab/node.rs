@@ -221,9 +221,11 @@ impl Settings {
 
 impl Connection {
     fn of(socket: &TcpStream, is_outgoing: bool) -> io::Result<Self> {
+        // A socket for both families tells IPv4 addresses as IPv6 ones.
+        let canonical = |addr: SocketAddr| SocketAddr::new(addr.ip().to_canonical(), addr.port());
         Ok(Self {
-            local: socket.local_addr()?,
-            remote: socket.peer_addr()?,
+            local: canonical(socket.local_addr()?),
+            remote: canonical(socket.peer_addr()?),
             is_outgoing,
         })
     }

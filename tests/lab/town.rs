@@ -28,6 +28,7 @@ pub(crate) struct Town {
 }
 
 impl Town {
+    /// Each node listens at the address of its host.
     pub(crate) fn new(lab: Lab, settings: &Settings) -> Self {
         let on = |host: &Host| {
             let mut settings = settings.clone();
@@ -35,6 +36,12 @@ impl Town {
             Node::spawn(host, &settings)
         };
         let nodes = lab.hosts().iter().map(on).collect();
+        Self { nodes, lab }
+    }
+
+    /// Each node listens as its settings say, by default at every address of its host.
+    pub(crate) fn of_open_nodes(lab: Lab, settings: &Settings) -> Self {
+        let nodes = lab.hosts().iter().map(|host| Node::spawn(host, settings)).collect();
         Self { nodes, lab }
     }
 
