@@ -73,6 +73,14 @@ const DUE_PER_CALL: usize = 256;
 /// twice as many ids for both together and the connected ones.
 const MOST: usize = 1 << (PeerId::BITS - 2);
 
+/// Which of two waits, if any, ends first.
+fn earlier(one: Option<Duration>, other: Option<Duration>) -> Option<Duration> {
+    match (one, other) {
+        (Some(one), Some(other)) => Some(one.min(other)),
+        (one, other) => one.or(other),
+    }
+}
+
 /// A moment, on both clocks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Now {
@@ -227,8 +235,8 @@ impl PeerTable {
     /// past if at once.
     pub(crate) fn next_deadline(&self) -> Option<Duration> {
         let handshakes_and_bans = self.indexes.deadlines.first().map(|(due, _)| due.since_start());
-        let waits = [self.parking.next_deadline(), self.limits.next(), self.next_dial_time()];
-        waits.into_iter().chain([handshakes_and_bans]).flatten().min()
+        let parked_and_dialed = earlier(self.parking.next_deadline(), self.limits.next());
+        earlier(earlier(handshakes_and_bans, parked_and_dialed), self.next_dial_time())
     }
 
     /// Rises whenever the peer file would say something else than before.

@@ -97,9 +97,12 @@ impl Parking {
     }
 
     pub(crate) fn next_settled(&mut self) -> Option<ConnectionId> {
-        let sockets = &self.sockets;
-        self.settled.retain(|id| sockets.contains_key(id));
-        self.settled.pop_front()
+        while let Some(id) = self.settled.pop_front() {
+            if self.sockets.contains_key(&id) {
+                return Some(id);
+            }
+        }
+        None
     }
 
     pub(crate) fn next_deadline(&self) -> Option<Duration> {
