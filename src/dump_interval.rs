@@ -17,13 +17,7 @@ use futures::Stream;
 use pin_project::pin_project;
 use tokio::time::{Instant, Sleep, sleep_until};
 
-use crate::peer_file::{PeerFileError, StagedFile};
-
-/// The buffer is written once it holds this many bytes.
-pub(crate) const CHUNK: usize = 64 * 1024;
-
-/// Room for the records that fill the buffer, so that it need not grow.
-const OVERSHOOT: usize = 16 * 1024;
+use crate::peer_file::{CHUNK, OVERSHOOT, PeerFileError, StagedFile};
 
 /// Stands for every longer interval, so that no time is beyond what the clock can express.
 const FAR_FUTURE: Duration = Duration::from_secs(60 * 60 * 24 * 365 * 30);

@@ -116,7 +116,7 @@ mod listener;
 #[path = "../tests/support/memory.rs"]
 mod memory;
 mod peer;
-mod peer_file;
+pub mod peer_file;
 mod peer_table;
 mod stats;
 mod transport;

@@ -18,16 +18,19 @@
 //! Reading never panics and never alters the file; whatever is malformed is an error that says where. Writing replaces
 //! the file in one step: killed at any moment, it is the whole old or the whole new one.
 
+use std::borrow::Borrow;
 use std::io;
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
 use chrono::{DateTime, Utc};
 
-use crate::peer::PeerRecord;
+use crate::peer::is_peer_address;
 
 mod encode;
 mod read;
 mod staged;
+mod time;
 
 #[cfg(test)]
 mod tests;
@@ -38,10 +41,92 @@ pub(crate) use encode::{encode_head, encode_record, encode_tail};
 pub(crate) use read::parse;
 pub(crate) use staged::StagedFile;
 
+pub use crate::peer::PeerRecord;
+
+/// A file is written so many bytes at a time.
+pub(crate) const CHUNK: usize = 64 * 1024;
+
+/// Room for the record that fills a chunk, so that its buffer need not grow.
+pub(crate) const OVERSHOOT: usize = 16 * 1024;
+
 /// Reads the peers that the file at `path` holds, each address once.
-pub(crate) async fn load(path: &Path) -> Result<Vec<PeerRecord>, PeerFileError> {
-    let bytes = tokio::fs::read(path).await.map_err(PeerFileError::Read)?;
-    parse(&bytes)
+///
+/// # Errors
+///
+/// The file is missing, unreadable or malformed. It stays as it is.
+pub async fn load(path: impl AsRef<Path>) -> Result<Vec<PeerRecord>, FileError> {
+    let path = path.as_ref();
+    let read = async { parse(&tokio::fs::read(path).await.map_err(PeerFileError::Read)?) };
+    read.await.map_err(|source| FileError::new(path, source))
+}
+
+/// Replaces the file at `path` whole by one with these peers, or makes it. Permissions are kept, a symbolic link is
+/// followed. The list need not be in memory: no more than 256 KiB of the file are, at any time.
+///
+/// # Cancel safety
+///
+/// Dropping the future leaves the old file or the new one, and no other beside it unless a file operation was under way;
+/// the next `save` removes that.
+///
+/// # Errors
+///
+/// The file could not be replaced, another process is just writing it, or a record cannot stand in a file. It is as it
+/// was then, unless only `sync folder` failed, see [`PeerFileError::Write`].
+pub async fn save<R: Borrow<PeerRecord>>(
+    path: impl AsRef<Path>,
+    records: impl IntoIterator<Item = R>,
+) -> Result<(), FileError> {
+    let path = path.as_ref();
+    let replaced = replace(path, records).await;
+    replaced.map_err(|source| FileError::new(path, source))
+}
+
+async fn replace<R: Borrow<PeerRecord>>(
+    path: &Path,
+    records: impl IntoIterator<Item = R>,
+) -> Result<(), PeerFileError> {
+    let mut file = StagedFile::create(path).await?;
+    let mut out = Vec::with_capacity(CHUNK + OVERSHOOT);
+    let mut count = 0;
+    encode_head(&mut out);
+    for record in records {
+        let PeerRecord { peer, banned_at, other } = record.borrow();
+        count += 1;
+        if !is_peer_address(peer.ip.to_canonical()) {
+            return Err(PeerFileError::NoPeer {
+                record: count,
+                ip: peer.ip,
+            });
+        }
+        encode_record(&mut out, count == 1, peer, *banned_at, other.as_deref());
+        if out.len() >= CHUNK {
+            file.write_all(&out).await?;
+            out.clear();
+        }
+    }
+    encode_tail(&mut out, count > 0);
+    file.write_all(&out).await?;
+    file.commit().await
+}
+
+/// What went wrong with which peer file.
+#[non_exhaustive]
+#[derive(Debug, thiserror::Error)]
+#[error("peer file {}: {source}", .path.display())]
+pub struct FileError {
+    /// The file, as it was named.
+    pub path: PathBuf,
+    /// What is wrong with it.
+    pub source: PeerFileError,
+}
+
+impl FileError {
+    fn new(path: &Path, source: PeerFileError) -> Self {
+        Self {
+            path: path.to_owned(),
+            source,
+        }
+    }
 }
 
 /// Why the peer file could not be read or replaced.
@@ -76,6 +161,14 @@ pub enum PeerFileError {
         path: PathBuf,
         /// What the operating system said.
         error: io::Error,
+    },
+    /// The file was not replaced, as it could not have been read again.
+    #[error("record {record}: no peer can have the address {ip}")]
+    NoPeer {
+        /// The record, counted from 1.
+        record: usize,
+        /// Its address.
+        ip: IpAddr,
     },
 }
 

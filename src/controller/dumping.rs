@@ -9,8 +9,8 @@ use pin_project::pin_project;
 
 use crate::config::NetworkConfig;
 use crate::controller::clock::RunningClock;
-use crate::dump_interval::{CHUNK, DumpEvent, DumpInterval};
-use crate::peer_file::{self, PeerFileError};
+use crate::dump_interval::{DumpEvent, DumpInterval};
+use crate::peer_file::{self, CHUNK, PeerFileError};
 use crate::peer_table::PeerTable;
 use crate::stats::Stats;
 
@@ -31,7 +31,7 @@ pub(crate) struct Dumping {
 
 /// How far a dump has come.
 #[derive(Clone, Copy, Debug, Default)]
-struct Cursor {
+pub(crate) struct Cursor {
     slot: usize,
     any_record: bool,
     has_head: bool,
@@ -148,7 +148,7 @@ impl Dumping {
 
 impl Cursor {
     /// Encodes the next records until the buffer is full; answers whether these were the last.
-    fn encode(&mut self, table: &PeerTable, out: &mut Vec<u8>) -> bool {
+    pub(crate) fn encode(&mut self, table: &PeerTable, out: &mut Vec<u8>) -> bool {
         if !self.has_head {
             peer_file::encode_head(out);
             self.has_head = true;

@@ -11,7 +11,7 @@ use chrono::{DateTime, Datelike, Utc};
 use serde::de::{self, Deserialize, DeserializeSeed, Deserializer, MapAccess, SeqAccess, Unexpected, Visitor};
 use serde_json::Value;
 
-use super::{PeerFileError, implied_failures};
+use super::{PeerFileError, implied_failures, time};
 use crate::peer::{OtherFields, Peer, PeerRecord, PeerStatus, is_peer_address};
 
 const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
@@ -194,8 +194,8 @@ impl Fields {
     fn into_record<E: de::Error>(self) -> Result<PeerRecord, E> {
         let Address(ip) = self.ip.ok_or_else(|| E::missing_field("ip"))?;
         let is_banned = self.status.is_some_and(|Status(status)| status == PeerStatus::Banned);
-        let last_alive = time(self.last_alive);
-        let last_failure = time(self.last_failure);
+        let last_alive = utc(self.last_alive);
+        let last_failure = utc(self.last_failure);
         let peer = Peer {
             status: if is_banned {
                 PeerStatus::Banned
@@ -204,14 +204,14 @@ impl Fields {
             },
             last_alive,
             last_failure,
-            last_alive_outgoing: time(self.last_alive_outgoing),
+            last_alive_outgoing: utc(self.last_alive_outgoing),
             failures_in_row: match self.failures_in_row {
                 Some(Count(count)) => count,
                 None => implied_failures(last_alive, last_failure),
             },
             ..Peer::new(ip)
         };
-        let banned_at = time(self.banned_at).or(last_failure).filter(|_| is_banned);
+        let banned_at = utc(self.banned_at).or(last_failure).filter(|_| is_banned);
         let other = (!self.other.is_empty()).then(|| Box::new(self.other));
         Ok(PeerRecord { peer, banned_at, other })
     }
@@ -229,7 +229,7 @@ where
     Ok(())
 }
 
-fn time(field: Option<Option<Time>>) -> Option<DateTime<Utc>> {
+fn utc(field: Option<Option<Time>>) -> Option<DateTime<Utc>> {
     field.flatten().map(|Time(time)| time)
 }
 
@@ -299,7 +299,7 @@ impl<'de> Deserialize<'de> for Time {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         const EXPECTED: &str = "an RFC 3339 time like 2026-01-02T03:04:05Z";
         let parse = |text: &str| {
-            let time = DateTime::parse_from_rfc3339(text).map_err(|_| EXPECTED)?.to_utc();
+            let time = time::read(text).ok_or(EXPECTED)?;
             let is_writable = (0..=9999).contains(&time.year());
             is_writable.then_some(time).ok_or("a time from year 0 to 9999 in UTC")
         };

@@ -6,6 +6,7 @@ use std::io;
 mod format;
 mod reading;
 mod replacing;
+mod times;
 
 thread_local! {
     static STEPS: RefCell<Vec<&'static str>> = const { RefCell::new(Vec::new()) };
