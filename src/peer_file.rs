@@ -35,7 +35,7 @@ mod time;
 #[cfg(test)]
 mod tests;
 #[cfg(test)]
-pub(crate) use tests::{Fault, set_fault, take_steps};
+pub(crate) use tests::{Fault, Work, is_stopped, set_fault, take_steps, take_work};
 
 pub(crate) use encode::{encode_head, encode_record, encode_tail};
 pub(crate) use read::parse;
@@ -100,8 +100,10 @@ async fn replace<R: Borrow<PeerRecord>>(
         }
         encode_record(&mut out, count == 1, peer, *banned_at, other.as_deref());
         if out.len() >= CHUNK {
-            file.write_all(&out).await?;
-            out.clear();
+            let ready = out.len() - out.len() % CHUNK;
+            file.write_all(&out[..ready]).await?;
+            out.drain(..ready);
+            out.shrink_to(CHUNK + OVERSHOOT);
         }
     }
     encode_tail(&mut out, count > 0);

@@ -20,6 +20,8 @@ pub(crate) fn encode_record(
     banned_at: Option<DateTime<Utc>>,
     other: Option<&OtherFields>,
 ) {
+    #[cfg(test)]
+    super::tests::note_record();
     out.extend_from_slice(if first { b"\n  " } else { b",\n  " });
     let record = Record { peer, banned_at, other };
     serde_json::to_writer(out, &record).expect("a record's field names are strings, and a Vec takes every byte");

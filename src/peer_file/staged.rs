@@ -13,13 +13,10 @@ use std::path::{Path, PathBuf};
 use tokio::fs::{self, File, OpenOptions};
 use tokio::io::AsyncWriteExt;
 
-use super::PeerFileError;
+use super::{CHUNK, PeerFileError};
 
 /// As many symbolic links as Linux follows.
 const MAX_LINKS: usize = 40;
-
-/// As many bytes are at most copied for one write on the blocking pool.
-const MAX_BUFFER: usize = 96 * 1024;
 
 /// Content that replaces a file once it is whole, or not at all.
 ///
@@ -56,14 +53,12 @@ impl StagedFile {
         Ok(staged)
     }
 
-    /// Appends `bytes`. After an error the content is not whole: drop it.
+    /// Appends `bytes`, best in whole chunks. Returns while the last of them is still being written: whether that went
+    /// well, the next call tells. After an error the content is not whole: drop it.
     pub(crate) async fn write_all(&mut self, bytes: &[u8]) -> Result<(), PeerFileError> {
-        let file = &mut self.file;
-        let write = async {
-            file.write_all(bytes).await?;
-            file.flush().await
-        };
-        step("write", &self.temporary.path, write).await
+        #[cfg(test)]
+        let bytes = &bytes[..super::tests::note_write(bytes.len())];
+        step("write", &self.temporary.path, self.file.write_all(bytes)).await
     }
 
     /// Puts the content in the place of the target, on the disk before it is so by name.
@@ -71,7 +66,9 @@ impl StagedFile {
     /// # Errors
     ///
     /// The target is as it was, unless only `sync folder` failed: it is the new one then.
-    pub(crate) async fn commit(self) -> Result<(), PeerFileError> {
+    pub(crate) async fn commit(mut self) -> Result<(), PeerFileError> {
+        // Syncing alone would pass over the error of a write that is under way.
+        step("write", &self.temporary.path, self.file.flush()).await?;
         step("sync", &self.temporary.path, self.file.sync_all()).await?;
         let rename = fs::rename(&self.temporary.path, &self.target);
         step("rename", &self.temporary.path, rename).await?;
@@ -90,6 +87,10 @@ struct Temporary {
 impl Drop for Temporary {
     /// The rename may have been carried out, and the name may be another process's by now.
     fn drop(&mut self) {
+        #[cfg(test)]
+        if super::tests::is_stopped() {
+            return;
+        }
         if names(&self.path, self.id).unwrap_or(false) {
             // The next dump removes it if this one cannot.
             let _ = std::fs::remove_file(&self.path);
@@ -185,7 +186,8 @@ pub(super) async fn lock(file: File, path: &Path) -> io::Result<(File, FileId)> 
     let id = file_id(&file.metadata()?);
     if names(path, id)? {
         let mut file = File::from_std(file);
-        file.set_max_buf_size(MAX_BUFFER);
+        // So much is copied for one write on the blocking pool.
+        file.set_max_buf_size(CHUNK);
         Ok((file, id))
     } else {
         Err(io::Error::other("another dump has replaced it"))
