@@ -27,23 +27,24 @@ mod plain;
 mod report;
 
 use std::fs::File;
-use std::future::Future;
+use std::future::poll_fn;
 use std::hint::black_box;
 use std::io::Write;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::{Path, PathBuf};
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use futures::Stream;
+use futures::{Sink, Stream};
 use network::internals::Table;
 use network::peer_file::PeerRecord;
 use network::{NetworkConfig, NetworkController, Peer, PeerStatus};
 use peak_alloc::PeakAlloc;
+use rustix::time::{ClockId, clock_gettime};
 use tempfile::TempDir;
 use tokio::runtime::{Builder, Runtime};
 
@@ -106,7 +107,7 @@ impl Bench {
         self.encode();
         self.dump();
         self.peak();
-        self.polls();
+        self.polls(&ours);
         self.load(&ours, &theirs);
     }
 
@@ -136,30 +137,21 @@ impl Bench {
         report::print_bytes("peak heap of a dump", self.size, ours, theirs, Some(1 << 20));
     }
 
-    /// How long one poll of a dump takes, wherever the table stands.
-    fn polls(&self) {
-        let path = self.path("ours.json");
-        let mut longest = Vec::new();
+    /// How long the thread of a controller that dumps is at it in one poll at most.
+    fn polls(&self, written: &[u8]) {
+        let path = self.path("polled.json");
+        std::fs::write(&path, written).expect("written");
+        let mut polled = self.runtime.block_on(Polled::new(&path, self.size));
+        let mut longest = [Vec::new(), Vec::new()];
         for _ in 0..self.rounds {
-            let mut work = Box::pin(self.table.dump(&path));
-            let mut longest_of_dump = Duration::ZERO;
-            self.runtime
-                .block_on(std::future::poll_fn(|cx| {
-                    let start = Instant::now();
-                    let poll = work.as_mut().poll(cx);
-                    longest_of_dump = longest_of_dump.max(start.elapsed());
-                    poll
-                }))
-                .expect("dumped");
-            longest.push(longest_of_dump);
+            longest[0].push(self.runtime.block_on(polled.dump()));
         }
-        longest.sort();
-        print_time(
-            "longest poll of a dump",
-            self.size,
-            longest[longest.len() / 2],
-            Duration::from_millis(1),
-        );
+        longest[1].push(self.runtime.block_on(polled.close()));
+        let works = ["longest poll of a dump", "longest poll of a last dump, in `close()`"];
+        for (work, mut times) in works.into_iter().zip(longest) {
+            times.sort();
+            print_time(work, self.size, times[times.len() / 2], Duration::from_millis(1));
+        }
     }
 
     fn load(&self, ours: &[u8], theirs: &[u8]) {
@@ -207,6 +199,68 @@ impl Bench {
             .sync_all()
             .expect("synced");
     }
+}
+
+/// A controller that dumps as soon as something has changed, polled by hand.
+struct Polled {
+    net: NetworkController,
+    longest: Duration,
+}
+
+impl Polled {
+    async fn new(path: &Path, size: usize) -> Self {
+        let mut config = NetworkConfig::new(path, 0);
+        config.listen_ip = IpAddr::V4(Ipv4Addr::new(127, 66, 0, 2));
+        config.target_outgoing_connections = 0;
+        config.max_idle_peers = size;
+        config.max_banned_peers = size;
+        config.peer_file_dump_interval = Duration::from_millis(1);
+        let net = NetworkController::with_config(config).await.expect("a controller");
+        Self {
+            net,
+            longest: Duration::ZERO,
+        }
+    }
+
+    fn poll<R>(&mut self, poll: impl FnOnce(Pin<&mut NetworkController>) -> R) -> R {
+        let before = thread_time();
+        let result = poll(Pin::new(&mut self.net));
+        self.longest = self.longest.max(thread_time() - before);
+        result
+    }
+
+    fn change(&mut self) {
+        self.longest = Duration::ZERO;
+        let ip = IpAddr::V4(Ipv4Addr::new(60, 1, 0, 1));
+        drop(self.net.feedback_peer_banned(ip));
+        drop(self.net.feedback_peer_unbanned(ip));
+    }
+
+    async fn dump(&mut self) -> Duration {
+        self.change();
+        let before = self.net.stats().counters.dumps_written;
+        poll_fn(|cx| {
+            let poll = self.poll(|net| net.poll_next(cx));
+            assert!(poll.is_pending(), "nobody connects");
+            let is_over = self.net.stats().counters.dumps_written > before;
+            if is_over { Poll::Ready(()) } else { Poll::Pending }
+        })
+        .await;
+        self.longest
+    }
+
+    async fn close(&mut self) -> Duration {
+        self.change();
+        let closed = poll_fn(|cx| self.poll(|net| net.poll_close(cx))).await;
+        closed.expect("dumped");
+        self.longest
+    }
+}
+
+/// The processor's time that this thread has used: others that run meanwhile do not count.
+fn thread_time() -> Duration {
+    let time = clock_gettime(ClockId::ThreadCPUTime);
+    Duration::try_from(time).expect("it is not before its start")
 }
 
 /// The most bytes that `work` holds at one time.

@@ -11,6 +11,7 @@ mod dumps;
 mod fairness;
 mod leases;
 mod listening;
+mod long_lists;
 mod ourselves;
 mod reentry;
 mod regressions;
