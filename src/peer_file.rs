@@ -2,7 +2,8 @@
 //!
 //! Only `ip` is required. `status` is the name of a [`PeerStatus`](crate::PeerStatus); `last_alive`, `last_failure`,
 //! `last_alive_outgoing` and `banned_at` are RFC 3339 times or null; `failures_in_row` is a count. Any other field is
-//! kept and written back.
+//! kept and written back, behind these and in the order of their names; a number in it is one of 64 bits, whole or
+//! floating.
 //!
 //! What a record means when it is read:
 //!
@@ -16,7 +17,40 @@
 //!   other fields, of one that stands in several the first.
 //!
 //! Reading never panics and never alters the file; whatever is malformed is an error that says where. Writing replaces
-//! the file in one step: killed at any moment, it is the whole old or the whole new one.
+//! the file in one step: killed at any moment, it is the whole old or the whole new one. Each record is a line, in the
+//! place that it had, so that `git diff` and `grep` serve an operator: a list of Idle and Banned peers that was written
+//! here is written again byte for byte. The repository has a [JSON Schema] of the format.
+//!
+//! A controller loads and dumps its file by itself. [`load`] and [`save`] are for tools that prepare, inspect or mend one
+//! while no controller runs on it: a running one knows nothing of what others write, and replaces it with its next dump.
+//!
+//! # Example
+//!
+//! Lifts every ban, and leaves the rest as it is:
+//!
+//! ```
+//! use network::PeerStatus;
+//! use network::peer_file::{load, save};
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), network::NetworkError> {
+//! # let folder = tempfile::tempdir().unwrap();
+//! # let path = folder.path().join("peers.json");
+//! # std::fs::write(&path, r#"[{"ip":"192.0.2.1","status":"Banned","note":"kept"}]"#).unwrap();
+//! let mut records = load(&path).await?;
+//! for record in &mut records {
+//!     if record.peer.status == PeerStatus::Banned {
+//!         record.peer.status = PeerStatus::Idle;
+//!     }
+//! }
+//! save(&path, &records).await?;
+//! # let text = std::fs::read_to_string(&path).unwrap();
+//! # assert!(text.contains(r#""status":"Idle""#) && text.contains(r#""note":"kept""#));
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! [JSON Schema]: https://json-schema.org
 
 use std::borrow::Borrow;
 use std::io;
