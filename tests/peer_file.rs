@@ -10,7 +10,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use chrono::DateTime;
 use network::peer_file::{self, FileError, PeerFileError, PeerRecord};
-use network::{NetworkController, NetworkError, Peer, PeerStatus};
+use network::{NetworkError, Peer, PeerStatus};
 use peer_files::PeerFile;
 use serde_json::{Value, json};
 
@@ -142,7 +142,7 @@ async fn errors_name_the_file_and_what_is_wrong_with_it() {
         file.path.display()
     );
     assert_eq!(text, expected);
-    assert!(error.source().is_some_and(|source| source.is::<PeerFileError>()));
+    assert!(error.source().is_some_and(<dyn Error>::is::<PeerFileError>));
     let error = NetworkError::from(error);
     assert_eq!(error.to_string(), text, "as a controller says it");
     assert!(matches!(error, NetworkError::PeerFile { path, .. } if path == file.path));
@@ -160,12 +160,11 @@ async fn errors_name_the_file_and_what_is_wrong_with_it() {
     ));
 }
 
-/// A controller that has added one peer and dumped.
-async fn dumped_with_one_more(file: &PeerFile, peer: IpAddr) -> NetworkController {
+/// A controller loads the file, adds a peer and dumps.
+async fn dump_with_one_more(file: &PeerFile, peer: IpAddr) {
     let mut net = file.load().await.unwrap();
     net.feedback_peer_list([peer]).await;
     net.close().await.unwrap();
-    net
 }
 
 #[tokio::test]
@@ -182,7 +181,7 @@ async fn what_a_controller_loads_it_dumps_byte_for_byte() {
     assert!(noted.contains("\\u0001"));
     fs::write(&file.path, &noted).unwrap();
 
-    dumped_with_one_more(&file, ip("198.51.100.1")).await;
+    dump_with_one_more(&file, ip("198.51.100.1")).await;
     let dumped = String::from_utf8(file.bytes()).unwrap();
     let added = ",\n  {\"ip\":\"198.51.100.1\",\"status\":\"Idle\",\"last_alive\":null,\"last_failure\":null}\n]\n";
     assert_eq!(dumped, noted.strip_suffix("\n]\n").unwrap().to_owned() + added);
@@ -286,7 +285,7 @@ async fn files_follow_the_schema() {
     assert_eq!(faults_of_file(EXAMPLE), [] as [String; 0]);
     let file = PeerFile::missing();
     peer_file::save(&file.path, records()).await.unwrap();
-    dumped_with_one_more(&file, ip("198.51.100.1")).await;
+    dump_with_one_more(&file, ip("198.51.100.1")).await;
     assert_eq!(
         faults_of_file(&String::from_utf8(file.bytes()).unwrap()),
         [] as [String; 0]
@@ -298,11 +297,7 @@ async fn the_schema_describes_every_field_that_is_written_and_no_other() {
     let file = PeerFile::missing();
     peer_file::save(&file.path, records()).await.unwrap();
     let written: Vec<serde_json::Map<String, Value>> = serde_json::from_slice(&file.bytes()).unwrap();
-    let written: BTreeSet<String> = written
-        .into_iter()
-        .flat_map(|record| record.into_iter())
-        .map(|(name, _)| name)
-        .collect();
+    let written: BTreeSet<String> = written.into_iter().flatten().map(|(name, _)| name).collect();
     let schema: Value = serde_json::from_str(SCHEMA).unwrap();
     let described = schema["items"]["properties"].as_object().unwrap();
     assert_eq!(described.keys().cloned().collect::<BTreeSet<_>>(), written);

@@ -254,34 +254,28 @@ fn a_full_disk_fails_the_dump_and_loses_nothing() {
     play(TEST, &["sh", "-c", "trap '' XFSZ; exec \"$0\" \"$@\""], &file().path);
 }
 
+fn limit_files_to(bytes: u64) {
+    let limits = Rlimit {
+        current: Some(bytes),
+        ..getrlimit(Resource::Fsize)
+    };
+    setrlimit(Resource::Fsize, limits).unwrap();
+}
+
 async fn dump_beyond_the_limit(path: &Path) {
     let mut net = controller(path).await;
     let limits = getrlimit(Resource::Fsize);
     for limit in [0, 4096, 65_536, 70_000] {
-        setrlimit(
-            Resource::Fsize,
-            Rlimit {
-                current: Some(limit),
-                ..limits.clone()
-            },
-        )
-        .unwrap();
+        limit_files_to(limit);
         ban(&mut net, 1).await;
         assert_dumps_fail(&mut net, path, &["cannot write", "peers.json.tmp", "File too large"]).await;
-        setrlimit(Resource::Fsize, limits.clone()).unwrap();
+        setrlimit(Resource::Fsize, limits).unwrap();
         assert_next_dump_succeeds(&mut net).await;
         assert_banned(path, 1).await;
         net.feedback_peer_unbanned(peer(1)).await;
         assert_next_dump_succeeds(&mut net).await;
     }
-    setrlimit(
-        Resource::Fsize,
-        Rlimit {
-            current: Some(65_536),
-            ..limits.clone()
-        },
-    )
-    .unwrap();
+    limit_files_to(65_536);
     ban(&mut net, 2).await;
     for _ in 0..2 {
         let error = net.close().await.unwrap_err();

@@ -78,7 +78,7 @@ impl Many {
         advance(seconds(61)).await;
         while self.net.stats().counters.dumps_written < dumps {
             assert!(self.polls < POLLS, "it comes to no end");
-            assert!(self.count(|net| net.poll_next()).is_pending());
+            assert!(self.count(task::Spawn::poll_next).is_pending());
             if self.done.records > 0 {
                 meddle(self, self.polls);
             }
