@@ -189,7 +189,10 @@ fn an_event_has_one_variant_with_three_fields() {
 fn a_record_of_the_peer_file_is_a_peer_and_the_beginning_of_its_ban() {
     let _: fn(IpAddr) -> PeerRecord = PeerRecord::new;
     let _: fn(IpAddr) -> Peer = Peer::new;
-    let _ = |PeerRecord { peer, banned_at, .. }: PeerRecord| drop::<(Peer, Option<DateTime<Utc>>)>((peer, banned_at));
+    fn parts(PeerRecord { peer, banned_at, .. }: PeerRecord) -> (Peer, Option<DateTime<Utc>>) {
+        (peer, banned_at)
+    }
+    let _: fn(PeerRecord) -> (Peer, Option<DateTime<Utc>>) = parts;
     let _ = |FileError { path, source, .. }: FileError| drop::<(PathBuf, PeerFileError)>((path, source));
 }
 

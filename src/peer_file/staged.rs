@@ -6,7 +6,7 @@
 //!
 //! Nothing here spawns; a file operation runs on the runtime's blocking pool, as `tokio::fs` does it.
 
-use std::fs::{Metadata, Permissions, TryLockError};
+use std::fs::{Metadata, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -32,13 +32,13 @@ pub(crate) struct StagedFile {
 
 impl StagedFile {
     /// Starts to replace the file at `path`, which need not exist; a symbolic link stands for what it points to. The
-    /// new file has the permissions of the old one, and this process as its owner.
+    /// new file has the permissions of the old one, and its owner if this process may give files away.
     pub(crate) async fn create(path: &Path) -> Result<Self, PeerFileError> {
         let target = step("find", path, resolve(path)).await?;
-        let permissions = step("inspect", &target, permissions(&target)).await?;
+        let old = step("inspect", &target, found(&target)).await?;
         let path = temporary_path(&target);
         remove_leftover(&path).await?;
-        let file = step("create", &path, create_new(&path, permissions.as_ref())).await?;
+        let file = step("create", &path, create_new(&path, old.as_ref())).await?;
         let (file, id) = step("lock", &path, lock(file, &path)).await?;
         let temporary = Temporary { path, id };
         let staged = Self {
@@ -46,8 +46,9 @@ impl StagedFile {
             file,
             target,
         };
-        if let Some(permissions) = permissions {
-            let set = staged.file.set_permissions(permissions);
+        if let Some(old) = old {
+            keep_owner(&staged.file, &old);
+            let set = staged.file.set_permissions(old.permissions());
             step("set permissions of", &staged.temporary.path, set).await?;
         }
         Ok(staged)
@@ -128,13 +129,25 @@ async fn resolve(path: &Path) -> io::Result<PathBuf> {
     Err(io::Error::other("too many symbolic links"))
 }
 
-/// The permissions to keep, if there is a file.
-async fn permissions(target: &Path) -> io::Result<Option<Permissions>> {
+/// What is to be kept of the file, if there is one.
+async fn found(target: &Path) -> io::Result<Option<Metadata>> {
     let metadata = if_found(fs::metadata(target).await)?;
-    metadata
-        .map(|metadata| regular(&metadata).map(|()| metadata.permissions()))
-        .transpose()
+    metadata.as_ref().map(regular).transpose()?;
+    Ok(metadata)
 }
+
+/// A file that root's tools have saved can still be read by its node. Asks without waiting, so no thread is needed.
+#[cfg(unix)]
+fn keep_owner(file: &File, old: &Metadata) {
+    use std::os::unix::fs::{MetadataExt, fchown};
+    if fchown(file, Some(old.uid()), Some(old.gid())).is_err() {
+        // Who may not give a file away may still choose among its own groups.
+        let _ = fchown(file, None, Some(old.gid()));
+    }
+}
+
+#[cfg(not(unix))]
+fn keep_owner(_file: &File, _old: &Metadata) {}
 
 /// Neither a folder nor a device is ever opened, removed or replaced.
 fn regular(metadata: &Metadata) -> io::Result<()> {
@@ -166,13 +179,15 @@ async fn remove_leftover(path: &Path) -> Result<(), PeerFileError> {
 }
 
 /// At no moment may more users read the new file than the old one.
-async fn create_new(path: &Path, permissions: Option<&Permissions>) -> io::Result<File> {
+async fn create_new(path: &Path, old: Option<&Metadata>) -> io::Result<File> {
     let mut options = OpenOptions::new();
     options.write(true).create_new(true);
     #[cfg(unix)]
-    if let Some(permissions) = permissions {
-        options.mode(std::os::unix::fs::PermissionsExt::mode(permissions) & 0o777);
+    if let Some(old) = old {
+        options.mode(std::os::unix::fs::PermissionsExt::mode(&old.permissions()) & 0o777);
     }
+    #[cfg(not(unix))]
+    let _ = old;
     options.open(path).await
 }
 

@@ -330,6 +330,20 @@ mod unix {
     }
 
     #[tokio::test]
+    async fn the_owner_is_kept_by_who_may_give_files_away() {
+        let place = Place::new();
+        let other = Some(65_534);
+        if let Err(error) = std::os::unix::fs::chown(place.target(), other, other) {
+            return eprintln!("SKIPPED: only root may give files away: {error}");
+        }
+        fs::set_permissions(place.target(), fs::Permissions::from_mode(0o4640)).expect("set");
+        replace(&place.target()).await.expect("replaced");
+        let metadata = fs::metadata(place.target()).expect("there");
+        assert_eq!((metadata.uid(), metadata.gid()), (65_534, 65_534));
+        assert_eq!(mode(&place.target()), 0o4640);
+    }
+
+    #[tokio::test]
     async fn a_file_is_made_with_the_permissions_of_the_one_that_it_replaces() {
         let place = Place::new();
         fs::set_permissions(place.target(), fs::Permissions::from_mode(0o600)).expect("set");
