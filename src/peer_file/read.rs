@@ -16,6 +16,9 @@ use crate::peer::{OtherFields, Peer, PeerRecord, PeerStatus, is_peer_address};
 
 const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
 
+/// Room is made for as many records as a file has if each is so long; one that is shorter makes room grow once more.
+const TYPICAL_RECORD: usize = 128;
+
 /// Longer reasons quote a value that is too long to be read.
 const MAX_REASON_CHARS: usize = 240;
 
@@ -30,7 +33,8 @@ pub(crate) fn parse(bytes: &[u8]) -> Result<Vec<PeerRecord>, PeerFileError> {
 /// Leaves in `current` the number of the record that an error is in.
 fn parse_text(text: &str, current: &mut Option<usize>) -> serde_json::Result<Vec<PeerRecord>> {
     let mut json = serde_json::Deserializer::from_str(text);
-    let records = json.deserialize_seq(PeerList { current })?;
+    let merged = Merged::with_room(text.len() / TYPICAL_RECORD);
+    let records = json.deserialize_seq(PeerList { current, merged })?;
     json.end()?;
     Ok(records)
 }
@@ -86,6 +90,7 @@ fn shortened(reason: &str) -> String {
 /// The array, merged as it is read.
 struct PeerList<'a> {
     current: &'a mut Option<usize>,
+    merged: Merged,
 }
 
 impl<'de> Visitor<'de> for PeerList<'_> {
@@ -95,18 +100,17 @@ impl<'de> Visitor<'de> for PeerList<'_> {
         f.write_str("an array of peers")
     }
 
-    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
-        let mut merged = Merged::default();
+    fn visit_seq<A: SeqAccess<'de>>(mut self, mut seq: A) -> Result<Self::Value, A::Error> {
         let mut number = 1;
         while let Some(record) = seq.next_element_seed(RecordAt {
             number,
             current: self.current,
         })? {
             *self.current = None;
-            merged.add(record);
+            self.merged.add(record);
             number += 1;
         }
-        Ok(merged.records)
+        Ok(self.merged.records)
     }
 }
 
@@ -335,21 +339,36 @@ impl Visitor<'_> for CountVisitor {
 }
 
 /// The records read so far, each address once.
-#[derive(Default)]
 struct Merged {
     records: Vec<PeerRecord>,
-    places: HashMap<IpAddr, usize>,
+    /// By the address as a number, which is quicker to hash.
+    places: HashMap<u128, usize>,
 }
 
 impl Merged {
+    fn with_room(records: usize) -> Self {
+        Self {
+            records: Vec::with_capacity(records),
+            places: HashMap::with_capacity(records),
+        }
+    }
+
     fn add(&mut self, record: PeerRecord) {
-        match self.places.entry(record.peer.ip) {
+        match self.places.entry(number(record.peer.ip)) {
             Entry::Vacant(place) => {
                 place.insert(self.records.len());
                 self.records.push(record);
             }
             Entry::Occupied(place) => merge(&mut self.records[*place.get()], record),
         }
+    }
+}
+
+/// Different for each canonical address: the IPv4 ones take the place of their IPv6 forms.
+fn number(ip: IpAddr) -> u128 {
+    match ip {
+        IpAddr::V4(ip) => ip.to_ipv6_mapped().to_bits(),
+        IpAddr::V6(ip) => ip.to_bits(),
     }
 }
 
