@@ -9,7 +9,7 @@ use tokio_test::{assert_pending, assert_ready};
 
 use super::*;
 use crate::peer::Peer;
-use crate::peer_file::{Fault, is_stopped, set_fault, take_steps};
+use crate::peer_file::{Fault, is_stopped, set_fault, take_steps, take_work};
 use crate::peer_file::{encode_head, encode_record, encode_tail, load};
 
 const INTERVAL: Duration = Duration::from_secs(300);
@@ -227,6 +227,7 @@ async fn an_empty_list_is_a_file_too() {
 #[tokio::test(start_paused = true)]
 async fn a_long_list_goes_through_a_bounded_buffer() {
     let (_folder, path, mut dump) = parked();
+    take_work();
     dump.as_mut().dump_now();
     assert_due(&mut dump);
     let dumped = fill(&mut dump, 5_000).await;
@@ -234,6 +235,7 @@ async fn a_long_list_goes_through_a_bounded_buffer() {
     assert!(dumped.rooms > 50, "a hundred records each: {}", dumped.rooms);
     assert_eq!(count(&path).await, 5_000);
     let bytes = usize::try_from(std::fs::metadata(&path).expect("there").len()).expect("small");
+    assert_eq!(take_work().odd_writes, 1, "but for the last, whole chunks");
     let writes = take_steps().iter().filter(|step| **step == "write").count();
     assert!(
         writes == bytes / CHUNK + 2,

@@ -3,6 +3,8 @@
 use std::cell::{Cell, RefCell};
 use std::io;
 
+use super::CHUNK;
+
 mod format;
 mod reading;
 mod replacing;
@@ -12,7 +14,7 @@ thread_local! {
     static STEPS: RefCell<Vec<&'static str>> = const { RefCell::new(Vec::new()) };
     static FAULT: Cell<Fault> = const { Cell::new(Fault::None) };
     static IS_STOPPED: Cell<bool> = const { Cell::new(false) };
-    static WORK: Cell<Work> = const { Cell::new(Work { records: 0, bytes_written: 0 }) };
+    static WORK: Cell<Work> = const { Cell::new(Work { records: 0, bytes_written: 0, odd_writes: 0 }) };
 }
 
 /// What happens to the file operations of this thread; the first one is number 1.
@@ -35,6 +37,8 @@ pub(crate) enum Fault {
 pub(crate) struct Work {
     pub(crate) records: usize,
     pub(crate) bytes_written: usize,
+    /// Writes that were not of whole chunks.
+    pub(crate) odd_writes: usize,
 }
 
 /// Sets the fault and starts to count anew.
@@ -72,6 +76,7 @@ pub(super) fn note_write(len: usize) -> usize {
     let work = WORK.get();
     WORK.set(Work {
         bytes_written: work.bytes_written + len,
+        odd_writes: work.odd_writes + usize::from(!len.is_multiple_of(CHUNK)),
         ..work
     });
     let number = STEPS.with_borrow(Vec::len) + 1;

@@ -15,9 +15,10 @@ const PEERS: u32 = 200_000;
 const MOST: Work = Work {
     records: 512,
     bytes_written: 2 * CHUNK,
+    odd_writes: 1,
 };
 /// More polls than any dump here takes.
-const POLLS: usize = 100_000;
+const POLLS: usize = 10_000;
 
 fn peer(number: u32) -> IpAddr {
     Ipv4Addr::from_bits(0x3C00_0000 + number).into()
@@ -74,8 +75,12 @@ impl Many {
 
     /// Polls until so many dumps are written, and lets `meddle` between the polls.
     async fn dump(&mut self, dumps: u64, mut meddle: impl FnMut(&mut Self, usize)) {
-        (self.done, self.polls) = (Work::default(), 0);
+        assert!(
+            self.count(task::Spawn::poll_next).is_pending(),
+            "it sees that something has changed"
+        );
         advance(seconds(61)).await;
+        (self.done, self.polls) = (Work::default(), 0);
         while self.net.stats().counters.dumps_written < dumps {
             assert!(self.polls < POLLS, "it comes to no end");
             assert!(self.count(task::Spawn::poll_next).is_pending());
