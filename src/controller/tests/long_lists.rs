@@ -13,7 +13,7 @@ use crate::peer_file::{self, CHUNK, Work, take_work};
 const PEERS: u32 = 200_000;
 /// What one poll may do for a dump.
 const MOST: Work = Work {
-    records: 512,
+    records: 256,
     bytes_written: 2 * CHUNK,
     odd_writes: 1,
 };
