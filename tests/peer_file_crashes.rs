@@ -31,8 +31,9 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 /// Set in a child: the peer file of its part.
 const PART: &str = "NETWORK_TEST_PEER_FILE";
-/// Their file is longer than a chunk, so that it is written in several calls.
-const PEERS: u32 = 700;
+/// Few, with long notes: their file is written in several calls, and yet soon done.
+const PEERS: u32 = 100;
+const NOTE: usize = 700;
 const KILLS: usize = 500;
 /// Longer than any part takes; a child whose parent has died ends by it.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -96,10 +97,8 @@ fn file() -> PeerFile {
 }
 
 fn contents() -> String {
-    let record = |number| {
-        let note = "a note that makes the record as long as it is with all of its times";
-        format!("  {{\"ip\":\"{}\",\"note\":\"{note}\"}}", peer(number))
-    };
+    let note = "long ".repeat(NOTE / 5);
+    let record = |number| format!("  {{\"ip\":\"{}\",\"note\":\"{note}\"}}", peer(number));
     format!("[\n{}\n]\n", (0..PEERS).map(record).collect::<Vec<_>>().join(",\n"))
 }
 
