@@ -71,10 +71,8 @@ pub(crate) fn print_bytes(work: &str, size: usize, ours: usize, theirs: usize, g
 
 pub(crate) fn print_time(work: &str, size: usize, ours: Duration, goal: Duration) {
     let is_met = verdict(ours <= goal);
-    println!(
-        "| {work} | {} | {ours:.0?} | | | {goal:?} | {is_met} |",
-        in_thousands(size)
-    );
+    let (size, ours, goal) = (in_thousands(size), ours.as_micros(), goal.as_millis());
+    println!("| {work} | {size} | {ours} µs | | | {goal} ms | {is_met} |");
 }
 
 pub(crate) fn print_count(work: &str, ours: usize, goal: usize) {
