@@ -215,10 +215,7 @@ fn faults(schema: &Value, root: &Value, value: &Value) -> Vec<String> {
                 faults.extend(self::faults(root.pointer(place).unwrap(), root, value));
                 true
             }
-            "type" => match rule {
-                Value::Array(types) => types.iter().any(|name| is_of_type(value, name)),
-                name => is_of_type(value, name),
-            },
+            "type" => is_of_type(value, rule),
             "enum" => rule.as_array().unwrap().contains(value),
             "anyOf" => rule
                 .as_array()
@@ -255,8 +252,11 @@ fn faults(schema: &Value, root: &Value, value: &Value) -> Vec<String> {
     faults
 }
 
-fn is_of_type(value: &Value, name: &Value) -> bool {
-    match name.as_str().unwrap() {
+fn is_of_type(value: &Value, types: &Value) -> bool {
+    if let Value::Array(types) = types {
+        return types.iter().any(|name| is_of_type(value, name));
+    }
+    match types.as_str().unwrap() {
         "array" => value.is_array(),
         "object" => value.is_object(),
         "string" => value.is_string(),
