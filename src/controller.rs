@@ -3,7 +3,7 @@
 
 mod clock;
 mod closing;
-mod dumping;
+pub(crate) mod dumping;
 mod engine;
 mod feedback;
 mod housekeeping;
@@ -36,7 +36,7 @@ use self::engine::Engine;
 use self::wakers::Wakers;
 use crate::config::{ConfigError, NetworkConfig};
 use crate::peer::Peer;
-use crate::peer_file::{self, PeerFileError};
+use crate::peer_file::{self, FileError, PeerFileError};
 use crate::peer_table::Report;
 use crate::stats::Stats;
 use crate::transport::{TcpTransport, Transport};
@@ -132,6 +132,12 @@ pub enum NetworkError {
     },
 }
 
+impl From<FileError> for NetworkError {
+    fn from(FileError { path, source }: FileError) -> Self {
+        Self::PeerFile { path, source }
+    }
+}
+
 impl NetworkController {
     /// Starts a controller: loads `peers_file`, listens on `listen_port` of every address of this host, and dials once
     /// it is polled. Everything that is not named here has the default of [`NetworkConfig::new`].
@@ -184,9 +190,7 @@ impl<T: Transport> NetworkController<T> {
     pub async fn with_transport(config: NetworkConfig, mut transport: T) -> Result<Self, NetworkError> {
         config.validate()?;
         let records = match &config.peers_file {
-            Some(path) => peer_file::load(path)
-                .await
-                .map_err(|source| peer_file_error(path, source))?,
+            Some(path) => peer_file::load(path).await?,
             None => Vec::new(),
         };
         let addr = SocketAddr::new(config.listen_ip, config.listen_port);

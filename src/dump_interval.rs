@@ -4,7 +4,7 @@
 //! for the records, a buffer at a time, so that a list that keeps changing is neither borrowed nor copied.
 //!
 //! - There is no timer while nothing is to be written, and none while a dump is in flight.
-//! - This buffer and that of the file hold no more than 256 KiB together, unless one record is longer than that.
+//! - This buffer and that of the file hold no more than 160 KiB together, unless one record is longer than that.
 //! - Nothing here spawns. Dropping it gives the dump in flight up and removes its temporary file.
 
 use std::mem;
@@ -17,13 +17,7 @@ use futures::Stream;
 use pin_project::pin_project;
 use tokio::time::{Instant, Sleep, sleep_until};
 
-use crate::peer_file::{PeerFileError, StagedFile};
-
-/// The buffer is written once it holds this many bytes.
-pub(crate) const CHUNK: usize = 64 * 1024;
-
-/// Room for the records that fill the buffer, so that it need not grow.
-const OVERSHOOT: usize = 16 * 1024;
+use crate::peer_file::{CHUNK, OVERSHOOT, PeerFileError, StagedFile};
 
 /// Stands for every longer interval, so that no time is beyond what the clock can express.
 const FAR_FUTURE: Duration = Duration::from_secs(60 * 60 * 24 * 365 * 30);
@@ -34,7 +28,8 @@ pub(crate) enum DumpEvent {
     /// A dump begins. What changes from now on may miss it.
     Due,
     /// [`room`](DumpInterval::room) takes more records. It comes again at once until the buffer holds [`CHUNK`] bytes
-    /// or [`end_of_records`](DumpInterval::end_of_records) was called. A dump can fail before its first `Room`.
+    /// or [`end_of_records`](DumpInterval::end_of_records) was called; while one chunk is written the next is filled. A
+    /// dump can fail before its first `Room`.
     Room,
     /// The dump is over. After an error the interval is idle and the old file whole: [`arm`](DumpInterval::arm) tries
     /// again an interval later.
@@ -117,8 +112,7 @@ impl DumpInterval {
         !matches!(self.state, State::Idle | State::Armed { .. })
     }
 
-    /// The buffer, to append records to after a [`Room`](DumpEvent::Room): at least one, and none once it holds
-    /// [`CHUNK`] bytes.
+    /// The buffer, to append records to after a [`Room`](DumpEvent::Room): none once it holds [`CHUNK`] bytes.
     pub(crate) fn room(self: Pin<&mut Self>) -> &mut Vec<u8> {
         let this = self.project();
         debug_assert!(matches!(this.state, State::Filling(_)), "only a Room makes room");
@@ -197,7 +191,7 @@ impl DumpInterval {
         *this.state = State::Opening(Box::pin(async move { StagedFile::create(&path).await }));
     }
 
-    /// Writes what the buffer holds, or commits if that was the last of it.
+    /// Writes the whole chunks that the buffer holds, or all of it, or commits if there was nothing more to come.
     fn drain(self: Pin<&mut Self>) {
         let this = self.project();
         let State::Filling(file) = mem::replace(this.state, State::Idle) else {
@@ -206,7 +200,9 @@ impl DumpInterval {
         *this.state = if this.buffer.is_empty() {
             State::Committing(Box::pin(file.commit()))
         } else {
-            State::Writing(Box::pin(write(file, mem::take(this.buffer))))
+            let len = this.buffer.len();
+            let ready = if *this.is_last { len } else { len - len % CHUNK };
+            State::Writing(Box::pin(write(file, mem::take(this.buffer), ready)))
         };
     }
 
@@ -218,10 +214,14 @@ impl DumpInterval {
     }
 }
 
-/// Gives the emptied buffer back.
-async fn write(mut file: StagedFile, mut buffer: Vec<u8>) -> Result<(StagedFile, Vec<u8>), PeerFileError> {
-    file.write_all(&buffer).await?;
-    buffer.clear();
+/// Gives the buffer back, emptied of what was `ready`.
+async fn write(
+    mut file: StagedFile,
+    mut buffer: Vec<u8>,
+    ready: usize,
+) -> Result<(StagedFile, Vec<u8>), PeerFileError> {
+    file.write_all(&buffer[..ready]).await?;
+    buffer.drain(..ready);
     buffer.shrink_to(CHUNK + OVERSHOOT);
     Ok((file, buffer))
 }

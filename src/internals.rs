@@ -1,15 +1,21 @@
-//! The peer table for the benches and the fuzz target of this repository. No part of the public interface: it changes
+//! The peer table and the peer file for the benches and the fuzz targets of this repository. No part of the public interface: it changes
 //! without notice.
 
 #![allow(missing_docs, reason = "see above")]
 
 use std::net::{IpAddr, SocketAddr};
+use std::path::Path;
+use std::task::{Poll, ready};
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
+use futures::Stream as _;
 
 use crate::config::NetworkConfig;
+use crate::controller::dumping::Cursor;
+use crate::dump_interval::{DumpEvent, DumpInterval};
 use crate::peer::{ConnectionId, Peer, PeerRecord, PeerStatus};
+use crate::peer_file::{self, PeerFileError};
 use crate::peer_table::{self, Now, PeerTable, Reached, Verdict};
 use crate::stats::Stats;
 
@@ -89,6 +95,42 @@ impl Table {
         });
         next.table.load(next.now, records.collect());
         next
+    }
+
+    /// What a file held.
+    pub fn load_records(&mut self, records: Vec<PeerRecord>) {
+        self.table.load(self.now, records);
+    }
+
+    /// The file that a controller would write, a chunk at a time; the buffer's content is the caller's to take away.
+    pub fn encode(&self, mut written: impl FnMut(&mut Vec<u8>)) {
+        let (mut cursor, mut out) = (Cursor::default(), Vec::new());
+        while !cursor.encode(&self.table, &mut out) {
+            if out.len() >= peer_file::CHUNK {
+                written(&mut out);
+            }
+        }
+        written(&mut out);
+    }
+
+    /// Dumps as a controller does.
+    pub fn dump(&self, path: &Path) -> impl Future<Output = Result<(), PeerFileError>> {
+        let mut interval = Box::pin(DumpInterval::new(path.to_owned(), Duration::MAX));
+        interval.as_mut().dump_now();
+        let mut cursor = Cursor::default();
+        std::future::poll_fn(move |cx| {
+            loop {
+                match ready!(interval.as_mut().poll_next(cx)) {
+                    Some(DumpEvent::Room) => {
+                        if cursor.encode(&self.table, interval.as_mut().room()) {
+                            interval.as_mut().end_of_records();
+                        }
+                    }
+                    Some(DumpEvent::Done(result)) => return Poll::Ready(result),
+                    Some(DumpEvent::Due) | None => {}
+                }
+            }
+        })
     }
 
     pub fn load(&mut self, peers: impl IntoIterator<Item = Peer>) {
@@ -212,6 +254,33 @@ impl Table {
     pub fn stats(&self) -> Stats {
         self.table.stats()
     }
+}
+
+/// What a file holds.
+///
+/// # Errors
+///
+/// It is malformed.
+pub fn parse(file: &[u8]) -> Result<Vec<PeerRecord>, PeerFileError> {
+    peer_file::parse(file)
+}
+
+/// The file that holds these.
+#[must_use]
+pub fn encode(records: &[PeerRecord]) -> Vec<u8> {
+    let mut out = Vec::new();
+    peer_file::encode_head(&mut out);
+    for (place, record) in records.iter().enumerate() {
+        peer_file::encode_record(
+            &mut out,
+            place == 0,
+            &record.peer,
+            record.banned_at,
+            record.other.as_deref(),
+        );
+    }
+    peer_file::encode_tail(&mut out, !records.is_empty());
+    out
 }
 
 impl From<Report> for peer_table::Report {

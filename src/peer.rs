@@ -56,10 +56,11 @@ impl PartialEq for Peer {
 }
 
 impl Peer {
-    /// A peer of which only the address is known.
-    pub(crate) fn new(ip: IpAddr) -> Self {
+    /// A peer of which only the address is known: Idle.
+    #[must_use]
+    pub fn new(ip: IpAddr) -> Self {
         Self {
-            ip,
+            ip: ip.to_canonical(),
             status: PeerStatus::Idle,
             last_alive: None,
             last_failure: None,
@@ -159,14 +160,38 @@ impl fmt::Display for PeerStatus {
     }
 }
 
-/// A peer as the peer file keeps it: what [`Peer`] shows, and what only the file and the table need.
+/// A peer as the [peer file](crate::peer_file) keeps it.
+///
+/// Fields of its record that this crate does not know stay with it, so a record that was loaded can be saved without
+/// losing them.
+#[non_exhaustive]
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) struct PeerRecord {
-    pub(crate) peer: Peer,
-    /// When the ban was set, for a ban that ends after a time.
-    pub(crate) banned_at: Option<DateTime<Utc>>,
-    /// Fields of the record that this crate does not know, to be written back as they were.
+pub struct PeerRecord {
+    /// The peer.
+    pub peer: Peer,
+    /// When the ban was set, for a ban that ends after a time. Means nothing unless the peer is banned.
+    pub banned_at: Option<DateTime<Utc>>,
+    /// Fields that this crate does not know, to be written back as they were.
     pub(crate) other: Option<Box<OtherFields>>,
+}
+
+impl PeerRecord {
+    /// A peer of which only the address is known.
+    #[must_use]
+    pub fn new(ip: IpAddr) -> Self {
+        Peer::new(ip).into()
+    }
+}
+
+/// A peer without other fields; if it is banned, by a ban that was set at its `last_failure`.
+impl From<Peer> for PeerRecord {
+    fn from(peer: Peer) -> Self {
+        Self {
+            banned_at: peer.last_failure.filter(|_| peer.status == PeerStatus::Banned),
+            peer,
+            other: None,
+        }
+    }
 }
 
 /// Fields of a record of the peer file that this crate does not know.

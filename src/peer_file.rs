@@ -2,7 +2,8 @@
 //!
 //! Only `ip` is required. `status` is the name of a [`PeerStatus`](crate::PeerStatus); `last_alive`, `last_failure`,
 //! `last_alive_outgoing` and `banned_at` are RFC 3339 times or null; `failures_in_row` is a count. Any other field is
-//! kept and written back.
+//! kept and written back, behind these and in the order of their names; a number in it is one of 64 bits, whole or
+//! floating.
 //!
 //! What a record means when it is read:
 //!
@@ -16,32 +17,152 @@
 //!   other fields, of one that stands in several the first.
 //!
 //! Reading never panics and never alters the file; whatever is malformed is an error that says where. Writing replaces
-//! the file in one step: killed at any moment, it is the whole old or the whole new one.
+//! the file in one step: killed at any moment, it is the whole old or the whole new one. Each record is a line, in the
+//! place that it had, so that `git diff` and `grep` serve an operator: a list of Idle and Banned peers that was written
+//! here is written again byte for byte. The repository has a [JSON Schema] of the format.
+//!
+//! A controller loads and dumps its file by itself. [`load`] and [`save`] are for tools that prepare, inspect or mend one
+//! while no controller runs on it: a running one knows nothing of what others write, and replaces it with its next dump.
+//!
+//! # Example
+//!
+//! Lifts every ban, and leaves the rest as it is:
+//!
+//! ```
+//! use network::PeerStatus;
+//! use network::peer_file::{load, save};
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), network::NetworkError> {
+//! # let folder = tempfile::tempdir().unwrap();
+//! # let path = folder.path().join("peers.json");
+//! # std::fs::write(&path, r#"[{"ip":"192.0.2.1","status":"Banned","note":"kept"}]"#).unwrap();
+//! let mut records = load(&path).await?;
+//! for record in &mut records {
+//!     if record.peer.status == PeerStatus::Banned {
+//!         record.peer.status = PeerStatus::Idle;
+//!     }
+//! }
+//! save(&path, &records).await?;
+//! # let text = std::fs::read_to_string(&path).unwrap();
+//! # assert!(text.contains(r#""status":"Idle""#) && text.contains(r#""note":"kept""#));
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! [JSON Schema]: https://json-schema.org
 
+use std::borrow::Borrow;
 use std::io;
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
 use chrono::{DateTime, Utc};
 
-use crate::peer::PeerRecord;
+use crate::peer::is_peer_address;
 
 mod encode;
 mod read;
 mod staged;
+mod time;
 
 #[cfg(test)]
 mod tests;
 #[cfg(test)]
-pub(crate) use tests::{Fault, set_fault, take_steps};
+pub(crate) use tests::{Fault, Work, is_stopped, set_fault, take_steps, take_work};
 
 pub(crate) use encode::{encode_head, encode_record, encode_tail};
 pub(crate) use read::parse;
 pub(crate) use staged::StagedFile;
 
+pub use crate::peer::PeerRecord;
+
+/// A file is written so many bytes at a time.
+pub(crate) const CHUNK: usize = 64 * 1024;
+
+/// Room for the record that fills a chunk, so that its buffer need not grow.
+pub(crate) const OVERSHOOT: usize = 16 * 1024;
+
 /// Reads the peers that the file at `path` holds, each address once.
-pub(crate) async fn load(path: &Path) -> Result<Vec<PeerRecord>, PeerFileError> {
-    let bytes = tokio::fs::read(path).await.map_err(PeerFileError::Read)?;
-    parse(&bytes)
+///
+/// # Errors
+///
+/// The file is missing, unreadable or malformed. It stays as it is.
+pub async fn load(path: impl AsRef<Path>) -> Result<Vec<PeerRecord>, FileError> {
+    let path = path.as_ref();
+    let read = async { parse(&tokio::fs::read(path).await.map_err(PeerFileError::Read)?) };
+    read.await.map_err(|source| FileError::new(path, source))
+}
+
+/// Replaces the file at `path` whole by one with these peers, or makes it. Permissions are kept, a symbolic link is
+/// followed. The list need not be in memory: no more than 256 KiB of the file are, at any time.
+///
+/// # Cancel safety
+///
+/// Dropping the future leaves the old file or the new one, and no other beside it unless a file operation was under way;
+/// the next `save` removes that.
+///
+/// # Errors
+///
+/// The file could not be replaced, another process is just writing it, or a record cannot stand in a file. It is as it
+/// was then, unless only `sync folder` failed, see [`PeerFileError::Write`].
+pub async fn save<R: Borrow<PeerRecord>>(
+    path: impl AsRef<Path>,
+    records: impl IntoIterator<Item = R>,
+) -> Result<(), FileError> {
+    let path = path.as_ref();
+    let replaced = replace(path, records).await;
+    replaced.map_err(|source| FileError::new(path, source))
+}
+
+async fn replace<R: Borrow<PeerRecord>>(
+    path: &Path,
+    records: impl IntoIterator<Item = R>,
+) -> Result<(), PeerFileError> {
+    let mut file = StagedFile::create(path).await?;
+    let mut out = Vec::with_capacity(CHUNK + OVERSHOOT);
+    let mut count = 0;
+    encode_head(&mut out);
+    for record in records {
+        let PeerRecord { peer, banned_at, other } = record.borrow();
+        count += 1;
+        if !is_peer_address(peer.ip.to_canonical()) {
+            return Err(PeerFileError::NoPeer {
+                record: count,
+                ip: peer.ip,
+            });
+        }
+        encode_record(&mut out, count == 1, peer, *banned_at, other.as_deref());
+        if out.len() >= CHUNK {
+            let ready = out.len() - out.len() % CHUNK;
+            file.write_all(&out[..ready]).await?;
+            out.drain(..ready);
+            out.shrink_to(CHUNK + OVERSHOOT);
+        }
+    }
+    encode_tail(&mut out, count > 0);
+    file.write_all(&out).await?;
+    file.commit().await
+}
+
+/// What went wrong with which peer file.
+#[non_exhaustive]
+#[derive(Debug, thiserror::Error)]
+#[error("peer file {}: {source}", .path.display())]
+pub struct FileError {
+    /// The file, as it was named.
+    pub path: PathBuf,
+    /// What is wrong with it.
+    pub source: PeerFileError,
+}
+
+impl FileError {
+    fn new(path: &Path, source: PeerFileError) -> Self {
+        Self {
+            path: path.to_owned(),
+            source,
+        }
+    }
 }
 
 /// Why the peer file could not be read or replaced.
@@ -76,6 +197,14 @@ pub enum PeerFileError {
         path: PathBuf,
         /// What the operating system said.
         error: io::Error,
+    },
+    /// The file was not replaced, as it could not have been read again.
+    #[error("record {record}: no peer can have the address {ip}")]
+    NoPeer {
+        /// The record, counted from 1.
+        record: usize,
+        /// Its address.
+        ip: IpAddr,
     },
 }
 

@@ -20,6 +20,7 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use futures::stream::FusedStream;
 use futures::{Sink, Stream, StreamExt};
+use network::peer_file::{self, FileError, PeerRecord};
 use network::{
     Clock, ConfigError, Counters, Dialed, Feedback, FeedbackSink, Incoming, Leased, NetworkConfig, NetworkController,
     NetworkControllerEvent, NetworkError, Peer, PeerFileError, PeerLease, PeerStatus, Stats, StatusCounts,
@@ -37,6 +38,8 @@ assert_impl_all!(PeerLease: Debug, Send, Sync, Unpin);
 assert_impl_all!(NetworkError: Error, Debug, Display, Send, Sync);
 assert_impl_all!(ConfigError: Error, Debug, Display, Send, Sync);
 assert_impl_all!(PeerFileError: Error, Debug, Display, Send, Sync);
+assert_impl_all!(FileError: Error, Debug, Display, Send, Sync, Into<NetworkError>);
+assert_impl_all!(PeerRecord: Clone, Debug, PartialEq, From<Peer>, Send, Sync);
 assert_impl_all!(NetworkControllerEvent: Debug, Send, Sync, Unpin);
 assert_impl_all!(Feedback: Clone, Debug, Send, Sync, Unpin);
 assert_impl_all!(Peer: Clone, Debug, Serialize, Send, Sync);
@@ -68,6 +71,7 @@ mod paths {
     assert_type_eq_all!(network::Feedback, network::controller::Feedback);
     assert_type_eq_all!(network::FeedbackSink, network::controller::FeedbackSink);
     assert_type_eq_all!(network::PeerLease, network::controller::PeerLease);
+    assert_type_eq_all!(network::PeerFileError, network::peer_file::PeerFileError);
     assert_type_eq_all!(
         network::Leased<network::TcpTransport>,
         network::controller::Leased<network::TcpTransport>
@@ -139,6 +143,14 @@ fn what_waits_can_be_spawned<T: Transport>() {
         |config: NetworkConfig| is::<Result<NetworkController, NetworkError>>(NetworkController::with_config(config));
     let _ = |sink: &FeedbackSink| is::<Result<Vec<IpAddr>, NetworkError>>(sink.good_peer_ips(100));
     let _ = |lease: &PeerLease| is::<()>(lease.revoked());
+    let _ = |path: PathBuf, peers: Vec<PeerRecord>| {
+        is::<Result<Vec<PeerRecord>, FileError>>(peer_file::load(&path));
+        is::<Result<(), FileError>>(peer_file::save(
+            path.clone(),
+            peers.iter().filter(|peer| peer.banned_at.is_some()),
+        ));
+        is::<Result<(), FileError>>(peer_file::save(path, peers));
+    };
 }
 
 #[test]
@@ -171,6 +183,17 @@ fn an_event_has_one_variant_with_three_fields() {
         }
     }
     let _: fn(NetworkControllerEvent) -> (IpAddr, TcpStream, bool) = parts;
+}
+
+#[test]
+fn a_record_of_the_peer_file_is_a_peer_and_the_beginning_of_its_ban() {
+    let _: fn(IpAddr) -> PeerRecord = PeerRecord::new;
+    let _: fn(IpAddr) -> Peer = Peer::new;
+    fn parts(PeerRecord { peer, banned_at, .. }: PeerRecord) -> (Peer, Option<DateTime<Utc>>) {
+        (peer, banned_at)
+    }
+    let _: fn(PeerRecord) -> (Peer, Option<DateTime<Utc>>) = parts;
+    let _ = |FileError { path, source, .. }: FileError| drop::<(PathBuf, PeerFileError)>((path, source));
 }
 
 #[test]

@@ -9,10 +9,15 @@ use pin_project::pin_project;
 
 use crate::config::NetworkConfig;
 use crate::controller::clock::RunningClock;
-use crate::dump_interval::{CHUNK, DumpEvent, DumpInterval};
-use crate::peer_file::{self, PeerFileError};
+use crate::dump_interval::{DumpEvent, DumpInterval};
+use crate::peer_file::{self, CHUNK, PeerFileError};
 use crate::peer_table::PeerTable;
 use crate::stats::Stats;
+
+/// How many slots one pass looks at: also where a million of them are empty, nobody waits long.
+const SLOTS_PER_PASS: usize = 16;
+/// How many steps of the last dump one poll takes.
+const STEPS_PER_POLL: usize = 16;
 
 /// Feeds the table to a [`DumpInterval`].
 #[pin_project]
@@ -31,7 +36,7 @@ pub(crate) struct Dumping {
 
 /// How far a dump has come.
 #[derive(Clone, Copy, Debug, Default)]
-struct Cursor {
+pub(crate) struct Cursor {
     slot: usize,
     any_record: bool,
     has_head: bool,
@@ -79,14 +84,15 @@ impl Dumping {
         self.poll_dump(cx, table, clock).map(drop)
     }
 
-    /// Dumps at once if anything has changed since the last dump; `Ready` once nothing has.
+    /// Dumps at once if anything has changed since the last dump; `Ready` once nothing has. When the budget of a poll is
+    /// spent the task wakes itself.
     pub(super) fn poll_last(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         table: &PeerTable,
         clock: &RunningClock,
     ) -> Poll<Result<(), PeerFileError>> {
-        loop {
+        for _ in 0..STEPS_PER_POLL {
             let mut this = self.as_mut().project();
             let Some(mut interval) = this.interval.as_mut().as_pin_mut() else {
                 return Poll::Ready(Ok(()));
@@ -104,6 +110,8 @@ impl Dumping {
                 return Poll::Ready(Err(error));
             }
         }
+        cx.waker().wake_by_ref();
+        Poll::Pending
     }
 
     /// `Ready` after any progress, with the result of a dump that is over.
@@ -147,23 +155,27 @@ impl Dumping {
 }
 
 impl Cursor {
-    /// Encodes the next records until the buffer is full; answers whether these were the last.
-    fn encode(&mut self, table: &PeerTable, out: &mut Vec<u8>) -> bool {
+    /// Encodes the next records, as many as a pass may and the buffer takes; answers whether these were the last.
+    pub(crate) fn encode(&mut self, table: &PeerTable, out: &mut Vec<u8>) -> bool {
         if !self.has_head {
             peer_file::encode_head(out);
             self.has_head = true;
         }
-        for stored in table.stored_from(self.slot) {
+        let mut slots = table.stored_from(self.slot);
+        for _ in 0..SLOTS_PER_PASS {
             if out.len() >= CHUNK {
                 return false;
             }
+            let Some(slot) = slots.next() else {
+                peer_file::encode_tail(out, self.any_record);
+                return true;
+            };
             self.slot += 1;
-            if let Some(stored) = stored {
+            if let Some(stored) = slot {
                 peer_file::encode_record(out, !self.any_record, stored.peer, stored.banned_at, stored.other);
                 self.any_record = true;
             }
         }
-        peer_file::encode_tail(out, self.any_record);
-        true
+        false
     }
 }

@@ -12,6 +12,7 @@ mod fairness;
 mod interleavings;
 mod leases;
 mod listening;
+mod long_lists;
 mod ourselves;
 mod reentry;
 mod regressions;

@@ -9,7 +9,7 @@ use tokio_test::{assert_pending, assert_ready};
 
 use super::*;
 use crate::peer::Peer;
-use crate::peer_file::{Fault, set_fault, take_steps};
+use crate::peer_file::{Fault, is_stopped, set_fault, take_steps, take_work};
 use crate::peer_file::{encode_head, encode_record, encode_tail, load};
 
 const INTERVAL: Duration = Duration::from_secs(300);
@@ -227,6 +227,7 @@ async fn an_empty_list_is_a_file_too() {
 #[tokio::test(start_paused = true)]
 async fn a_long_list_goes_through_a_bounded_buffer() {
     let (_folder, path, mut dump) = parked();
+    take_work();
     dump.as_mut().dump_now();
     assert_due(&mut dump);
     let dumped = fill(&mut dump, 5_000).await;
@@ -234,10 +235,11 @@ async fn a_long_list_goes_through_a_bounded_buffer() {
     assert!(dumped.rooms > 50, "a hundred records each: {}", dumped.rooms);
     assert_eq!(count(&path).await, 5_000);
     let bytes = usize::try_from(std::fs::metadata(&path).expect("there").len()).expect("small");
+    assert_eq!(take_work().odd_writes, 1, "but for the last, whole chunks");
     let writes = take_steps().iter().filter(|step| **step == "write").count();
     assert!(
-        (2..=bytes / CHUNK + 1).contains(&writes),
-        "{writes} writes for {bytes} bytes"
+        writes == bytes / CHUNK + 2,
+        "{writes} writes for {bytes} bytes, with the last and with the wait for it"
     );
 }
 
@@ -351,4 +353,126 @@ async fn a_dump_given_up_leaves_nothing() {
     assert_eq!(std::fs::read_dir(folder.path()).expect("there").count(), 1);
     drop(dump);
     assert_eq!(std::fs::read_dir(folder.path()).expect("there").count(), 0);
+}
+
+/// A folder with a whole file of `COUNT` peers, what a killed process left beside it, and a dump of as many others.
+struct Crash {
+    folder: TempDir,
+    old: Vec<u8>,
+    new: Vec<u8>,
+}
+
+impl Crash {
+    /// More than a chunk.
+    const COUNT: u32 = 1_500;
+
+    async fn new() -> (Self, Vec<&'static str>) {
+        let folder = tempfile::tempdir().expect("a folder");
+        let mut crash = Self {
+            folder,
+            old: Vec::new(),
+            new: Vec::new(),
+        };
+        set_fault(Fault::None);
+        crash.dump().await.result.expect("dumped");
+        crash.new = std::fs::read(crash.path()).expect("there");
+        crash.old = String::from_utf8(crash.new.clone())
+            .expect("JSON")
+            .replace("null", "\"2026-01-02T03:04:05Z\"")
+            .into();
+        crash.begin(Fault::None);
+        crash.dump().await.result.expect("dumped");
+        (crash, take_steps())
+    }
+
+    fn path(&self) -> PathBuf {
+        self.folder.path().join("peers.json")
+    }
+
+    fn begin(&self, fault: Fault) {
+        std::fs::write(self.path(), &self.old).expect("written");
+        std::fs::write(self.folder.path().join("peers.json.tmp"), "[{\"ip\":").expect("written");
+        set_fault(fault);
+    }
+
+    fn due(&self) -> Task {
+        let mut dump = idle(self.path());
+        dump.as_mut().dump_now();
+        assert_due(&mut dump);
+        dump
+    }
+
+    async fn dump(&self) -> Dumped {
+        fill(&mut self.due(), Self::COUNT).await
+    }
+
+    /// Dumps until the fault stops it.
+    async fn dump_until_stopped(&self) {
+        let mut dump = self.due();
+        tokio::select! {
+            biased;
+            dumped = fill(&mut dump, Self::COUNT) => panic!("it does not end: {:?}", dumped.result),
+            () = async { while !is_stopped() { tokio::task::yield_now().await } } => {}
+        }
+    }
+
+    /// Whole, one or the other, with one temporary file at most, which does not stand in the next dump's way.
+    async fn check(&self, step: &str, is_new: bool) {
+        let found = std::fs::read(self.path()).expect("there");
+        assert!(
+            found == if is_new { &self.new } else { &self.old }[..],
+            "{step}: {} bytes",
+            found.len()
+        );
+        assert_eq!(count(&self.path()).await, 1_500);
+        assert!(
+            std::fs::read_dir(self.folder.path()).expect("there").count() <= 2,
+            "{step}"
+        );
+
+        set_fault(Fault::None);
+        self.dump().await.result.expect(step);
+        assert_eq!(std::fs::read(self.path()).expect("there"), self.new);
+        assert_eq!(
+            std::fs::read_dir(self.folder.path()).expect("there").count(),
+            1,
+            "{step}"
+        );
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn killed_at_any_step_it_leaves_the_whole_old_file_or_the_whole_new_one() {
+    let (crash, steps) = Crash::new().await;
+    let renamed = steps.iter().position(|step| *step == "rename").expect("it is renamed");
+    for (index, step) in steps.iter().enumerate() {
+        let is_new = index > renamed;
+        crash.begin(Fault::Stop(index + 1));
+        crash.dump_until_stopped().await;
+        crash.check(step, is_new).await;
+
+        crash.begin(Fault::StopTorn(index + 1));
+        crash.dump_until_stopped().await;
+        crash.check(step, index >= renamed).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn failing_at_any_step_even_halfway_it_leaves_the_whole_old_file_or_the_whole_new_one() {
+    let (crash, steps) = Crash::new().await;
+    let renamed = steps.iter().position(|step| *step == "rename").expect("it is renamed");
+    for (index, step) in steps.iter().enumerate() {
+        for (fault, is_new) in [
+            (Fault::Fail(index + 1), index > renamed),
+            (Fault::FailTorn(index + 1), index >= renamed),
+        ] {
+            crash.begin(fault);
+            let result = crash.dump().await.result;
+            assert!(
+                matches!(&result, Err(PeerFileError::Write { step: failed, .. }) if failed == step),
+                "{fault:?}, {step}: {result:?}"
+            );
+            crash.check(step, is_new).await;
+        }
+    }
 }

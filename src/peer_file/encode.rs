@@ -1,9 +1,9 @@
 //! From peers to bytes, one record a line, so that `git diff` and `grep` serve an operator. Pure: no file, no clock.
 
-use chrono::{DateTime, NaiveDate, NaiveTime, Utc};
+use chrono::{DateTime, Utc};
 use serde::ser::{Serialize, SerializeMap, Serializer};
 
-use super::implied_failures;
+use super::{implied_failures, time};
 use crate::peer::{OtherFields, Peer, PeerStatus};
 
 /// Opens the array.
@@ -20,6 +20,8 @@ pub(crate) fn encode_record(
     banned_at: Option<DateTime<Utc>>,
     other: Option<&OtherFields>,
 ) {
+    #[cfg(test)]
+    super::tests::note_record();
     out.extend_from_slice(if first { b"\n  " } else { b",\n  " });
     let record = Record { peer, banned_at, other };
     serde_json::to_writer(out, &record).expect("a record's field names are strings, and a Vec takes every byte");
@@ -60,20 +62,10 @@ impl Serialize for Record<'_> {
     }
 }
 
-/// A time in UTC with as many digits of a second as it needs. RFC 3339 has no years beyond 0 to 9999, and a file that
-/// holds one could not be read again: such times become the nearest that it has.
 struct Time(DateTime<Utc>);
 
 impl Serialize for Time {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        self.0.clamp(FIRST_TIME, LAST_TIME).serialize(serializer)
+        serializer.serialize_str(time::Written::new(self.0).as_str())
     }
-}
-
-const FIRST_TIME: DateTime<Utc> = day(0, 1, 1).and_time(NaiveTime::MIN).and_utc();
-const LAST_TIME: DateTime<Utc> = day(9999, 12, 31).and_time(LAST_SECOND).and_utc();
-const LAST_SECOND: NaiveTime = NaiveTime::from_hms_opt(23, 59, 59).expect("a second of every day");
-
-const fn day(year: i32, month: u32, day: u32) -> NaiveDate {
-    NaiveDate::from_ymd_opt(year, month, day).expect("a day of the calendar")
 }

@@ -4,6 +4,7 @@ use std::cmp::Ordering;
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::fmt;
+use std::hash::{BuildHasher, BuildHasherDefault, Hasher, RandomState};
 use std::net::IpAddr;
 use std::str::Utf8Error;
 
@@ -11,10 +12,13 @@ use chrono::{DateTime, Datelike, Utc};
 use serde::de::{self, Deserialize, DeserializeSeed, Deserializer, MapAccess, SeqAccess, Unexpected, Visitor};
 use serde_json::Value;
 
-use super::{PeerFileError, implied_failures};
+use super::{PeerFileError, implied_failures, time};
 use crate::peer::{OtherFields, Peer, PeerRecord, PeerStatus, is_peer_address};
 
 const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
+
+/// Room is made for as many records as a file has if each is so long; one that is shorter makes room grow once more.
+const TYPICAL_RECORD: usize = 128;
 
 /// Longer reasons quote a value that is too long to be read.
 const MAX_REASON_CHARS: usize = 240;
@@ -30,7 +34,8 @@ pub(crate) fn parse(bytes: &[u8]) -> Result<Vec<PeerRecord>, PeerFileError> {
 /// Leaves in `current` the number of the record that an error is in.
 fn parse_text(text: &str, current: &mut Option<usize>) -> serde_json::Result<Vec<PeerRecord>> {
     let mut json = serde_json::Deserializer::from_str(text);
-    let records = json.deserialize_seq(PeerList { current })?;
+    let merged = Merged::with_room(text.len() / TYPICAL_RECORD);
+    let records = json.deserialize_seq(PeerList { current, merged })?;
     json.end()?;
     Ok(records)
 }
@@ -86,6 +91,7 @@ fn shortened(reason: &str) -> String {
 /// The array, merged as it is read.
 struct PeerList<'a> {
     current: &'a mut Option<usize>,
+    merged: Merged,
 }
 
 impl<'de> Visitor<'de> for PeerList<'_> {
@@ -95,18 +101,17 @@ impl<'de> Visitor<'de> for PeerList<'_> {
         f.write_str("an array of peers")
     }
 
-    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
-        let mut merged = Merged::default();
+    fn visit_seq<A: SeqAccess<'de>>(mut self, mut seq: A) -> Result<Self::Value, A::Error> {
         let mut number = 1;
         while let Some(record) = seq.next_element_seed(RecordAt {
             number,
             current: self.current,
         })? {
             *self.current = None;
-            merged.add(record);
+            self.merged.add(record);
             number += 1;
         }
-        Ok(merged.records)
+        Ok(self.merged.records)
     }
 }
 
@@ -194,8 +199,8 @@ impl Fields {
     fn into_record<E: de::Error>(self) -> Result<PeerRecord, E> {
         let Address(ip) = self.ip.ok_or_else(|| E::missing_field("ip"))?;
         let is_banned = self.status.is_some_and(|Status(status)| status == PeerStatus::Banned);
-        let last_alive = time(self.last_alive);
-        let last_failure = time(self.last_failure);
+        let last_alive = utc(self.last_alive);
+        let last_failure = utc(self.last_failure);
         let peer = Peer {
             status: if is_banned {
                 PeerStatus::Banned
@@ -204,14 +209,14 @@ impl Fields {
             },
             last_alive,
             last_failure,
-            last_alive_outgoing: time(self.last_alive_outgoing),
+            last_alive_outgoing: utc(self.last_alive_outgoing),
             failures_in_row: match self.failures_in_row {
                 Some(Count(count)) => count,
                 None => implied_failures(last_alive, last_failure),
             },
             ..Peer::new(ip)
         };
-        let banned_at = time(self.banned_at).or(last_failure).filter(|_| is_banned);
+        let banned_at = utc(self.banned_at).or(last_failure).filter(|_| is_banned);
         let other = (!self.other.is_empty()).then(|| Box::new(self.other));
         Ok(PeerRecord { peer, banned_at, other })
     }
@@ -229,7 +234,7 @@ where
     Ok(())
 }
 
-fn time(field: Option<Option<Time>>) -> Option<DateTime<Utc>> {
+fn utc(field: Option<Option<Time>>) -> Option<DateTime<Utc>> {
     field.flatten().map(|Time(time)| time)
 }
 
@@ -299,7 +304,7 @@ impl<'de> Deserialize<'de> for Time {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         const EXPECTED: &str = "an RFC 3339 time like 2026-01-02T03:04:05Z";
         let parse = |text: &str| {
-            let time = DateTime::parse_from_rfc3339(text).map_err(|_| EXPECTED)?.to_utc();
+            let time = time::read(text).ok_or(EXPECTED)?;
             let is_writable = (0..=9999).contains(&time.year());
             is_writable.then_some(time).ok_or("a time from year 0 to 9999 in UTC")
         };
@@ -335,21 +340,86 @@ impl Visitor<'_> for CountVisitor {
 }
 
 /// The records read so far, each address once.
-#[derive(Default)]
 struct Merged {
     records: Vec<PeerRecord>,
-    places: HashMap<IpAddr, usize>,
+    /// Where an address with this tag is first. With tags instead of addresses this is a quarter as large, and waiting
+    /// for the memory of it is the most of what a long list costs beyond its text.
+    places: HashMap<u32, u32, BuildHasherDefault<TagHasher>>,
+    /// Where the addresses are whose tag an earlier one has.
+    others: HashMap<IpAddr, usize>,
+    /// Nobody can name addresses that have one tag.
+    key: RandomState,
 }
 
+/// How long a tag is: for tests so short that many addresses share one.
+const TAG_BITS: u32 = if cfg!(test) { 3 } else { 32 };
+
 impl Merged {
-    fn add(&mut self, record: PeerRecord) {
-        match self.places.entry(record.peer.ip) {
-            Entry::Vacant(place) => {
-                place.insert(self.records.len());
-                self.records.push(record);
-            }
-            Entry::Occupied(place) => merge(&mut self.records[*place.get()], record),
+    fn with_room(records: usize) -> Self {
+        Self {
+            records: Vec::with_capacity(records),
+            places: HashMap::with_capacity_and_hasher(records, BuildHasherDefault::default()),
+            others: HashMap::new(),
+            key: RandomState::new(),
         }
+    }
+
+    fn add(&mut self, record: PeerRecord) {
+        match self.place(record.peer.ip) {
+            Some(place) => merge(&mut self.records[place], record),
+            None => self.records.push(record),
+        }
+    }
+
+    /// Where the record of this address is; `None` if it is new, and comes next.
+    fn place(&mut self, ip: IpAddr) -> Option<usize> {
+        let next = self.records.len();
+        if let Ok(next) = u32::try_from(next) {
+            let first = *self.places.entry(self.tag(ip)).or_insert(next);
+            if first == next {
+                return None;
+            }
+            let first = usize::try_from(first).expect("there are as many records");
+            if self.records[first].peer.ip == ip {
+                return Some(first);
+            }
+        }
+        match self.others.entry(ip) {
+            Entry::Vacant(place) => {
+                place.insert(next);
+                None
+            }
+            Entry::Occupied(place) => Some(*place.get()),
+        }
+    }
+
+    fn tag(&self, ip: IpAddr) -> u32 {
+        // As one number, which is quicker to hash. No canonical IPv6 address is an IPv4 one's IPv6 form.
+        let number = match ip {
+            IpAddr::V4(ip) => ip.to_ipv6_mapped().to_bits(),
+            IpAddr::V6(ip) => ip.to_bits(),
+        };
+        let tag = self.key.hash_one(number) >> (u64::BITS - TAG_BITS);
+        u32::try_from(tag).expect("so many bits are left")
+    }
+}
+
+/// Spreads tags, which are keyed hashes already, over all bits.
+#[derive(Default)]
+struct TagHasher(u64);
+
+impl Hasher for TagHasher {
+    fn write_u32(&mut self, tag: u32) {
+        // 2^64 divided by the golden ratio, after Knuth.
+        self.0 = u64::from(tag).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+    }
+
+    fn write(&mut self, _: &[u8]) {
+        unreachable!("tags are numbers of 32 bits");
+    }
+
+    fn finish(&self) -> u64 {
+        self.0
     }
 }
 

@@ -6,20 +6,17 @@
 //!
 //! Nothing here spawns; a file operation runs on the runtime's blocking pool, as `tokio::fs` does it.
 
-use std::fs::{Metadata, Permissions, TryLockError};
+use std::fs::{Metadata, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
 
 use tokio::fs::{self, File, OpenOptions};
 use tokio::io::AsyncWriteExt;
 
-use super::PeerFileError;
+use super::{CHUNK, PeerFileError};
 
 /// As many symbolic links as Linux follows.
 const MAX_LINKS: usize = 40;
-
-/// As many bytes are at most copied for one write on the blocking pool.
-const MAX_BUFFER: usize = 96 * 1024;
 
 /// Content that replaces a file once it is whole, or not at all.
 ///
@@ -35,13 +32,13 @@ pub(crate) struct StagedFile {
 
 impl StagedFile {
     /// Starts to replace the file at `path`, which need not exist; a symbolic link stands for what it points to. The
-    /// new file has the permissions of the old one, and this process as its owner.
+    /// new file has the permissions of the old one, and its owner if this process may give files away.
     pub(crate) async fn create(path: &Path) -> Result<Self, PeerFileError> {
         let target = step("find", path, resolve(path)).await?;
-        let permissions = step("inspect", &target, permissions(&target)).await?;
+        let old = step("inspect", &target, found(&target)).await?;
         let path = temporary_path(&target);
         remove_leftover(&path).await?;
-        let file = step("create", &path, create_new(&path, permissions.as_ref())).await?;
+        let file = step("create", &path, create_new(&path, old.as_ref())).await?;
         let (file, id) = step("lock", &path, lock(file, &path)).await?;
         let temporary = Temporary { path, id };
         let staged = Self {
@@ -49,21 +46,20 @@ impl StagedFile {
             file,
             target,
         };
-        if let Some(permissions) = permissions {
-            let set = staged.file.set_permissions(permissions);
+        if let Some(old) = old {
+            keep_owner(&staged.file, &old);
+            let set = staged.file.set_permissions(old.permissions());
             step("set permissions of", &staged.temporary.path, set).await?;
         }
         Ok(staged)
     }
 
-    /// Appends `bytes`. After an error the content is not whole: drop it.
+    /// Appends `bytes`, best in whole chunks. Returns while the last of them is still being written: whether that went
+    /// well, the next call tells. After an error the content is not whole: drop it.
     pub(crate) async fn write_all(&mut self, bytes: &[u8]) -> Result<(), PeerFileError> {
-        let file = &mut self.file;
-        let write = async {
-            file.write_all(bytes).await?;
-            file.flush().await
-        };
-        step("write", &self.temporary.path, write).await
+        #[cfg(test)]
+        let bytes = &bytes[..super::tests::note_write(bytes.len())];
+        step("write", &self.temporary.path, self.file.write_all(bytes)).await
     }
 
     /// Puts the content in the place of the target, on the disk before it is so by name.
@@ -71,7 +67,9 @@ impl StagedFile {
     /// # Errors
     ///
     /// The target is as it was, unless only `sync folder` failed: it is the new one then.
-    pub(crate) async fn commit(self) -> Result<(), PeerFileError> {
+    pub(crate) async fn commit(mut self) -> Result<(), PeerFileError> {
+        // Syncing alone would pass over the error of a write that is under way.
+        step("write", &self.temporary.path, self.file.flush()).await?;
         step("sync", &self.temporary.path, self.file.sync_all()).await?;
         let rename = fs::rename(&self.temporary.path, &self.target);
         step("rename", &self.temporary.path, rename).await?;
@@ -90,6 +88,10 @@ struct Temporary {
 impl Drop for Temporary {
     /// The rename may have been carried out, and the name may be another process's by now.
     fn drop(&mut self) {
+        #[cfg(test)]
+        if super::tests::is_stopped() {
+            return;
+        }
         if names(&self.path, self.id).unwrap_or(false) {
             // The next dump removes it if this one cannot.
             let _ = std::fs::remove_file(&self.path);
@@ -127,13 +129,25 @@ async fn resolve(path: &Path) -> io::Result<PathBuf> {
     Err(io::Error::other("too many symbolic links"))
 }
 
-/// The permissions to keep, if there is a file.
-async fn permissions(target: &Path) -> io::Result<Option<Permissions>> {
+/// What is to be kept of the file, if there is one.
+async fn found(target: &Path) -> io::Result<Option<Metadata>> {
     let metadata = if_found(fs::metadata(target).await)?;
-    metadata
-        .map(|metadata| regular(&metadata).map(|()| metadata.permissions()))
-        .transpose()
+    metadata.as_ref().map(regular).transpose()?;
+    Ok(metadata)
 }
+
+/// A file that root's tools have saved can still be read by its node. Asks without waiting, so no thread is needed.
+#[cfg(unix)]
+fn keep_owner(file: &File, old: &Metadata) {
+    use std::os::unix::fs::{MetadataExt, fchown};
+    if fchown(file, Some(old.uid()), Some(old.gid())).is_err() {
+        // Who may not give a file away may still choose among its own groups.
+        let _ = fchown(file, None, Some(old.gid()));
+    }
+}
+
+#[cfg(not(unix))]
+fn keep_owner(_file: &File, _old: &Metadata) {}
 
 /// Neither a folder nor a device is ever opened, removed or replaced.
 fn regular(metadata: &Metadata) -> io::Result<()> {
@@ -165,13 +179,15 @@ async fn remove_leftover(path: &Path) -> Result<(), PeerFileError> {
 }
 
 /// At no moment may more users read the new file than the old one.
-async fn create_new(path: &Path, permissions: Option<&Permissions>) -> io::Result<File> {
+async fn create_new(path: &Path, old: Option<&Metadata>) -> io::Result<File> {
     let mut options = OpenOptions::new();
     options.write(true).create_new(true);
     #[cfg(unix)]
-    if let Some(permissions) = permissions {
-        options.mode(std::os::unix::fs::PermissionsExt::mode(permissions) & 0o777);
+    if let Some(old) = old {
+        options.mode(std::os::unix::fs::PermissionsExt::mode(&old.permissions()) & 0o777);
     }
+    #[cfg(not(unix))]
+    let _ = old;
     options.open(path).await
 }
 
@@ -185,7 +201,8 @@ pub(super) async fn lock(file: File, path: &Path) -> io::Result<(File, FileId)> 
     let id = file_id(&file.metadata()?);
     if names(path, id)? {
         let mut file = File::from_std(file);
-        file.set_max_buf_size(MAX_BUFFER);
+        // So much is copied for one write on the blocking pool.
+        file.set_max_buf_size(CHUNK);
         Ok((file, id))
     } else {
         Err(io::Error::other("another dump has replaced it"))

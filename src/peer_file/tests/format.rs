@@ -6,8 +6,18 @@ use proptest::option;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-use super::super::{encode_head, encode_record, encode_tail, read::parse};
+use super::super::{PeerFileError, encode_head, encode_record, encode_tail, read::parse};
 use crate::peer::{OtherFields, Peer, PeerRecord, PeerStatus};
+
+const KNOWN_FIELDS: [&str; 7] = [
+    "ip",
+    "status",
+    "last_alive",
+    "last_failure",
+    "last_alive_outgoing",
+    "failures_in_row",
+    "banned_at",
+];
 
 fn encoded(records: &[PeerRecord]) -> String {
     let mut out = Vec::new();
@@ -141,17 +151,8 @@ fn values() -> impl Strategy<Value = Value> {
 }
 
 fn other_fields() -> impl Strategy<Value = Option<Box<OtherFields>>> {
-    let known = [
-        "ip",
-        "status",
-        "last_alive",
-        "last_failure",
-        "last_alive_outgoing",
-        "failures_in_row",
-        "banned_at",
-    ];
     let names = prop_oneof![any::<String>(), "[a-z_]{1,12}".prop_map(String::from)];
-    let names = names.prop_filter("a known field", move |name| !known.contains(&name.as_str()));
+    let names = names.prop_filter("a known field", |name| !KNOWN_FIELDS.contains(&name.as_str()));
     let fields = btree_map(names, values(), 1..4).prop_map(|fields| Box::new(fields.into_iter().collect()));
     option::weighted(0.3, fields)
 }
@@ -222,4 +223,68 @@ proptest! {
             prop_assert!(parse(encoded(&records).as_bytes()).is_ok());
         }
     }
+
+    #[test]
+    fn no_list_of_odd_records_is_a_panic_and_what_is_read_of_it_is_written(text in odd_lists()) {
+        match parse(text.as_bytes()) {
+            Ok(records) => {
+                let written = encoded(&records);
+                prop_assert_eq!(&parse(written.as_bytes()).expect("readable"), &records);
+                prop_assert_eq!(written.lines().count(), if records.is_empty() { 1 } else { records.len() + 2 });
+            }
+            Err(PeerFileError::Malformed { record, line, column, reason }) => {
+                prop_assert!(record.is_none_or(|number| (1..=5).contains(&number)), "{:?}", record);
+                let lines: Vec<_> = text.split('\n').collect();
+                prop_assert!((1..=lines.len()).contains(&line) && column <= lines[line - 1].len(), "{}, {}", line, column);
+                prop_assert!(!reason.is_empty());
+            }
+            Err(error) => prop_assert!(false, "{}", error),
+        }
+    }
+}
+
+/// Something that may stand where a value is expected, or not.
+fn odd_value() -> impl Strategy<Value = String> {
+    let any = values().prop_map(|value| value.to_string());
+    let wrong = "[-+0-9eE.,:\"{}\\[\\]ntfu \\\\]{0,12}";
+    prop_oneof![3 => any, 1 => wrong]
+}
+
+/// Mostly a value that this field may have.
+fn value_for(name: &str) -> BoxedStrategy<String> {
+    let time = times().prop_map(|time| json!(time).to_string()).boxed();
+    let right = match name {
+        "ip" => addresses().prop_map(|ip| json!(ip).to_string()).boxed(),
+        "status" => prop::sample::select(&PeerStatus::ALL[..])
+            .prop_map(|status| json!(status).to_string())
+            .boxed(),
+        "failures_in_row" => any::<u32>().prop_map(|count| count.to_string()).boxed(),
+        _ => time.clone(),
+    };
+    prop_oneof![20 => right, 1 => time, 1 => odd_value()].boxed()
+}
+
+/// A record with fields of ours, some of them twice or with values of another field, and perhaps others.
+fn odd_record() -> impl Strategy<Value = String> {
+    let right = records().prop_map(|record| encoded(&[record]).trim().trim_matches(['[', ']']).trim().to_owned());
+    let name = prop_oneof![
+        12 => prop::sample::select(KNOWN_FIELDS[1..].to_vec()).prop_map(str::to_owned),
+        1 => "[a-z_]{0,3}",
+        1 => Just("ip".to_owned()),
+    ];
+    let field = name.prop_flat_map(|name| {
+        let value = value_for(&name);
+        value.prop_map(move |value| format!("\"{name}\" : {value}"))
+    });
+    let address = addresses().prop_map(|ip| format!("\"ip\": \"{ip}\""));
+    let fields = vec(field, 0..4);
+    let odd = (option::weighted(0.97, address), fields).prop_map(|(address, fields)| {
+        let fields: Vec<_> = address.into_iter().chain(fields).collect();
+        format!("{{ {} }}", fields.join(",\n"))
+    });
+    prop_oneof![10 => right, 30 => odd, 1 => odd_value()]
+}
+
+fn odd_lists() -> impl Strategy<Value = String> {
+    vec(odd_record(), 0..5).prop_map(|records| format!("[{}]", records.join(" ,\r\n")))
 }

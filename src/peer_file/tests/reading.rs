@@ -267,10 +267,14 @@ fn an_error_stays_short_and_is_never_a_panic() {
 #[tokio::test]
 async fn a_file_that_cannot_be_read_is_an_error() {
     let folder = tempfile::tempdir().expect("a folder");
-    let error = load(&folder.path().join("none.json")).await.expect_err("no file");
-    assert!(matches!(&error, PeerFileError::Read(error) if error.kind() == std::io::ErrorKind::NotFound));
-    assert!(error.to_string().starts_with("cannot read it: "), "{error}");
-    assert!(matches!(load(folder.path()).await, Err(PeerFileError::Read(_))));
+    let path = folder.path().join("none.json");
+    let error = load(&path).await.expect_err("no file");
+    assert_eq!(error.path, path);
+    let place = format!("peer file {}: cannot read it: ", path.display());
+    assert!(error.to_string().starts_with(&place), "{error}");
+    assert!(matches!(&error.source, PeerFileError::Read(error) if error.kind() == std::io::ErrorKind::NotFound));
+    let error = load(folder.path()).await.expect_err("a folder");
+    assert!(matches!(error.source, PeerFileError::Read(_)));
 }
 
 #[tokio::test]
@@ -278,14 +282,15 @@ async fn a_malformed_file_is_untouched() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("peers.json");
     std::fs::write(&path, "[{]").expect("written");
+    let error = load(&path).await.expect_err("malformed");
     assert!(matches!(
-        load(&path).await,
-        Err(PeerFileError::Malformed {
+        error.source,
+        PeerFileError::Malformed {
             record: Some(1),
             line: 1,
             column: 3,
             ..
-        })
+        }
     ));
     assert_eq!(std::fs::read(&path).expect("there"), b"[{]");
 }
