@@ -126,7 +126,7 @@ pub use controller::{
     Feedback, FeedbackSink, Leased, NetworkController, NetworkControllerEvent, NetworkError, PeerLease,
 };
 pub use peer::{Peer, PeerStatus};
-pub use peer_file::PeerFileError;
+pub use peer_file::{FileError, PeerFileError, PeerRecord};
 pub use stats::{Counters, Stats, StatusCounts, Usage};
 pub use transport::{Dialed, Incoming, TcpDial, TcpIncoming, TcpListening, TcpTransport, Transport};
 

@@ -71,7 +71,9 @@ mod paths {
     assert_type_eq_all!(network::Feedback, network::controller::Feedback);
     assert_type_eq_all!(network::FeedbackSink, network::controller::FeedbackSink);
     assert_type_eq_all!(network::PeerLease, network::controller::PeerLease);
+    assert_type_eq_all!(network::FileError, network::peer_file::FileError);
     assert_type_eq_all!(network::PeerFileError, network::peer_file::PeerFileError);
+    assert_type_eq_all!(network::PeerRecord, network::peer_file::PeerRecord);
     assert_type_eq_all!(
         network::Leased<network::TcpTransport>,
         network::controller::Leased<network::TcpTransport>

@@ -12,6 +12,8 @@ use crate::peer_table::Now;
 pub(crate) struct RunningClock {
     start: Instant,
     clock: Clock,
+    /// What it was in this pass.
+    pass: Option<Now>,
 }
 
 impl RunningClock {
@@ -19,7 +21,20 @@ impl RunningClock {
         Self {
             start: Instant::now(),
             clock,
+            pass: None,
         }
+    }
+
+    /// A pass over the parts of a controller begins: all that is done in it is done at one time, so that a pass over
+    /// many connections reads the clock once.
+    pub(crate) fn begin_pass(&mut self) {
+        self.pass = None;
+    }
+
+    /// What time it was when this pass first asked.
+    pub(crate) fn pass_time(&mut self) -> Now {
+        let now = self.pass.unwrap_or_else(|| self.now());
+        *self.pass.insert(now)
     }
 
     pub(crate) fn now(&self) -> Now {

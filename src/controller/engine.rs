@@ -170,6 +170,7 @@ impl<T: Transport> Engine<T> {
             return self.poll_end(cx).map(|()| None);
         }
         for _ in 0..PASSES_PER_POLL {
+            self.as_mut().project().clock.begin_pass();
             let kept_house = self.as_mut().poll_housekeeping(cx);
             match self.as_mut().poll_connections(cx) {
                 Poll::Ready(Some(event)) => return Poll::Ready(Some(event)),
@@ -231,7 +232,7 @@ impl<T: Transport> Engine<T> {
         outcome: Result<Dialed<T::Socket>, DialError>,
     ) -> Option<Event<T>> {
         let this = self.as_mut().project();
-        let now = this.clock.now();
+        let now = this.clock.pass_time();
         match outcome {
             Ok(Dialed { socket, local_addr }) => match this.table.on_dialed(now, id, local_addr) {
                 Reached::Peer(ip) => {
@@ -254,7 +255,7 @@ impl<T: Transport> Engine<T> {
     /// Decides on an inbound connection, new or no longer parked.
     fn on_incoming(mut self: Pin<&mut Self>, incoming: T::Incoming) -> Option<Event<T>> {
         let this = self.as_mut().project();
-        let now = this.clock.now();
+        let now = this.clock.pass_time();
         let remote = incoming.remote_addr();
         let Ok(local) = incoming.local_addr() else {
             this.table.counters_mut().inbound_dead += 1;

@@ -79,7 +79,7 @@ impl<T: Transport> Engine<T> {
             for report in reported.iter() {
                 let this = self.as_mut().project();
                 if let LeaseReport::Of(report) = report {
-                    this.table.on_report(this.clock.now(), ip, report);
+                    this.table.on_report(this.clock.pass_time(), ip, report);
                 }
                 self.as_mut().run_actions();
             }
@@ -95,7 +95,8 @@ impl<T: Transport> Engine<T> {
                     LeaseReport::Of(report) => report,
                     LeaseReport::Dropped => dropped,
                 };
-                this.table.on_lease_report(this.clock.now(), ip, connection, report);
+                this.table
+                    .on_lease_report(this.clock.pass_time(), ip, connection, report);
                 self.as_mut().run_actions();
             }
         }
@@ -117,10 +118,10 @@ impl<T: Transport> Engine<T> {
                 let this = self.as_mut().project();
                 match report {
                     LeaseReport::Of(report @ (Report::Banned | Report::Unbanned)) => {
-                        this.table.on_report(this.clock.now(), ip, report);
+                        this.table.on_report(this.clock.pass_time(), ip, report);
                     }
                     LeaseReport::Of(report) if this.table.connection(ip).is_none() => {
-                        this.table.on_report(this.clock.now(), ip, report);
+                        this.table.on_report(this.clock.pass_time(), ip, report);
                     }
                     LeaseReport::Of(_) | LeaseReport::Dropped => this.table.counters_mut().feedback_stale += 1,
                 }
@@ -169,7 +170,7 @@ impl<T: Transport> Engine<T> {
             ready!(timer.poll(cx));
         }
         *this.timer_due = None;
-        this.table.on_time(this.clock.now());
+        this.table.on_time(this.clock.pass_time());
         // That the timer has fired means that the runtime has looked at its sockets since it was due. So a dial that was
         // to end by then shows now whether it made it, however late this task is to see it.
         while let Some(id) = due.and_then(|due| this.table.next_overdue_dial(due)) {
@@ -202,7 +203,7 @@ impl<T: Transport> Engine<T> {
         if this.table.next_dial_time().is_none() {
             return progress;
         }
-        let now = this.clock.now();
+        let now = this.clock.pass_time();
         for _ in 0..DIALS_PER_PASS {
             let Some((id, ip)) = this.table.next_dial(now) else {
                 break;
