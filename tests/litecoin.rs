@@ -18,20 +18,33 @@ mod lab {
     pub(crate) mod wire;
 }
 
+use std::collections::BTreeSet;
 use std::process::ExitCode;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use chrono::{DateTime, TimeDelta, Utc};
 
 use lab::litecoin_town::{OURS, Town, require};
+use lab::topology::{Lab, Link, Weather};
 use lab::trials::{self, tests};
 use lab::{light_node, litecoind, topology, wire};
 use network::PeerStatus;
+use serde_json::json;
 
 fn main() -> ExitCode {
     trials::run(
         &[light_node::run_if_asked, wire::run_if_asked],
         litecoind::check,
-        tests![four_nodes_are_found_from_one, a_node_that_heard_of_us_dials_us,],
+        tests![
+            four_nodes_are_found_from_one,
+            a_node_that_heard_of_us_dials_us,
+            nodes_that_die_are_replaced_and_taken_back,
+            a_node_that_banned_us_is_tried_ever_less,
+            a_node_that_we_banned_is_refused,
+            late_and_lost_packets_keep_nobody_from_being_found,
+            after_a_restart_who_served_us_comes_first,
+        ],
     )
 }
 
@@ -42,7 +55,11 @@ fn four_nodes_are_found_from_one() {
     let mut town = Town::new(4);
     town.acquaint();
     town.join(&[2], &["--target", "4"]);
-    town.until(Duration::from_secs(30), "all four are connected", |town| {
+    find_all_four(&mut town, Duration::from_secs(30));
+}
+
+fn find_all_four(town: &mut Town, limit: Duration) {
+    town.until(limit, "all four are connected", |town| {
         town.speed_up();
         let alive = town.with_status(PeerStatus::OutAlive);
         require(alive.len() == 4, || format!("only {alive:?} are alive"))
@@ -67,10 +84,7 @@ fn a_node_that_heard_of_us_dials_us() {
         &[DIALED],
         &["--target", "1", "--announce", &us, "--services", FULL_NODE],
     );
-    town.until(Duration::from_secs(10), "the one that we know is connected", |town| {
-        let alive = town.with_status(PeerStatus::OutAlive);
-        require(alive.contains(&DIALED), || format!("{alive:?} are alive"))
-    });
+    town.settle(&[DIALED]);
     town.until(Duration::from_secs(60), "the other one has come", |town| {
         town.speed_up();
         let alive = town.with_status(PeerStatus::InAlive);
@@ -87,3 +101,177 @@ fn a_node_that_heard_of_us_dials_us() {
 
 /// For how long nothing may change that is to stay.
 const WINDOW: Duration = Duration::from_secs(60);
+
+fn nodes_that_die_are_replaced_and_taken_back() {
+    let mut town = Town::new(4);
+    town.join(&[2, 3, 4, 5], &["--target", "3"]);
+    town.until(SOON, "the target is met", |town| {
+        let alive = town.with_status(PeerStatus::OutAlive);
+        require(alive.len() == 3, || format!("only {alive:?} are alive"))
+    });
+    let before: Vec<u8> = town.with_status(PeerStatus::OutAlive).into_iter().collect();
+    let [first, second, faithful] = before[..] else {
+        unreachable!("there are three")
+    };
+    let spare = (2..=5).find(|number| !before.contains(number)).expect("a fourth one");
+
+    let killed_at = Utc::now();
+    let dead = [first, second];
+    dead.into_iter().for_each(|number| town.kill(number));
+    town.settle(&[faithful, spare]);
+    town.until(SOON, "the dead were dialed", |town| {
+        let patient = dead.into_iter().find(|&number| town.record(number).failures_in_row < 2);
+        require(patient.is_none(), || format!("host {patient:?} was not"))
+    });
+    for number in dead {
+        let record = town.record(number);
+        assert_eq!(record.status, Some(PeerStatus::Idle));
+        assert!(record.last_failure > Some(killed_at));
+    }
+
+    dead.into_iter().for_each(|number| town.start(number));
+    // Two outgoing connections are left, so one of them is wanted, and the other one once one more is gone.
+    let due = dead
+        .map(|number| due(&town, number))
+        .into_iter()
+        .min()
+        .expect("two times");
+    let returned = |town: &Town| -> BTreeSet<u8> { &town.with_status(PeerStatus::OutAlive) & &dead.into() };
+    town.until(until(due), "one is back", |town| {
+        require(!returned(town).is_empty(), || "none is".to_owned())
+    });
+    town.kill(faithful);
+    let due = dead
+        .map(|number| self::due(&town, number))
+        .into_iter()
+        .max()
+        .expect("two times");
+    town.until(until(due), "both are back", |town| {
+        let returned = returned(town);
+        require(returned.len() == 2, || format!("only {returned:?} are"))
+    });
+    town.agree();
+}
+
+/// When a peer is to be dialed again at the latest, by what the crate promises of pauses and the example leaves as it is.
+fn due(town: &Town, number: u8) -> DateTime<Utc> {
+    const FIRST_PAUSE: f64 = 5.0;
+    const JITTER: f64 = 1.25;
+    let record = town.record(number);
+    let doublings = record.failures_in_row.saturating_sub(1);
+    let pause = FIRST_PAUSE * 2_f64.powi(doublings.try_into().unwrap()) * JITTER;
+    record.last_failure.expect("it failed") + TimeDelta::from_std(Duration::from_secs_f64(pause)).unwrap()
+}
+
+/// From now on, with the time that a dial and a dump may take.
+fn until(due: DateTime<Utc>) -> Duration {
+    SOON + (due - Utc::now()).to_std().unwrap_or_default()
+}
+
+fn a_node_that_banned_us_is_tried_ever_less() {
+    const BANNING: u8 = 2;
+    let mut town = Town::new(3);
+    town.join(&[2, 3, 4], &["--target", "3"]);
+    town.settle(&[2, 3, 4]);
+    town.undisturbed(&[3, 4], |town| {
+        town.call(BANNING, "setban", &[&topology::ip(OURS).to_string(), "add"]);
+        thread::sleep(WINDOW);
+    });
+    let refused = town.logged(BANNING, "dropped (banned)");
+    assert!((2..=6).contains(&refused.len()), "{refused:?}");
+    let pauses: Vec<TimeDelta> = refused.windows(2).map(|two| two[1] - two[0]).collect();
+    assert!(pauses.is_sorted_by(|shorter, longer| shorter < longer), "{pauses:?}");
+    // The connection that the ban ended is the first.
+    let record = town.record(BANNING);
+    assert_eq!(usize::try_from(record.failures_in_row).unwrap(), refused.len() + 1);
+    assert_eq!(record.status, Some(PeerStatus::Idle));
+}
+
+fn a_node_that_we_banned_is_refused() {
+    const FRIEND: u8 = 2;
+    const BANNED: u8 = 3;
+    let mut town = Town::new(2);
+    let ban = json!({ "ip": topology::ip(BANNED), "status": "Banned", "banned_at": Utc::now() });
+    town.write_peers(&json!([{ "ip": topology::ip(FRIEND) }, ban]));
+    town.join_again(&["--target", "2"]);
+    town.settle(&[FRIEND]);
+    town.undisturbed(&[FRIEND], |town| {
+        for attempt in 0..4 {
+            let before = town.record(BANNED).last_failure;
+            town.dial(BANNED, OURS, "onetry");
+            town.until(SOON, "the attempt is noted", |town| {
+                let record = town.record(BANNED);
+                require(record.last_failure > before, || format!("{attempt}: {record:?}"))
+            });
+            assert!(town.connections(BANNED).is_empty());
+        }
+    });
+    assert_eq!(town.said(BANNED, ""), 0, "an event of a banned peer");
+    assert_eq!(town.record(BANNED).status, Some(PeerStatus::Banned));
+    assert!(town.logged(BANNED, "accepted").is_empty(), "we dialed it");
+}
+
+fn late_and_lost_packets_keep_nobody_from_being_found() {
+    const HOLE: u8 = 6;
+    let mut lab = Lab::new(HOLE);
+    let weather = Weather {
+        delay: Duration::from_millis(200),
+        loss_percent: 10,
+    };
+    (1..HOLE).for_each(|number| lab.set_weather(number, weather));
+    lab.set_link(HOLE, Link::BlackHole);
+    let mut town = Town::in_lab(lab, 4);
+    town.acquaint();
+    // More than there are, so that the hole is tried, too.
+    town.join(&[2, HOLE], &["--target", "5"]);
+    find_all_four(&mut town, Duration::from_secs(60));
+    town.until(SOON, "somebody looked into the hole", |town| {
+        let hole = town.record(HOLE);
+        require(hole.last_failure.is_some() && hole.last_alive.is_none(), || {
+            format!("{hole:?}")
+        })
+    });
+    town.agree();
+}
+
+fn after_a_restart_who_served_us_comes_first() {
+    const SERVED: u8 = 2;
+    const BANNED: u8 = 5;
+    let mut town = Town::new(3);
+    town.acquaint();
+    let ban = json!({ "ip": topology::ip(BANNED), "status": "Banned", "banned_at": Utc::now() });
+    town.write_peers(&json!([{ "ip": topology::ip(SERVED) }, ban]));
+    town.join_again(&["--target", "1"]);
+    town.until(Duration::from_secs(30), "the others are known", |town| {
+        town.speed_up();
+        let others = town.with_status(PeerStatus::Idle);
+        require(others.is_superset(&[3, 4].into()), || format!("only {others:?} are"))
+    });
+    town.settle(&[SERVED]);
+    town.leave();
+    let before = town.records();
+    let served = before[&topology::ip(SERVED)].clone();
+    assert!(served.last_alive_outgoing.is_some());
+    assert!(before[&topology::ip(BANNED)].banned_at.is_some());
+    let blamed: Vec<_> = before.values().filter(|record| record.last_failure.is_some()).collect();
+    assert!(blamed.is_empty(), "{blamed:?}");
+
+    town.join_again(&["--target", "1"]);
+    town.until(SOON, "it is alive again", |town| {
+        let again = town.record(SERVED);
+        require(again.last_alive > served.last_alive, || format!("{again:?}"))
+    });
+    town.settle(&[SERVED]);
+    let after = town.records();
+    for number in [3, 4, BANNED] {
+        assert_eq!(after[&topology::ip(number)], before[&topology::ip(number)]);
+    }
+    assert_eq!(after[&topology::ip(SERVED)].last_failure, None);
+    for number in [3, 4] {
+        assert_eq!(town.logged(number, "").len(), 0, "host {number} was dialed");
+    }
+    assert_eq!(town.logged(SERVED, "accepted").len(), 2);
+}
+
+/// Far more than it takes to shake hands, or to note something in the file.
+const SOON: Duration = Duration::from_secs(20);

@@ -1,7 +1,7 @@
 //! A light, well-behaved node of the Bitcoin and Litecoin networks on `network`. See `README.md` in the folder above
 //! for how to run it.
 
-mod addresses;
+pub(crate) mod addresses;
 mod chain;
 pub(crate) mod node;
 mod session;

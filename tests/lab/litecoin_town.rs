@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use chrono::Utc;
+use chrono::{DateTime, Utc};
 use network::PeerStatus;
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -130,13 +130,14 @@ impl Town {
         self.litecoinds[&number].peers_at(&self.lab, topology::ip(host))
     }
 
-    /// What a full node wrote down of our node.
-    pub(crate) fn log_of_us(&self, number: u8) -> Vec<String> {
+    /// When a full node wrote a line of our node's address in which this stands.
+    pub(crate) fn logged(&self, number: u8, what: &str) -> Vec<DateTime<Utc>> {
         let us = format!("{}:", topology::ip(OURS));
         let log = self.litecoinds[&number].log();
-        log.lines()
-            .filter(|line| line.contains(&us))
-            .map(str::to_owned)
+        let lines = log.lines().filter(|line| line.contains(&us) && line.contains(what));
+        let time = |line: &str| line.split(' ').next().and_then(|time| time.parse().ok());
+        lines
+            .map(|line| time(line).expect("a line begins with its time"))
             .collect()
     }
 
@@ -165,6 +166,17 @@ impl Town {
         for node in self.litecoinds.values() {
             node.set_clock(&self.lab, Utc::now().timestamp() + self.ahead);
         }
+    }
+
+    /// Waits until our node has outgoing connections with just these hosts, and both sides tell of the same ones.
+    pub(crate) fn settle(&mut self, hosts: &[u8]) {
+        self.until(Duration::from_secs(30), "all of them are connected", |town| {
+            let alive = town.with_status(PeerStatus::OutAlive);
+            require(alive == hosts.iter().copied().collect(), || {
+                format!("{alive:?} are alive, not {hosts:?}")
+            })
+        });
+        self.agree();
     }
 
     /// Waits until both sides tell of the same connections, one with each peer at most.
