@@ -13,6 +13,7 @@ mod lab {
     pub(crate) mod litecoind;
     pub(crate) mod namespace;
     pub(crate) mod program;
+    pub(crate) mod rogue;
     pub(crate) mod topology;
     pub(crate) mod trials;
     pub(crate) mod wire;
@@ -21,11 +22,12 @@ mod lab {
 use std::collections::BTreeSet;
 use std::process::ExitCode;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use chrono::{DateTime, TimeDelta, Utc};
 
 use lab::litecoin_town::{OURS, Town, require};
+use lab::rogue::{self, Trick};
 use lab::topology::{Lab, Link, Weather};
 use lab::trials::{self, tests};
 use lab::{light_node, litecoind, topology, wire};
@@ -34,7 +36,7 @@ use serde_json::json;
 
 fn main() -> ExitCode {
     trials::run(
-        &[light_node::run_if_asked, wire::run_if_asked],
+        &[light_node::run_if_asked, rogue::run_if_asked, wire::run_if_asked],
         litecoind::check,
         tests![
             four_nodes_are_found_from_one,
@@ -44,6 +46,7 @@ fn main() -> ExitCode {
             a_node_that_we_banned_is_refused,
             late_and_lost_packets_keep_nobody_from_being_found,
             after_a_restart_who_served_us_comes_first,
+            who_breaks_the_protocol_is_shown_the_door,
         ],
     )
 }
@@ -271,6 +274,47 @@ fn after_a_restart_who_served_us_comes_first() {
         assert_eq!(town.logged(number, "").len(), 0, "host {number} was dialed");
     }
     assert_eq!(town.logged(SERVED, "accepted").len(), 2);
+}
+
+fn who_breaks_the_protocol_is_shown_the_door() {
+    const FRIEND: u8 = 2;
+    const LATECOMER: u8 = 3;
+    let rogues = || (LATECOMER + 1..).zip(Trick::ALL);
+    let lab = Lab::new(LATECOMER + u8::try_from(Trick::ALL.len()).unwrap());
+    let mut town = Town::in_lab(lab, 2);
+    // There is one place, so each of them has to leave it to the next.
+    town.join(&[FRIEND], &["--target", "1", "--max-incoming", "1"]);
+    town.settle(&[FRIEND]);
+    town.undisturbed(&[FRIEND], |town| {
+        let us = (topology::ip(OURS), litecoind::PORT.parse().unwrap()).into();
+        for (number, trick) in rogues() {
+            let start = Instant::now();
+            let rogue = trick.play(town.lab.host(number), us);
+            assert_eq!(rogue.line(), rogue::HUNG_UP);
+            let patience = if trick.is_slow() { 10 } else { 0 };
+            let taken = start.elapsed().as_secs();
+            assert!((patience..patience + 5).contains(&taken), "{trick:?} took {taken} s");
+            town.until(SOON, "it is noted", |town| {
+                let said = town.said(number, "is gone");
+                require(said == 1, || format!("{trick:?}: {said} times"))
+            });
+        }
+        town.dial(LATECOMER, OURS, "onetry");
+        town.until(SOON, "there is room for somebody else", |town| {
+            let alive = town.with_status(PeerStatus::InAlive);
+            require(alive == [LATECOMER].into(), || format!("{alive:?} came"))
+        });
+    });
+    for (number, trick) in rogues() {
+        let record = town.record(number);
+        let expected = if trick.is_slow() {
+            PeerStatus::Idle
+        } else {
+            PeerStatus::Banned
+        };
+        assert_eq!(record.status, Some(expected), "{trick:?}: {record:?}");
+        assert!(record.last_failure.is_some(), "{trick:?}: {record:?}");
+    }
 }
 
 /// Far more than it takes to shake hands, or to note something in the file.
