@@ -40,6 +40,7 @@ fn main() -> ExitCode {
     trials::run(
         &[node::run_if_asked, wire::run_if_asked],
         Lab::check,
+        None,
         tests![
             a_lab_ends_with_whoever_made_it,
             a_node_that_switches_its_link_off_blames_nobody,
