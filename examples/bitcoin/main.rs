@@ -2,10 +2,10 @@
 //! for how to run it.
 
 pub(crate) mod addresses;
-mod chain;
+pub(crate) mod chain;
 pub(crate) mod node;
-mod session;
-mod wire;
+pub(crate) mod session;
+pub(crate) mod wire;
 
 use std::process::ExitCode;
 
