@@ -42,6 +42,7 @@ fn main() -> ExitCode {
         tests![
             four_nodes_are_found_from_one,
             a_node_that_heard_of_us_dials_us,
+            who_dial_each_other_keep_one_connection,
             nodes_that_die_are_replaced_and_taken_back,
             a_node_that_banned_us_is_tried_ever_less,
             a_node_that_we_banned_is_refused,
@@ -79,14 +80,14 @@ fn a_node_that_heard_of_us_dials_us() {
     const DIALING: u8 = 3;
     let mut town = Town::new(2);
     // What is told while nobody listens is not told again.
-    town.dial(DIALING, DIALED, "add");
+    town.dial(DIALING, topology::ip(DIALED), "add");
     town.until(Duration::from_secs(20), "they know each other", |town| {
         let peers = town.connections_with(DIALING, DIALED);
         require(peers.iter().any(|peer| !peer.subver.is_empty()), || {
             format!("{peers:?}")
         })
     });
-    let us = topology::ip(OURS).to_string();
+    let us = town.us().to_string();
     town.join(
         &[DIALED],
         &["--target", "1", "--announce", &us, "--services", FULL_NODE],
@@ -108,6 +109,41 @@ fn a_node_that_heard_of_us_dials_us() {
 
 /// For how long nothing may change that is to stay.
 const WINDOW: Duration = Duration::from_secs(60);
+
+fn who_dial_each_other_keep_one_connection() {
+    const THEIRS: u8 = 2;
+    // Full nodes know nothing of our rule, by which the dial of the lower address wins.
+    for ours in [THEIRS - 1, THEIRS + 1] {
+        let mut lab = Lab::new(3);
+        let weather = Weather {
+            delay: Duration::from_millis(400),
+            loss_percent: 0,
+        };
+        (1..=3).for_each(|number| lab.set_weather(number, weather));
+        let mut town = Town::in_lab(lab, ours, THEIRS..=THEIRS);
+        town.join(&[THEIRS], &["--target", "1"]);
+        town.dial(THEIRS, town.us(), "onetry");
+        town.until(SOON, "both dials have arrived", |town| {
+            let (dialed, accepted) = (town.logged(THEIRS, "trying"), town.logged(THEIRS, "accepted"));
+            require(!dialed.is_empty() && !accepted.is_empty(), || {
+                format!("{dialed:?}, {accepted:?}")
+            })
+        });
+        let (dialed, accepted) = (town.logged(THEIRS, "trying"), town.logged(THEIRS, "accepted"));
+        assert!(dialed[0] < accepted[0], "they did not cross");
+
+        town.until(SOON, "one connection is left", |town| {
+            let alive = town.with_status(PeerStatus::OutAlive).len() + town.with_status(PeerStatus::InAlive).len();
+            let theirs = town.connections(THEIRS);
+            require(alive == 1 && theirs.len() == 1, || format!("{alive} and {theirs:?}"))
+        });
+        town.agree();
+        // Longer than anything is held back that may be needed still.
+        town.undisturbed(&[THEIRS], |_| thread::sleep(Duration::from_secs(10)));
+        assert_eq!(town.said(THEIRS, "is alive"), 1);
+        assert_eq!(town.record(THEIRS).failures_in_row, 0);
+    }
+}
 
 fn nodes_that_die_are_replaced_and_taken_back() {
     let mut town = Town::new(4);
@@ -185,7 +221,7 @@ fn a_node_that_banned_us_is_tried_ever_less() {
     town.join(&[2, 3, 4], &["--target", "3"]);
     town.settle(&[2, 3, 4]);
     town.undisturbed(&[3, 4], |town| {
-        town.call(BANNING, "setban", &[&topology::ip(OURS).to_string(), "add"]);
+        town.call(BANNING, "setban", &[&town.us().to_string(), "add"]);
         thread::sleep(WINDOW);
     });
     let refused = town.logged(BANNING, "dropped (banned)");
@@ -209,7 +245,7 @@ fn a_node_that_we_banned_is_refused() {
     town.undisturbed(&[FRIEND], |town| {
         for attempt in 0..4 {
             let before = town.record(BANNED).last_failure;
-            town.dial(BANNED, OURS, "onetry");
+            town.dial(BANNED, town.us(), "onetry");
             town.until(SOON, "the attempt is noted", |town| {
                 let record = town.record(BANNED);
                 require(record.last_failure > before, || format!("{attempt}: {record:?}"))
@@ -231,7 +267,7 @@ fn late_and_lost_packets_keep_nobody_from_being_found() {
     };
     (1..HOLE).for_each(|number| lab.set_weather(number, weather));
     lab.set_link(HOLE, Link::BlackHole);
-    let mut town = Town::in_lab(lab, 4);
+    let mut town = Town::in_lab(lab, OURS, 2..=5);
     town.acquaint();
     // More than there are, so that the hole is tried, too.
     town.join(&[2, HOLE], &["--target", "5"]);
@@ -289,12 +325,12 @@ fn who_breaks_the_protocol_is_shown_the_door() {
     const LATECOMER: u8 = 3;
     let rogues = || (LATECOMER + 1..).zip(Trick::ALL);
     let lab = Lab::new(LATECOMER + u8::try_from(Trick::ALL.len()).unwrap());
-    let mut town = Town::in_lab(lab, 2);
+    let mut town = Town::in_lab(lab, OURS, FRIEND..=LATECOMER);
     // There is one place, so each of them has to leave it to the next.
     town.join(&[FRIEND], &["--target", "1", "--max-incoming", "1"]);
     town.settle(&[FRIEND]);
     town.undisturbed(&[FRIEND], |town| {
-        let us = (topology::ip(OURS), litecoind::PORT.parse().unwrap()).into();
+        let us = (town.us(), litecoind::PORT.parse().unwrap()).into();
         for (number, trick) in rogues() {
             let start = Instant::now();
             let rogue = trick.play(town.lab.host(number), us);
@@ -307,7 +343,7 @@ fn who_breaks_the_protocol_is_shown_the_door() {
                 require(said == 1, || format!("{trick:?}: {said} times"))
             });
         }
-        town.dial(LATECOMER, OURS, "onetry");
+        town.dial(LATECOMER, town.us(), "onetry");
         town.until(SOON, "there is room for somebody else", |town| {
             let alive = town.with_status(PeerStatus::InAlive);
             require(alive == [LATECOMER].into(), || format!("{alive:?} came"))

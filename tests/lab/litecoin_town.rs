@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs;
 use std::net::{IpAddr, SocketAddr};
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -16,7 +17,7 @@ use super::light_node::{self, LightNode, Record};
 use super::litecoind::{Litecoind, PORT, Peer};
 use super::topology::{self, Lab};
 
-/// The host of our node; the others come after it.
+/// Where our node is, if there is nothing to say against it.
 pub(crate) const OURS: u8 = 1;
 
 /// Between two looks.
@@ -30,27 +31,35 @@ pub(crate) struct Town {
     litecoinds: BTreeMap<u8, Litecoind>,
     pub(crate) lab: Lab,
     folder: TempDir,
+    /// The host of our node.
+    ours: u8,
     /// How far the clocks of the full nodes are ahead, in seconds.
     ahead: i64,
 }
 
 impl Town {
-    /// That many full nodes, of which none knows another.
+    /// That many full nodes, of which none knows another, and a host for ours before them.
     pub(crate) fn new(full_nodes: u8) -> Self {
-        Self::in_lab(Lab::new(OURS + full_nodes), full_nodes)
+        Self::in_lab(Lab::new(OURS + full_nodes), OURS, OURS + 1..=OURS + full_nodes)
     }
 
-    /// The same, in a lab that may have more hosts, which come after those of the full nodes.
-    pub(crate) fn in_lab(lab: Lab, full_nodes: u8) -> Self {
+    /// Ours and full nodes on these hosts of a lab, which may have more.
+    pub(crate) fn in_lab(lab: Lab, ours: u8, full_nodes: RangeInclusive<u8>) -> Self {
         let mut town = Self {
             light_node: None,
             litecoinds: BTreeMap::new(),
             lab,
             folder: TempDir::new().unwrap(),
+            ours,
             ahead: 0,
         };
-        (OURS + 1..=OURS + full_nodes).for_each(|number| town.start(number));
+        full_nodes.for_each(|number| town.start(number));
         town
+    }
+
+    /// The address of our node.
+    pub(crate) fn us(&self) -> IpAddr {
+        topology::ip(self.ours)
     }
 
     /// Starts a full node, or starts it again.
@@ -74,7 +83,7 @@ impl Town {
 
     /// Starts our node with the peers file as it is.
     pub(crate) fn join_again(&mut self, options: &[&str]) {
-        let node = LightNode::start(self.lab.host(OURS), &self.peers_file(), options);
+        let node = LightNode::start(self.lab.host(self.ours), &self.peers_file(), options);
         self.light_node = Some(node);
     }
 
@@ -110,9 +119,9 @@ impl Town {
         node.said_of(topology::ip(number), what)
     }
 
-    /// Has a full node dial a host, "onetry" once or "add" again and again.
-    pub(crate) fn dial(&self, number: u8, host: u8, how: &str) {
-        self.call(number, "addnode", &[&format!("{}:{PORT}", topology::ip(host)), how]);
+    /// Has a full node dial an address, "onetry" once or "add" again and again.
+    pub(crate) fn dial(&self, number: u8, ip: IpAddr, how: &str) {
+        self.call(number, "addnode", &[&format!("{ip}:{PORT}"), how]);
     }
 
     /// What a full node answers to a call of this procedure.
@@ -122,7 +131,7 @@ impl Town {
 
     /// The connections with our node that a full node tells of.
     pub(crate) fn connections(&self, number: u8) -> Vec<Peer> {
-        self.connections_with(OURS, number)
+        self.connections_with(self.ours, number)
     }
 
     /// The connections with a host that a full node tells of.
@@ -132,7 +141,7 @@ impl Town {
 
     /// When a full node wrote a line of our node's address in which this stands.
     pub(crate) fn logged(&self, number: u8, what: &str) -> Vec<DateTime<Utc>> {
-        let us = format!("{}:", topology::ip(OURS));
+        let us = format!("{}:", self.us());
         let log = self.litecoinds[&number].log();
         let lines = log.lines().filter(|line| line.contains(&us) && line.contains(what));
         let time = |line: &str| line.split(' ').next().and_then(|time| time.parse().ok());
@@ -186,7 +195,7 @@ impl Town {
                 let theirs = town.connections(number);
                 let theirs: Vec<(SocketAddr, SocketAddr)> =
                     theirs.iter().map(|peer| (peer.addr, peer.addrbind)).collect();
-                let ours = light_node::sockets_with(town.lab.host(OURS), topology::ip(number));
+                let ours = light_node::sockets_with(town.lab.host(town.ours), topology::ip(number));
                 require(theirs == ours && theirs.len() <= 1, || {
                     format!("host {number} has {theirs:?}, we have {ours:?}")
                 })
