@@ -204,6 +204,26 @@ async fn bad_beginnings_end_it() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn only_a_version_has_to_be_readable() {
+    let unreadable = |command| NetworkMessage::Unknown {
+        command: CommandString::try_from_static(command).unwrap(),
+        payload: vec![0xff; 5],
+    };
+    let mut scene = Scene::new(None).await;
+    scene.send(unreadable("sendcmpct")).await;
+    scene.send(hello(FEATURE_MESSAGES, 1)).await;
+    scene.send(unreadable("verack")).await;
+    scene.send(NetworkMessage::Verack).await;
+    while scene.receive().await != NetworkMessage::GetAddr {}
+    scene.is_answered_next().await;
+
+    let mut scene = Scene::new(None).await;
+    scene.send(unreadable("version")).await;
+    scene.send(NetworkMessage::Verack).await;
+    assert!(matches!(scene.ended().await.0, Ending::Unreadable(_)));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_handshake_has_ten_seconds_however_slow() {
     let (ending, taken) = Scene::new(None).await.ended().await;
     assert!(matches!(ending, Ending::Late));

@@ -147,7 +147,10 @@ impl Session {
         let mut version = None;
         let mut wants_addrv2 = false;
         loop {
-            match wire.receive().await? {
+            let Some(message) = self.readable(wire.receive().await, lease)? else {
+                continue;
+            };
+            match message {
                 NetworkMessage::Version(_) if version.is_some() => {
                     return Err(Ending::Violation(Violation::SecondVersion));
                 }
@@ -240,8 +243,8 @@ impl Session {
     ) -> Result<Option<NetworkMessage>, Ending> {
         match received {
             Ok(message) => Ok(Some(message)),
-            Err(unreadable @ WireError::Unreadable { .. }) => {
-                self.note(lease, format_args!("sent {unreadable}"));
+            Err(WireError::Unreadable { command, source }) if command.as_ref() != "version" => {
+                self.note(lease, format_args!("sent a {command} that we cannot read: {source}"));
                 Ok(None)
             }
             Err(error) => Err(error.into()),
