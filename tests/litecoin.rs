@@ -158,8 +158,27 @@ fn nodes_that_die_are_replaced_and_taken_back() {
     };
     let spare = (2..=5).find(|number| !before.contains(number)).expect("a fourth one");
 
-    let killed_at = Utc::now();
     let dead = [first, second];
+    lose(&mut town, dead);
+    town.settle(&[faithful, spare]);
+    town.until(SOON, "the dead were dialed", |town| {
+        let patient = dead.into_iter().find(|&number| town.record(number).failures_in_row < 2);
+        require(patient.is_none(), || format!("host {patient:?} was not"))
+    });
+
+    dead.into_iter().for_each(|number| town.start(number));
+    // Two outgoing connections are left, so one of them is wanted, and the other one once one more is gone.
+    let dues = dead.map(|number| due(&town, number));
+    take_back(&mut town, dead, 1, dues[0].min(dues[1]));
+    town.kill(faithful);
+    let dues = dead.map(|number| due(&town, number));
+    take_back(&mut town, dead, 2, dues[0].max(dues[1]));
+    town.agree();
+}
+
+/// Kills two full nodes, and sees that their losses are noted as such.
+fn lose(town: &mut Town, dead: [u8; 2]) {
+    let killed_at = Utc::now();
     dead.into_iter().for_each(|number| town.kill(number));
     for number in dead {
         town.until(SOON, "the loss is noted", |town| {
@@ -170,34 +189,16 @@ fn nodes_that_die_are_replaced_and_taken_back() {
         let noted = town.record(number).last_failure.expect("it is noted");
         assert!(noted - killed_at < TimeDelta::seconds(4), "only at {noted}");
     }
-    town.settle(&[faithful, spare]);
-    town.until(SOON, "the dead were dialed", |town| {
-        let patient = dead.into_iter().find(|&number| town.record(number).failures_in_row < 2);
-        require(patient.is_none(), || format!("host {patient:?} was not"))
-    });
+}
 
-    dead.into_iter().for_each(|number| town.start(number));
-    // Two outgoing connections are left, so one of them is wanted, and the other one once one more is gone.
-    let due = dead
-        .map(|number| due(&town, number))
-        .into_iter()
-        .min()
-        .expect("two times");
-    let returned = |town: &Town| -> BTreeSet<u8> { &town.with_status(PeerStatus::OutAlive) & &dead.into() };
-    town.until(until(due), "one is back", |town| {
-        require(!returned(town).is_empty(), || "none is".to_owned())
+/// Waits until so many of them are connected again, which has to be soon after this time.
+fn take_back(town: &mut Town, dead: [u8; 2], count: usize, due: DateTime<Utc>) {
+    const HANDSHAKE_AND_DUMP: Duration = Duration::from_secs(10);
+    let left = (due - Utc::now()).to_std().unwrap_or_default();
+    town.until(left + HANDSHAKE_AND_DUMP, "the dead are back", |town| {
+        let returned = &town.with_status(PeerStatus::OutAlive) & &BTreeSet::from(dead);
+        require(returned.len() == count, || format!("only {returned:?} are"))
     });
-    town.kill(faithful);
-    let due = dead
-        .map(|number| self::due(&town, number))
-        .into_iter()
-        .max()
-        .expect("two times");
-    town.until(until(due), "both are back", |town| {
-        let returned = returned(town);
-        require(returned.len() == 2, || format!("only {returned:?} are"))
-    });
-    town.agree();
 }
 
 /// When a peer is to be dialed again at the latest, by what the crate promises of pauses and the example leaves as it is.
@@ -208,11 +209,6 @@ fn due(town: &Town, number: u8) -> DateTime<Utc> {
     let doublings = record.failures_in_row.saturating_sub(1);
     let pause = FIRST_PAUSE * 2_f64.powi(doublings.try_into().unwrap()) * JITTER;
     record.last_failure.expect("it failed") + TimeDelta::from_std(Duration::from_secs_f64(pause)).unwrap()
-}
-
-/// From now on, with the time that a dial and a dump may take.
-fn until(due: DateTime<Utc>) -> Duration {
-    SOON + (due - Utc::now()).to_std().unwrap_or_default()
 }
 
 fn a_node_that_banned_us_is_tried_ever_less() {
