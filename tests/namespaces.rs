@@ -24,10 +24,11 @@ use std::process::{Command, ExitCode, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use lab::node::Settings;
-use lab::topology::{self, Lab, Link, Weather};
-use lab::town::{EVERYBODY, LIMIT, LOOK_INTERVAL, Town, host_of, require};
+use lab::node::{self, Settings};
+use lab::topology::{self, Lab, Link, Weather, host_of};
+use lab::town::{EVERYBODY, LIMIT, LOOK_INTERVAL, Town, require};
 use lab::trials::{self, tests};
+use lab::wire;
 use network::NetworkConfig;
 
 const PORT: u16 = 31_244;
@@ -37,7 +38,9 @@ fn main() -> ExitCode {
         return ExitCode::SUCCESS;
     }
     trials::run(
+        &[node::run_if_asked, wire::run_if_asked],
         Lab::check,
+        None,
         tests![
             a_lab_ends_with_whoever_made_it,
             a_node_that_switches_its_link_off_blames_nobody,

@@ -34,15 +34,7 @@ pub(crate) fn check() -> Result<(), Missing> {
         ("ip", "iproute2"),
     ] {
         // The small ones of other collections have neither all the options nor this one.
-        let version = tool_command(tool).arg("-V").stdin(Stdio::null()).output();
-        let complaint = match version {
-            Ok(version) if version.status.success() => continue,
-            Ok(_) => "it is another one".to_owned(),
-            Err(error) => error.to_string(),
-        };
-        return Err(Missing(format!(
-            "no `{tool}` of the Debian package {package}: {complaint}"
-        )));
+        check_tool(tool, package, "-V")?;
     }
     let mut unshare = tool_command("unshare");
     let script = "ip link add name switch type bridge && ip link add name a0 type veth peer name a1";
@@ -54,6 +46,18 @@ pub(crate) fn check() -> Result<(), Missing> {
     }
     let complaint = String::from_utf8_lossy(&tried.stderr);
     Err(Missing(format!("no network namespaces here: {}", complaint.trim())))
+}
+
+/// Whether there is a tool, and it takes this option.
+pub(crate) fn check_tool(tool: &str, package: &str, option: &str) -> Result<(), Missing> {
+    let complaint = match tool_command(tool).arg(option).stdin(Stdio::null()).output() {
+        Ok(version) if version.status.success() => return Ok(()),
+        Ok(_) => "it is another one".to_owned(),
+        Err(error) => error.to_string(),
+    };
+    Err(Missing(format!(
+        "no `{tool}` of the Debian package {package}: {complaint}"
+    )))
 }
 
 /// A network namespace.

@@ -2,6 +2,7 @@
 
 #![allow(dead_code, reason = "no test needs all of it")]
 
+use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::mpsc::{self, Receiver};
@@ -46,6 +47,26 @@ impl Program {
     pub(crate) fn line(&self) -> String {
         let line = self.lines.recv_timeout(LINE_LIMIT);
         line.unwrap_or_else(|error| panic!("no line of {:?}: {error}", self.child))
+    }
+
+    /// What it has written to its standard output since it was last asked.
+    pub(crate) fn lines(&self) -> Vec<String> {
+        self.lines.try_iter().collect()
+    }
+
+    /// Sends a signal to the program itself, by its name, where it runs in the process namespace of a lab.
+    pub(crate) fn signal(&self, name: &str) {
+        // `nsenter` waits for the only child it has.
+        let parent = self.child.id();
+        let children = fs::read_to_string(format!("/proc/{parent}/task/{parent}/children")).unwrap();
+        let mut kill = Command::new("sh");
+        kill.args(["-c", &format!("kill -s {name} {children}")]);
+        assert!(kill.status().unwrap().success(), "{kill:?}");
+    }
+
+    /// Waits until the program has ended by itself, and says whether it was content.
+    pub(crate) fn ended(mut self) -> bool {
+        self.child.wait().unwrap().success()
     }
 }
 

@@ -189,6 +189,10 @@ impl Host {
         }
     }
 
+    pub(crate) fn number(&self) -> u8 {
+        self.number
+    }
+
     /// Each host has a /16 of its own, in one /8 for all.
     pub(crate) fn ip(&self) -> IpAddr {
         ip(self.number)
@@ -242,4 +246,12 @@ impl Host {
 /// The address of a host.
 pub(crate) fn ip(number: u8) -> IpAddr {
     Ipv4Addr::new(60, number, 0, 1).into()
+}
+
+/// The host of an address.
+pub(crate) fn host_of(ip: IpAddr) -> u8 {
+    let mut hosts = 1..=u8::MAX;
+    hosts
+        .find(|&number| self::ip(number) == ip)
+        .expect("an address of the lab")
 }

@@ -150,11 +150,3 @@ fn complaint_of_pair(ip: IpAddr, peer: IpAddr, views: &HashMap<IpAddr, View>) ->
 pub(crate) fn require(holds: bool, complaint: impl FnOnce() -> String) -> Result<(), String> {
     if holds { Ok(()) } else { Err(complaint()) }
 }
-
-pub(crate) fn host_of(ip: IpAddr) -> u8 {
-    let hosts = 1..=u8::MAX;
-    hosts
-        .into_iter()
-        .find(|&number| topology::ip(number) == ip)
-        .expect("an address of the lab")
-}

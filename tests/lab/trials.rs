@@ -5,7 +5,6 @@ use std::process::ExitCode;
 use libtest_mimic::{Arguments, Trial};
 
 use super::namespace::Missing;
-use super::{node, wire};
 
 /// These functions, each with its name.
 macro_rules! tests {
@@ -15,13 +14,20 @@ macro_rules! tests {
 }
 pub(crate) use tests;
 
-/// The `main` of such tests. Where something is missing that they need, as `check` finds, each of them is skipped, and
-/// says why.
-pub(crate) fn run(check: fn() -> Result<(), Missing>, tests: &[(&'static str, fn())]) -> ExitCode {
-    if node::run_if_asked() || wire::run_if_asked() {
+/// The `main` of such tests, unless this process was started to be one of these programs. Where something is missing
+/// that they need, as `check` finds, each of them is skipped, and says why. As many run at once as there are processors,
+/// unless they say otherwise.
+pub(crate) fn run(
+    programs: &[fn() -> bool],
+    check: fn() -> Result<(), Missing>,
+    at_once: Option<usize>,
+    tests: &[(&'static str, fn())],
+) -> ExitCode {
+    if programs.iter().any(|run_if_asked| run_if_asked()) {
         return ExitCode::SUCCESS;
     }
-    let arguments = Arguments::from_args();
+    let mut arguments = Arguments::from_args();
+    arguments.test_threads = arguments.test_threads.or(at_once);
     let needs = check();
     if let Err(missing) = &needs {
         for (name, _) in tests {

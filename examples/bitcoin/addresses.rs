@@ -1,0 +1,81 @@
+//! Addresses in messages: those that others tell of, and those that we tell.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::time::Duration;
+
+use bitcoin::p2p::address::{AddrV2, AddrV2Message};
+use bitcoin::p2p::message::NetworkMessage;
+use bitcoin::p2p::message_network::VersionMessage;
+use bitcoin::p2p::{Address, ServiceFlags};
+use chrono::Utc;
+
+/// Who we are, in words.
+const USER_AGENT: &str = concat!("/network:", env!("CARGO_PKG_VERSION"), "/");
+
+/// How old an address claims to be that we pass on. We do not know when others last saw it, and a fresh one would be
+/// passed on and on as news.
+const HEARSAY_AGE: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// Those of an `addr` that are IP addresses.
+pub(crate) fn of_addr(list: &[(u32, Address)]) -> impl Iterator<Item = SocketAddr> {
+    // Hidden services stand there as IPv6 addresses of a range of their own.
+    let reachable = list.iter().filter(|(_, address)| address.socket_addr().is_ok());
+    reachable.map(|(_, address)| {
+        let ip = Ipv6Addr::from(address.address).to_canonical();
+        SocketAddr::new(ip, address.port)
+    })
+}
+
+/// Those of an `addrv2` that are IP addresses.
+pub(crate) fn of_addrv2(list: &[AddrV2Message]) -> impl Iterator<Item = SocketAddr> {
+    list.iter().filter_map(|address| address.socket_addr().ok())
+}
+
+/// Our own address, as of now.
+pub(crate) fn announcement(own: SocketAddr, services: ServiceFlags, is_v2: bool) -> NetworkMessage {
+    message(&[own.ip()], own.port(), services, now(), is_v2)
+}
+
+/// Addresses of peers. What each of them offers we do not keep; that of a full node is most likely.
+pub(crate) fn answer(ips: &[IpAddr], port: u16, services: ServiceFlags, is_v2: bool) -> NetworkMessage {
+    let time = now().saturating_sub_unsigned(HEARSAY_AGE.as_secs());
+    message(ips, port, services, time, is_v2)
+}
+
+/// The first message of either end; the protocol's version is to be filled in.
+pub(crate) fn version(receiver: SocketAddr, services: ServiceFlags, nonce: u64) -> VersionMessage {
+    // Nobody believes what one says of one's own address here, so nobody says anything.
+    let nowhere = SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), 0);
+    VersionMessage::new(
+        services,
+        now(),
+        Address::new(&receiver, ServiceFlags::NONE),
+        Address::new(&nowhere, services),
+        nonce,
+        USER_AGENT.to_owned(),
+        0,
+    )
+}
+
+fn message(ips: &[IpAddr], port: u16, services: ServiceFlags, time: i64, is_v2: bool) -> NetworkMessage {
+    let time = u32::try_from(time).unwrap_or_default();
+    if is_v2 {
+        let address = |ip: &IpAddr| AddrV2Message {
+            time,
+            services,
+            addr: match ip.to_canonical() {
+                IpAddr::V4(ip) => AddrV2::Ipv4(ip),
+                IpAddr::V6(ip) => AddrV2::Ipv6(ip),
+            },
+            port,
+        };
+        NetworkMessage::AddrV2(ips.iter().map(address).collect())
+    } else {
+        let address = |ip: &IpAddr| (time, Address::new(&SocketAddr::new(*ip, port), services));
+        NetworkMessage::Addr(ips.iter().map(address).collect())
+    }
+}
+
+fn now() -> i64 {
+    Utc::now().timestamp()
+}

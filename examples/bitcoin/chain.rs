@@ -1,0 +1,73 @@
+//! The networks that speak the Bitcoin protocol, and what tells one from another.
+
+use bitcoin::p2p::{Magic, ServiceFlags};
+use clap::ValueEnum;
+
+/// A network, by the name that `--network` takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Network {
+    Bitcoin,
+    BitcoinTestnet,
+    BitcoinTestnet4,
+    BitcoinSignet,
+    BitcoinRegtest,
+    Litecoin,
+    LitecoinTestnet,
+    LitecoinRegtest,
+}
+
+/// What its nodes agree on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Chain {
+    /// What each message begins with.
+    pub(crate) magic: Magic,
+    pub(crate) port: u16,
+    /// Of the protocol, as `version` names it.
+    pub(crate) version: u32,
+    /// What a full node offers, without which nobody dials it.
+    pub(crate) full_node: ServiceFlags,
+}
+
+/// The version since which a feature is negotiated by a message of its own, `sendaddrv2` (BIP 155) among them.
+pub(crate) const FEATURE_MESSAGES: u32 = 70_016;
+
+/// The bit of litecoin's extension blocks (LIP 3), which its nodes want in those that they dial.
+const MWEB: u64 = 1 << 24;
+
+impl Network {
+    pub(crate) fn chain(self) -> Chain {
+        let (magic, port) = match self {
+            Self::Bitcoin => (Magic::BITCOIN, 8333),
+            Self::BitcoinTestnet => (Magic::TESTNET3, 18_333),
+            Self::BitcoinTestnet4 => (Magic::TESTNET4, 48_333),
+            Self::BitcoinSignet => (Magic::SIGNET, 38_333),
+            Self::BitcoinRegtest => (Magic::REGTEST, 18_444),
+            Self::Litecoin => (Magic::from_bytes([0xfb, 0xc0, 0xb6, 0xdb]), 9333),
+            Self::LitecoinTestnet => (Magic::from_bytes([0xfd, 0xd2, 0xc8, 0xf1]), 19_335),
+            Self::LitecoinRegtest => (Magic::REGTEST, 19_444),
+        };
+        let full_node = match self {
+            Self::Litecoin | Self::LitecoinTestnet | Self::LitecoinRegtest => blocks() | MWEB.into(),
+            Self::Bitcoin
+            | Self::BitcoinTestnet
+            | Self::BitcoinTestnet4
+            | Self::BitcoinSignet
+            | Self::BitcoinRegtest => blocks(),
+        };
+        Chain {
+            magic,
+            port,
+            version: FEATURE_MESSAGES,
+            full_node,
+        }
+    }
+
+    /// Whether its nodes are found on the open Internet, not in a house or on one host.
+    pub(crate) fn is_global(self) -> bool {
+        !matches!(self, Self::BitcoinRegtest | Self::LitecoinRegtest)
+    }
+}
+
+fn blocks() -> ServiceFlags {
+    ServiceFlags::NETWORK | ServiceFlags::WITNESS
+}

@@ -1,0 +1,213 @@
+//! The node: what it is told at its start, and its life.
+
+use std::error::Error;
+use std::fs::OpenOptions;
+use std::hash::{BuildHasher, RandomState};
+use std::io::Write;
+use std::net::IpAddr;
+use std::num::ParseIntError;
+use std::path::{Path, PathBuf};
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bitcoin::p2p::{Magic, ServiceFlags};
+use clap::Parser;
+use futures::StreamExt;
+use network::{NetworkConfig, NetworkController, NetworkControllerEvent, PeerLease};
+use tokio::net::TcpStream;
+use tokio::signal;
+use tokio::task::JoinSet;
+use tokio::time;
+
+use super::chain::{Chain, Network};
+use super::session::Session;
+
+/// A light node of the Bitcoin and Litecoin networks: keeps connections and addresses, and neither asks for blocks nor
+/// serves them.
+#[derive(Debug, Parser)]
+#[command(name = "bitcoin")]
+pub(crate) struct Options {
+    /// The network to join; sets magic, port and version. On all but the regtest ones, private and loopback addresses
+    /// that peers tell of are refused
+    #[arg(long, value_enum)]
+    network: Network,
+
+    /// JSON file of the known peers; read at the start, rewritten while the node runs
+    #[arg(long, value_name = "FILE")]
+    peers: PathBuf,
+
+    /// A peer to begin with; may be given more than once. Makes the peers file if there is none
+    #[arg(long, value_name = "IP")]
+    bootstrap: Vec<IpAddr>,
+
+    /// Address to listen on and to dial from [default: every address of this host]
+    #[arg(long, value_name = "IP")]
+    listen_ip: Option<IpAddr>,
+
+    /// Port to listen on, and on which peers do; those on others are not dialed [default: the network's]
+    #[arg(long)]
+    port: Option<u16>,
+
+    /// What each message begins with, as 8 hexadecimal digits [default: the network's]
+    #[arg(long, value_name = "HEX")]
+    magic: Option<Magic>,
+
+    /// The version of the protocol to speak [default: the network's]
+    #[arg(long, value_name = "NUMBER")]
+    protocol_version: Option<u32>,
+
+    /// What to claim to offer, in hexadecimal. Full nodes take up, pass on and dial only addresses of those who claim
+    /// what they want: 9 for Bitcoin, 1000009 for Litecoin. An honest light node claims nothing
+    #[arg(long, value_name = "HEX", default_value = "0", value_parser = parse_services)]
+    services: ServiceFlags,
+
+    /// Tell peers that we can be reached at this address
+    #[arg(long, value_name = "IP")]
+    announce: Option<IpAddr>,
+
+    /// Outgoing connections to keep
+    #[arg(long, default_value_t = 8, value_name = "COUNT")]
+    target: usize,
+
+    /// Incoming connections to allow
+    #[arg(long, default_value_t = 117, value_name = "COUNT")]
+    max_incoming: usize,
+
+    /// Seconds for which who breaks the protocol stays banned
+    #[arg(long, default_value_t = 24 * 60 * 60, value_name = "SECONDS")]
+    ban_duration: u64,
+
+    /// Seconds between two dumps of the peers file
+    #[arg(long, default_value_t = 60, value_name = "SECONDS")]
+    dump_interval: u64,
+
+    /// Say what happens on each connection, too
+    #[arg(long, short)]
+    verbose: bool,
+}
+
+/// How often a change of the counts is looked for.
+const LOOK_INTERVAL: Duration = Duration::from_millis(500);
+
+/// How long the connections may take to end once we leave.
+const LEAVING_LIMIT: Duration = Duration::from_secs(10);
+
+/// Runs until Ctrl-C.
+pub(crate) async fn run(options: Options) -> Result<(), Box<dyn Error>> {
+    prepare_peers_file(&options.peers, &options.bootstrap)?;
+    let chain = options.chain();
+    let network = NetworkController::with_config(options.config(chain)).await?;
+    println!("listening on {}, magic {}", network.local_addr(), chain.magic);
+
+    let session = Arc::new(options.session(chain, &network));
+    let mut connections = network.leased();
+    let mut tasks = JoinSet::new();
+    let mut looks = time::interval(LOOK_INTERVAL);
+    let mut shown = String::new();
+    let mut stop = pin!(signal::ctrl_c());
+    loop {
+        tokio::select! {
+            Some((event, lease)) = connections.next() => {
+                let NetworkControllerEvent::CandidateConnection { socket, .. } = event;
+                tasks.spawn(serve(Arc::clone(&session), socket, lease));
+            }
+            Some(ended) = tasks.join_next() => ended?,
+            _ = looks.tick() => show_change(connections.get_ref(), &mut shown),
+            stopped = &mut stop => {
+                stopped?;
+                break;
+            }
+        }
+    }
+
+    // The controller first: leases that end after it blame nobody, and are told that they are over.
+    println!("leaving");
+    connections.get_mut().close().await?;
+    let farewell = async { while tasks.join_next().await.is_some() {} };
+    if time::timeout(LEAVING_LIMIT, farewell).await.is_err() {
+        println!("some connections did not end");
+    }
+    println!("peers are in {}", options.peers.display());
+    Ok(())
+}
+
+/// One connection, from its event to its end.
+async fn serve(session: Arc<Session>, mut socket: TcpStream, lease: PeerLease) {
+    session.note(&lease, format_args!("is connected"));
+    // Handshakes are several small messages in a row. A socket that is dead already says so to whoever reads from it.
+    drop(socket.set_nodelay(true));
+    let ending = session.converse(&mut socket, &lease).await;
+    session.note(&lease, format_args!("is gone: {ending}"));
+    drop(socket);
+    ending.settle(lease);
+}
+
+fn show_change(network: &NetworkController, shown: &mut String) {
+    let peers = network.stats().peers;
+    let status = format!(
+        "alive {} out and {} in, {} known, {} banned",
+        peers.out_alive,
+        peers.in_alive,
+        peers.total(),
+        peers.banned,
+    );
+    if *shown != status {
+        println!("{status}");
+        *shown = status;
+    }
+}
+
+impl Options {
+    /// What the network's nodes agree on, or what we were told instead.
+    fn chain(&self) -> Chain {
+        let mut chain = self.network.chain();
+        chain.magic = self.magic.unwrap_or(chain.magic);
+        chain.port = self.port.unwrap_or(chain.port);
+        chain.version = self.protocol_version.unwrap_or(chain.version);
+        chain
+    }
+
+    fn config(&self, chain: Chain) -> NetworkConfig {
+        let mut config = NetworkConfig::new(&self.peers, chain.port);
+        config.initial_peers.clone_from(&self.bootstrap);
+        config.listen_ip = self.listen_ip.unwrap_or(config.listen_ip);
+        config.target_outgoing_connections = self.target;
+        config.max_simultaneous_outgoing_connection_attempts = self.target.max(1).saturating_mul(2);
+        config.max_incoming_connections = self.max_incoming;
+        config.peer_file_dump_interval = Duration::from_secs(self.dump_interval);
+        config.ban_duration = Some(Duration::from_secs(self.ban_duration));
+        config.global_peers_only = self.network.is_global();
+        config
+    }
+
+    fn session(&self, chain: Chain, network: &NetworkController) -> Session {
+        Session {
+            chain,
+            services: self.services,
+            announce: self.announce,
+            nonce: RandomState::new().hash_one(chain.port),
+            feedback: network.feedback_sink(),
+            is_verbose: self.verbose,
+        }
+    }
+}
+
+fn parse_services(text: &str) -> Result<ServiceFlags, ParseIntError> {
+    u64::from_str_radix(text.trim_start_matches("0x"), 16).map(ServiceFlags::from)
+}
+
+/// Makes an empty peers file where there is none, if we know whom to begin with.
+fn prepare_peers_file(path: &Path, bootstrap: &[IpAddr]) -> Result<(), Box<dyn Error>> {
+    if path.try_exists()? {
+        return Ok(());
+    }
+    let path_shown = path.display();
+    if bootstrap.is_empty() {
+        let hint = format!("there is no peers file {path_shown}; to make one, name a peer: --bootstrap IP");
+        return Err(hint.into());
+    }
+    let made = OpenOptions::new().write(true).create_new(true).open(path);
+    made.and_then(|mut file| file.write_all(b"[]\n"))
+        .map_err(|error| format!("cannot make the peers file {path_shown}: {error}").into())
+}

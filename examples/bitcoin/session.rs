@@ -1,0 +1,313 @@
+//! What a node says over one connection, from the first byte to the last, and what it tells the controller of it.
+
+use std::convert::Infallible;
+use std::fmt;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use bitcoin::p2p::ServiceFlags;
+use bitcoin::p2p::message::NetworkMessage;
+use bitcoin::p2p::message_network::VersionMessage;
+use network::{Feedback, FeedbackSink, PeerLease};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::time::{self, Instant, MissedTickBehavior, timeout};
+
+use super::addresses;
+use super::chain::{Chain, FEATURE_MESSAGES};
+use super::wire::{Violation, Wire, WireError};
+
+/// For the handshake; below the controller's `handshake_timeout`, or its verdict would come first.
+pub(crate) const HANDSHAKE_LIMIT: Duration = Duration::from_secs(10);
+
+/// Between two pings.
+pub(crate) const PING_INTERVAL: Duration = Duration::from_secs(30);
+
+/// For how long a peer may say nothing.
+pub(crate) const SILENCE_LIMIT: Duration = Duration::from_secs(90);
+
+/// The most addresses in one message, by the protocol.
+pub(crate) const MAX_ADDRESSES: usize = 1_000;
+
+/// The oldest version to talk to: the first whose pings are answered (BIP 31).
+const OLDEST_VERSION: u32 = 60_001;
+
+/// What one node is to all of its connections.
+#[derive(Clone, Debug)]
+pub(crate) struct Session {
+    pub(crate) chain: Chain,
+    /// What we claim to offer.
+    pub(crate) services: ServiceFlags,
+    /// The address under which others can reach us.
+    pub(crate) announce: Option<IpAddr>,
+    /// Drawn anew by each process, so that a node knows itself wherever it meets itself.
+    pub(crate) nonce: u64,
+    pub(crate) feedback: FeedbackSink,
+    /// Whether to say what happens on each connection.
+    pub(crate) is_verbose: bool,
+}
+
+/// How a conversation ended.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Ending {
+    #[error("we let it go")]
+    Revoked,
+    #[error("it was this node itself")]
+    Ourselves,
+    #[error("it did not shake hands in time")]
+    Late,
+    #[error("it was silent for too long")]
+    Silent,
+    #[error("it speaks version {0}, which is too old")]
+    Outdated(u32),
+    #[error("{0}")]
+    Lost(io::Error),
+    #[error("it sent {0}")]
+    Violation(Violation),
+    #[error("it sent {0}")]
+    Unreadable(WireError),
+}
+
+impl Ending {
+    /// Tells the controller, whom it frees to use the place for somebody else.
+    pub(crate) fn settle(&self, lease: PeerLease) {
+        match self {
+            Self::Revoked => lease.closed(),
+            // From outside it may be a gateway's address, which others behind it share: there is nobody to ban.
+            Self::Ourselves if lease.is_outgoing() => lease.banned(),
+            Self::Ourselves => lease.closed(),
+            // The protocol has no goodbye, so every end that is not ours is a loss.
+            Self::Late | Self::Silent | Self::Outdated(_) | Self::Lost(_) | Self::Unreadable(_) => lease.failed(),
+            Self::Violation(_) => lease.banned(),
+        }
+    }
+}
+
+impl From<WireError> for Ending {
+    fn from(error: WireError) -> Self {
+        match error {
+            WireError::Lost(error) => Self::Lost(error),
+            WireError::Stuck => Self::Silent,
+            WireError::Violation(violation) => Self::Violation(violation),
+            WireError::Unreadable { .. } => Self::Unreadable(error),
+        }
+    }
+}
+
+/// What a handshake told of the other end.
+#[derive(Debug)]
+struct Handshake {
+    version: VersionMessage,
+    /// Whether it asked for `addrv2` in the place of `addr`.
+    wants_addrv2: bool,
+}
+
+impl Session {
+    /// Shakes hands and talks until one of both ends leaves or does something wrong.
+    pub(crate) async fn converse<S: AsyncRead + AsyncWrite + Unpin>(&self, socket: S, lease: &PeerLease) -> Ending {
+        let mut wire = Wire::new(socket, self.chain.magic);
+        let shaken = tokio::select! {
+            shaken = timeout(HANDSHAKE_LIMIT, self.shake_hands(&mut wire, lease)) => shaken,
+            () = lease.revoked() => return Ending::Revoked,
+        };
+        let handshake = match shaken {
+            Ok(Ok(handshake)) => handshake,
+            Ok(Err(ending)) => return ending,
+            Err(_) => return Ending::Late,
+        };
+        lease.alive();
+        let version = &handshake.version;
+        self.note(
+            lease,
+            format_args!("is alive: {:?}, version {}", version.user_agent, version.version),
+        );
+        match self.talk(&mut wire, &handshake, lease).await {
+            Ok(never) => match never {},
+            Err(ending) => ending,
+        }
+    }
+
+    /// Says something about a connection, to those who want to hear it.
+    pub(crate) fn note(&self, lease: &PeerLease, what: fmt::Arguments<'_>) {
+        if self.is_verbose {
+            let direction = if lease.is_outgoing() { "out" } else { "in" };
+            println!("{} ({direction}) {what}", lease.ip());
+        }
+    }
+
+    /// Whoever dialed speaks first.
+    async fn shake_hands<S: AsyncRead + AsyncWrite + Unpin>(
+        &self,
+        wire: &mut Wire<S>,
+        lease: &PeerLease,
+    ) -> Result<Handshake, Ending> {
+        if lease.is_outgoing() {
+            wire.send(self.version(lease.ip())).await?;
+        }
+        let mut version = None;
+        let mut wants_addrv2 = false;
+        loop {
+            let Some(message) = self.readable(wire.receive().await, lease)? else {
+                continue;
+            };
+            match message {
+                NetworkMessage::Version(_) if version.is_some() => {
+                    return Err(Ending::Violation(Violation::SecondVersion));
+                }
+                NetworkMessage::Version(theirs) => {
+                    self.answer_version(&theirs, wire, lease).await?;
+                    version = Some(theirs);
+                }
+                NetworkMessage::SendAddrV2 => wants_addrv2 = true,
+                NetworkMessage::Verack => {
+                    let version = version.ok_or(Ending::Violation(Violation::EarlyVerack))?;
+                    return Ok(Handshake { version, wants_addrv2 });
+                }
+                _ => {}
+            }
+        }
+    }
+
+    async fn answer_version<S: AsyncRead + AsyncWrite + Unpin>(
+        &self,
+        theirs: &VersionMessage,
+        wire: &mut Wire<S>,
+        lease: &PeerLease,
+    ) -> Result<(), Ending> {
+        if theirs.nonce == self.nonce {
+            return Err(Ending::Ourselves);
+        }
+        if theirs.version < OLDEST_VERSION {
+            return Err(Ending::Outdated(theirs.version));
+        }
+        if !lease.is_outgoing() {
+            wire.send(self.version(lease.ip())).await?;
+        }
+        // Some older nodes hang up on what they do not know before the verack.
+        if theirs.version >= FEATURE_MESSAGES {
+            wire.send(NetworkMessage::SendAddrV2).await?;
+        }
+        Ok(wire.send(NetworkMessage::Verack).await?)
+    }
+
+    async fn talk<S: AsyncRead + AsyncWrite + Unpin>(
+        &self,
+        wire: &mut Wire<S>,
+        handshake: &Handshake,
+        lease: &PeerLease,
+    ) -> Result<Infallible, Ending> {
+        wire.send(NetworkMessage::GetAddr).await?;
+        if let Some(ip) = self.announce {
+            let own = addresses::announcement(
+                SocketAddr::new(ip, self.chain.port),
+                self.services,
+                handshake.wants_addrv2,
+            );
+            wire.send(own).await?;
+        }
+        let mut pings = time::interval(PING_INTERVAL);
+        pings.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut silence = Box::pin(time::sleep(SILENCE_LIMIT));
+        let mut was_asked = false;
+        loop {
+            // What has arrived comes before the silence: it must not be taken for it. Nothing is ever cut off in the
+            // middle of a write, as all writing is done outside of the select.
+            tokio::select! {
+                biased;
+                () = lease.revoked() => return Err(Ending::Revoked),
+                received = wire.receive() => {
+                    let message = self.readable(received, lease)?;
+                    lease.alive();
+                    silence.as_mut().reset(Instant::now() + SILENCE_LIMIT);
+                    match message {
+                        Some(NetworkMessage::GetAddr) if was_asked => {}
+                        Some(NetworkMessage::GetAddr) => {
+                            was_asked = true;
+                            self.tell_addresses(wire, handshake, lease).await?;
+                        }
+                        Some(message) => self.on_message(message, wire, lease).await?,
+                        None => {}
+                    }
+                }
+                () = &mut silence => return Err(Ending::Silent),
+                _ = pings.tick() => wire.send(NetworkMessage::Ping(self.nonce)).await?,
+            }
+        }
+    }
+
+    /// What we cannot read may well be meant for others: networks have messages that the codec does not know.
+    fn readable(
+        &self,
+        received: Result<NetworkMessage, WireError>,
+        lease: &PeerLease,
+    ) -> Result<Option<NetworkMessage>, Ending> {
+        match received {
+            Ok(message) => Ok(Some(message)),
+            Err(WireError::Unreadable { command, source }) if command.as_ref() != "version" => {
+                self.note(lease, format_args!("sent a {command} that we cannot read: {source}"));
+                Ok(None)
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    async fn on_message<S: AsyncRead + AsyncWrite + Unpin>(
+        &self,
+        message: NetworkMessage,
+        wire: &mut Wire<S>,
+        lease: &PeerLease,
+    ) -> Result<(), Ending> {
+        match message {
+            NetworkMessage::Version(_) => Err(Ending::Violation(Violation::SecondVersion)),
+            NetworkMessage::Ping(number) => Ok(wire.send(NetworkMessage::Pong(number)).await?),
+            NetworkMessage::Addr(list) => self.on_addresses(list.len(), addresses::of_addr(&list), lease),
+            NetworkMessage::AddrV2(list) => self.on_addresses(list.len(), addresses::of_addrv2(&list), lease),
+            // Blocks, transactions and features are for full nodes.
+            _ => Ok(()),
+        }
+    }
+
+    fn on_addresses(
+        &self,
+        length: usize,
+        list: impl Iterator<Item = SocketAddr>,
+        lease: &PeerLease,
+    ) -> Result<(), Ending> {
+        if length > MAX_ADDRESSES {
+            return Err(Ending::Violation(Violation::TooManyAddresses(length)));
+        }
+        // A peer is known by its IP address alone, so one on another port cannot be dialed.
+        let here = list.filter(|address| address.port() == self.chain.port);
+        let ips: Vec<IpAddr> = here
+            .map(|address| address.ip())
+            .filter(|ip| Some(*ip) != self.announce)
+            .collect();
+        self.note(lease, format_args!("told of {length} addresses, {} of use", ips.len()));
+        let reported = self.feedback.report(Feedback::PeerList(ips));
+        reported.map_err(|_| Ending::Revoked)
+    }
+
+    /// The best peers that we know.
+    async fn tell_addresses<S: AsyncRead + AsyncWrite + Unpin>(
+        &self,
+        wire: &mut Wire<S>,
+        handshake: &Handshake,
+        lease: &PeerLease,
+    ) -> Result<(), Ending> {
+        let known = self.feedback.good_peer_ips(MAX_ADDRESSES).await;
+        let mut known = known.map_err(|_| Ending::Revoked)?;
+        known.retain(|ip| *ip != lease.ip());
+        if known.is_empty() {
+            return Ok(());
+        }
+        self.note(lease, format_args!("asked for addresses, gets {}", known.len()));
+        let answer = addresses::answer(&known, self.chain.port, self.chain.full_node, handshake.wants_addrv2);
+        Ok(wire.send(answer).await?)
+    }
+
+    fn version(&self, receiver: IpAddr) -> NetworkMessage {
+        let mut version = addresses::version(SocketAddr::new(receiver, self.chain.port), self.services, self.nonce);
+        version.version = self.chain.version;
+        NetworkMessage::Version(version)
+    }
+}
