@@ -124,7 +124,7 @@ counters! {
     dials_succeeded,
     /// Dials that failed in a way that blames the peer: refused, reset and the like.
     dials_failed,
-    /// Dials that took longer than `connect_timeout`.
+    /// Dials that took longer than `connect_timeout`, or than the system lets them.
     dials_timed_out,
     /// Dials for which this host found no way to the address; nobody is blamed.
     dials_unroutable,
@@ -138,7 +138,7 @@ counters! {
     inbound_admitted,
     /// Inbound connections that were parked until a dial or a connection of ours settles.
     inbound_parked,
-    /// Inbound connections that were dead before they were looked at.
+    /// Inbound connections that were dead before they could be admitted or parked.
     inbound_dead,
     /// Inbound connections refused because the other end was this node itself.
     refused_self,

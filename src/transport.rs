@@ -50,11 +50,13 @@ pub trait Incoming: Sized + Send + 'static {
     ///
     /// # Errors
     ///
-    /// The connection is dead already: its pending error, if it has one. It is dropped then, whoever it is from.
+    /// The connection is dead already: its pending error, if it has one. It is dropped then, whoever it is from. A
+    /// transport for which this takes time may leave it to [`check_alive`](Self::check_alive).
     fn local_addr(&self) -> io::Result<SocketAddr>;
 
     /// Whether the connection is of any use still. Asked of one that is about to be admitted or held, so that refusing
-    /// one need not take the time.
+    /// one need not take the time. By default it is what `local_addr` says; a transport around another one has to pass
+    /// this on like the rest.
     ///
     /// # Errors
     ///

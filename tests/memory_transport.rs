@@ -84,8 +84,11 @@ async fn a_probe_sees_what_becomes_of_an_incoming_connection() {
     listener.next().await.unwrap().unwrap().refuse();
     drop(listener.next().await);
     let dead = listener.next().await.unwrap().unwrap();
-    assert_eq!(dead.local_addr().unwrap_err().kind(), ErrorKind::ConnectionReset);
-    assert_eq!(dead.admit().unwrap_err().kind(), ErrorKind::ConnectionReset);
+    assert_eq!(dead.local_addr().unwrap(), addr("[::]:2"));
+    assert_eq!(dead.check_alive().unwrap_err().kind(), ErrorKind::ConnectionReset);
+    probes[3].lose_addr(ErrorKind::NotConnected);
+    assert_eq!(dead.local_addr().unwrap_err().kind(), ErrorKind::NotConnected);
+    drop(dead);
     assert_eq!(
         listener.next().await.unwrap().unwrap().admit().unwrap_err().kind(),
         ErrorKind::OutOfMemory
@@ -93,7 +96,7 @@ async fn a_probe_sees_what_becomes_of_an_incoming_connection() {
 
     let fates: Vec<_> = probes.iter().map(memory::IncomingProbe::fate).collect();
     use IncomingFate::{AdmitFailed, Admitted, Dropped, Refused};
-    assert_eq!(fates, [Admitted, Refused, Dropped, AdmitFailed, AdmitFailed]);
+    assert_eq!(fates, [Admitted, Refused, Dropped, Dropped, AdmitFailed]);
     assert!(probes[1].is_refused() && probes[2].is_refused());
     assert_eq!(handle.live_sockets(), 1);
     drop(socket);

@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use crate::config::Clock;
 use crate::peer_table::Now;
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 pub(crate) struct RunningClock {
     start: Instant,
     clock: Clock,
@@ -25,8 +25,8 @@ impl RunningClock {
         }
     }
 
-    /// A pass over the parts of a controller begins: all that is done in it is done at one time, so that a pass over
-    /// many connections reads the clock once.
+    /// A pass over the parts of a controller begins: what comes in or is due in it does so at one time, so that a
+    /// pass over many connections reads the clock once.
     pub(crate) fn begin_pass(&mut self) {
         self.pass = None;
     }

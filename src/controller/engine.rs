@@ -8,6 +8,7 @@
 //!
 //! Nothing here spawns. The table decides, the parts wait, and this file carries decisions to parts.
 
+use std::io::ErrorKind;
 use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
 use std::sync::Arc;
@@ -311,6 +312,8 @@ impl<T: Transport> Engine<T> {
 fn failure(error: &DialError) -> DialFailure {
     match error {
         DialError::TimedOut => DialFailure::TimedOut,
+        // The system has limits of its own.
+        DialError::Failed(error) if error.kind() == ErrorKind::TimedOut => DialFailure::TimedOut,
         DialError::Failed(_) => match error.fault() {
             DialFault::Host => DialFailure::Host,
             DialFault::Unroutable => DialFailure::Unroutable,

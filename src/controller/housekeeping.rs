@@ -1,9 +1,10 @@
 //! What a controller does of its own: it applies reports, keeps deadlines, starts dials, and dumps.
 
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use tokio::task::coop::unconstrained;
 use tokio::time::{Instant, sleep_until};
 
 use crate::controller::engine::Engine;
@@ -74,12 +75,13 @@ impl<T: Transport> Engine<T> {
         Poll::Ready(())
     }
 
+    /// Each report has a time of its own: a failure that follows a sign of life is later than that.
     pub(super) fn apply_present(mut self: Pin<&mut Self>) {
         if let Some((ip, reported)) = self.mailbox.next_present() {
             for report in reported.iter() {
                 let this = self.as_mut().project();
                 if let LeaseReport::Of(report) = report {
-                    this.table.on_report(this.clock.pass_time(), ip, report);
+                    this.table.on_report(this.clock.now(), ip, report);
                 }
                 self.as_mut().run_actions();
             }
@@ -118,10 +120,10 @@ impl<T: Transport> Engine<T> {
                 let this = self.as_mut().project();
                 match report {
                     LeaseReport::Of(report @ (Report::Banned | Report::Unbanned)) => {
-                        this.table.on_report(this.clock.pass_time(), ip, report);
+                        this.table.on_report(this.clock.now(), ip, report);
                     }
                     LeaseReport::Of(report) if this.table.connection(ip).is_none() => {
-                        this.table.on_report(this.clock.pass_time(), ip, report);
+                        this.table.on_report(this.clock.now(), ip, report);
                     }
                     LeaseReport::Of(_) | LeaseReport::Dropped => this.table.counters_mut().feedback_stale += 1,
                 }
@@ -167,13 +169,15 @@ impl<T: Transport> Engine<T> {
             return Poll::Pending;
         }
         if let Some(timer) = this.timer.as_mut().as_pin_mut() {
-            ready!(timer.poll(cx));
+            // However much of its turn the task has spent elsewhere: a limit that is over is over.
+            ready!(pin!(unconstrained(timer)).poll(cx));
         }
         *this.timer_due = None;
-        this.table.on_time(this.clock.pass_time());
+        let now = this.clock.pass_time();
+        this.table.on_time(now);
         // That the timer has fired means that the runtime has looked at its sockets since it was due. So a dial that was
         // to end by then shows now whether it made it, however late this task is to see it.
-        while let Some(id) = due.and_then(|due| this.table.next_overdue_dial(due)) {
+        while let Some(id) = due.and_then(|due| this.table.next_overdue_dial(due.min(now.since_start))) {
             this.dials.end(id);
         }
         self.run_actions();

@@ -32,7 +32,8 @@ pub(crate) struct StagedFile {
 
 impl StagedFile {
     /// Starts to replace the file at `path`, which need not exist; a symbolic link stands for what it points to. The
-    /// new file has the permissions of the old one, and its owner if this process may give files away.
+    /// new file has the permissions of the old one, and its owner if this process may give files away and the folder is not
+    /// sticky.
     pub(crate) async fn create(path: &Path) -> Result<Self, PeerFileError> {
         let target = step("find", path, resolve(path)).await?;
         let old = step("inspect", &target, found(&target)).await?;
@@ -47,9 +48,12 @@ impl StagedFile {
             target,
         };
         if let Some(old) = old {
-            keep_owner(&staged.file, &old);
             let set = staged.file.set_permissions(old.permissions());
             step("set permissions of", &staged.temporary.path, set).await?;
+            // Who gives a file away may have no say in it any more, and takes its set-id bits away.
+            if keep_owner(&staged.file, &old, folder_of(&staged.target)) {
+                staged.file.set_permissions(old.permissions()).await.ok();
+            }
         }
         Ok(staged)
     }
@@ -137,17 +141,22 @@ async fn found(target: &Path) -> io::Result<Option<Metadata>> {
 }
 
 /// A file that root's tools have saved can still be read by its node. Asks without waiting, so no thread is needed.
+/// Answers whether it has another owner than before.
 #[cfg(unix)]
-fn keep_owner(file: &File, old: &Metadata) {
+fn keep_owner(file: &File, old: &Metadata, folder: &Path) -> bool {
     use std::os::unix::fs::{MetadataExt, fchown};
-    if fchown(file, Some(old.uid()), Some(old.gid())).is_err() {
-        // Who may not give a file away may still choose among its own groups.
-        let _ = fchown(file, None, Some(old.gid()));
+    // In a sticky folder only the owner of a file may rename it, and root if it has all its powers.
+    if std::fs::metadata(folder).is_ok_and(|folder| folder.mode() & 0o1000 != 0) {
+        return false;
     }
+    // Who may not give a file away may still choose among its own groups.
+    fchown(file, Some(old.uid()), Some(old.gid())).is_ok() || fchown(file, None, Some(old.gid())).is_ok()
 }
 
 #[cfg(not(unix))]
-fn keep_owner(_file: &File, _old: &Metadata) {}
+fn keep_owner(_file: &File, _old: &Metadata, _folder: &Path) -> bool {
+    false
+}
 
 /// Neither a folder nor a device is ever opened, removed or replaced.
 fn regular(metadata: &Metadata) -> io::Result<()> {

@@ -23,7 +23,7 @@ const OWN_PER_CALL: usize = 64;
 pub(crate) enum DialFailure {
     /// The peer's: refused, reset and the like.
     Peer,
-    /// The peer's, for taking longer than `connect_timeout`.
+    /// The peer's, for taking longer than `connect_timeout` or than the system lets it.
     TimedOut,
     /// Nobody's that could be told: this host knows no way to the address.
     Unroutable,

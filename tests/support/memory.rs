@@ -431,6 +431,7 @@ pub(crate) struct IncomingProbe(Arc<Mutex<IncomingState>>);
 struct IncomingState {
     fate: IncomingFate,
     pending_error: Option<ErrorKind>,
+    addr_error: Option<ErrorKind>,
     admit_error: Option<io::Error>,
     socket: Option<SocketProbe>,
 }
@@ -450,9 +451,15 @@ impl IncomingProbe {
         self.lock().socket.as_ref().is_some_and(SocketProbe::is_open)
     }
 
-    /// The other end is gone: from now on this is the socket's pending error.
+    /// The other end is gone: from now on this is the socket's pending error. Like a socket of TCP, it tells who asks
+    /// for it, and nobody else.
     pub(crate) fn kill(&self, error: ErrorKind) {
         self.lock().pending_error = Some(error);
+    }
+
+    /// The socket does not even say any more where it came to.
+    pub(crate) fn lose_addr(&self, error: ErrorKind) {
+        self.lock().addr_error = Some(error);
     }
 
     /// Has `admit` fail by a fault of this host.
@@ -482,17 +489,19 @@ impl Incoming for MemoryIncoming {
     }
 
     fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.probe
-            .lock()
-            .pending_error
-            .map_or(Ok(self.local), |error| Err(error.into()))
+        let error = self.probe.lock().addr_error;
+        error.map_or(Ok(self.local), |error| Err(error.into()))
+    }
+
+    fn check_alive(&self) -> io::Result<()> {
+        let error = self.probe.lock().pending_error;
+        error.map_or(Ok(()), |error| Err(error.into()))
     }
 
     fn admit(mut self) -> io::Result<MemorySocket> {
         let socket = self.socket.take().expect("taken by `admit` alone");
         let mut state = self.probe.lock();
-        let pending_error = state.pending_error.map(io::Error::from);
-        if let Some(error) = pending_error.or_else(|| state.admit_error.take()) {
+        if let Some(error) = state.admit_error.take() {
             state.fate = IncomingFate::AdmitFailed;
             return Err(error);
         }

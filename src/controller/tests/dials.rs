@@ -243,12 +243,33 @@ async fn a_dial_that_is_over_before_its_limit_wakes_nobody_at_it() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn limits_hold_however_much_of_its_turn_a_task_has_spent_elsewhere() {
+    let mut node = Node::knowing(wanting(1), &[LOW]).await;
+    advance(seconds(60)).await;
+    while tokio::task::coop::has_budget_remaining() {
+        tokio::task::coop::consume_budget().await;
+    }
+    assert!(node.net.poll_next().is_pending());
+    assert_eq!(node.counters().dials_timed_out, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_limit_of_the_system_is_one_too() {
+    let mut node = Node::knowing(wanting(1), &[LOW]).await;
+    node.dial_err(LOW, ErrorKind::TimedOut);
+    assert_eq!((node.counters().dials_timed_out, node.counters().dials_failed), (1, 0));
+}
+
+#[tokio::test(start_paused = true)]
 async fn no_limit_is_too_long() {
     let mut config = wanting(1);
     config.connect_timeout = Duration::MAX;
     let mut node = Node::knowing(config, &[LOW]).await;
     advance(seconds(1_000_000)).await;
     node.rests();
+    // A timer cannot be set so far ahead: it is set again once a year.
+    advance(seconds(370 * 24 * 60 * 60)).await;
+    node.no_event();
     assert_eq!(node.status(LOW), Some(OutConnecting));
     node.world.dial_ok(ip(LOW));
     assert!(node.event().is_outgoing);

@@ -188,14 +188,42 @@ async fn an_inbound_socket_beyond_a_cap_leaves_its_peer_as_it_was() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_inbound_socket_that_is_dead_is_dropped_before_anything_else() {
-    let mut node = Node::knowing(config(), &[]).await;
+async fn an_inbound_socket_that_is_dead_is_not_admitted() {
+    for die in [IncomingProbe::kill, IncomingProbe::lose_addr] {
+        let mut node = Node::knowing(config(), &[]).await;
+        let probe = node.connects(LOW);
+        die(&probe, ErrorKind::ConnectionReset);
+        node.no_event();
+        assert_eq!(probe.fate(), IncomingFate::Dropped);
+        assert_eq!(node.status(LOW), None);
+        assert_eq!(node.counters().inbound_dead, 1);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn whoever_is_refused_need_not_be_alive() {
+    let mut node = Node::knowing(passive(), &[]).await;
+    node.ban(LOW);
+    advance(seconds(1)).await;
     let probe = node.connects(LOW);
     probe.kill(ErrorKind::ConnectionReset);
     node.no_event();
+    assert_eq!(probe.fate(), IncomingFate::Refused);
+    assert_eq!(node.of(LOW).last_failure, node.now(), "it has tried");
+    assert_eq!((node.counters().refused_banned, node.counters().inbound_dead), (1, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_socket_that_has_lost_its_address_is_dropped_before_anything_else() {
+    let mut node = Node::knowing(passive(), &[]).await;
+    node.ban(LOW);
+    advance(seconds(1)).await;
+    let probe = node.connects(LOW);
+    probe.lose_addr(ErrorKind::NotConnected);
+    node.no_event();
     assert_eq!(probe.fate(), IncomingFate::Dropped);
-    assert_eq!(node.status(LOW), None);
-    assert_eq!(node.counters().inbound_dead, 1);
+    assert_ne!(node.of(LOW).last_failure, node.now());
+    assert_eq!((node.counters().refused_banned, node.counters().inbound_dead), (0, 1));
 }
 
 #[tokio::test(start_paused = true)]

@@ -51,6 +51,25 @@ async fn as_a_sink_it_is_ready_and_flushed_at_once_and_wakes() {
     assert_eq!(node.status(LOW), Some(InAlive));
 }
 
+#[tokio::test]
+async fn a_failure_that_follows_a_sign_of_life_is_later() {
+    let mut config = passive();
+    config.clock = Clock::System;
+    let mut node = Node::knowing(config, &[]).await;
+    node.list(&[HIGH]);
+    let _socket = node.admits(LOW);
+    let sink = node.feedback_sink();
+    sink.report(Feedback::Alive(ip(LOW))).unwrap();
+    sink.report(Feedback::Failed(ip(LOW))).unwrap();
+    node.no_event();
+    let ranked = node.get_good_peer_ips();
+    assert_eq!(
+        ranked,
+        [ip(HIGH), ip(LOW)],
+        "who has failed since is worse than a stranger"
+    );
+}
+
 #[tokio::test(start_paused = true)]
 async fn alive_comes_before_the_end() {
     let node = told(&[Feedback::Alive, Feedback::Failed]).await;

@@ -344,6 +344,18 @@ mod unix {
     }
 
     #[tokio::test]
+    async fn in_a_sticky_folder_the_owner_is_whoever_writes() {
+        let place = Place::new();
+        let other = Some(65_534);
+        if let Err(error) = std::os::unix::fs::chown(place.target(), other, other) {
+            return eprintln!("SKIPPED: only root may give files away: {error}");
+        }
+        fs::set_permissions(place.folder.path(), fs::Permissions::from_mode(0o1777)).expect("set");
+        replace(&place.target()).await.expect("replaced");
+        assert_ne!(fs::metadata(place.target()).expect("there").uid(), 65_534);
+    }
+
+    #[tokio::test]
     async fn a_file_is_made_with_the_permissions_of_the_one_that_it_replaces() {
         let place = Place::new();
         fs::set_permissions(place.target(), fs::Permissions::from_mode(0o600)).expect("set");
