@@ -16,9 +16,9 @@
 //! - Both write the same fields; that the bytes are the same is asserted before anything is measured.
 //! - A dump of either side ends with the content synced, the file renamed and the folder synced.
 //!
-//! The time of a poll is the thread's on a processor, of a whole controller that dumps its file, the longest of all polls of
-//! a dump, and of these the median. Peaks are those of the heap, beyond what is held when the work begins. The counting allocator makes each allocation a
-//! few nanoseconds slower, for everybody.
+//! The time of a poll is the thread's on a processor, of a whole controller that dumps its file, the longest of all
+//! polls of a dump, and of these the median. Peaks are those of the heap, beyond what is held when the work begins. The
+//! counting allocator makes each allocation a few nanoseconds slower, for everybody.
 //!
 //! Without `--bench`, as `cargo test --all-targets` starts it, one round of a thousand shows that it still works.
 

@@ -2,15 +2,14 @@
 //! peer lists, and bans who breaks the protocol. See `README.md` in this folder for how to run it.
 
 mod support {
+    pub(crate) mod peers_file;
     pub(crate) mod protocol;
     pub(crate) mod session;
 }
 
 use std::error::Error;
-use std::fs::OpenOptions;
-use std::io::{self, Write};
 use std::net::IpAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::pin::pin;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -19,6 +18,7 @@ use std::time::Duration;
 use clap::Parser;
 use futures::StreamExt;
 use network::{NetworkConfig, NetworkController, NetworkControllerEvent, PeerLease};
+use support::peers_file;
 use support::session::{Pace, Session};
 use tokio::net::TcpStream;
 use tokio::signal;
@@ -81,7 +81,7 @@ async fn main() -> ExitCode {
 }
 
 async fn run(options: Options) -> Result<(), Box<dyn Error>> {
-    prepare_peers_file(&options.peers, &options.bootstrap)?;
+    peers_file::prepare(&options.peers, &options.bootstrap)?;
     let network = NetworkController::with_config(config(&options)).await?;
     println!("listening on {}, {}", network.local_addr(), status(&network));
 
@@ -136,32 +136,6 @@ fn config(options: &Options) -> NetworkConfig {
     config.peer_file_dump_interval = Duration::from_secs(options.dump_interval);
     config.global_peers_only = options.global_peers_only;
     config
-}
-
-/// Makes an empty peers file where there is none, if we know whom to begin with.
-fn prepare_peers_file(path: &Path, bootstrap: &[IpAddr]) -> Result<(), Box<dyn Error>> {
-    if path.try_exists()? {
-        return Ok(());
-    }
-    if bootstrap.is_empty() {
-        return Err(missing_peers_file(path).into());
-    }
-    let made = OpenOptions::new().write(true).create_new(true).open(path);
-    made.and_then(|mut file| file.write_all(b"[]\n"))
-        .map_err(|error| cannot_make(path, &error).into())
-}
-
-fn missing_peers_file(path: &Path) -> String {
-    let path = path.display();
-    format!(
-        "there is no peers file {path}\n\
-         To make one, name a peer to begin with: --bootstrap IP\n\
-         The first node of a network begins with nobody: echo '[]' > {path}"
-    )
-}
-
-fn cannot_make(path: &Path, error: &io::Error) -> String {
-    format!("cannot make the peers file {}: {error}", path.display())
 }
 
 fn status(network: &NetworkController) -> String {

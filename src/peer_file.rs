@@ -94,8 +94,9 @@ pub async fn load(path: impl AsRef<Path>) -> Result<Vec<PeerRecord>, FileError> 
     read.await.map_err(|source| FileError::new(path, source))
 }
 
-/// Replaces the file at `path` whole by one with these peers, or makes it. Permissions are kept, and the owner where this
-/// process may give files away; a symbolic link is followed. The list need not be in memory: no more than 256 KiB of the file are, at any time.
+/// Replaces the file at `path` whole by one with these peers, or makes it. Permissions are kept, and the owner where
+/// this process may give files away; a symbolic link is followed. The list need not be in memory: no more than 256 KiB
+/// of the file are, at any time.
 ///
 /// # Cancel safety
 ///

@@ -4,6 +4,8 @@
 pub(crate) mod addresses;
 pub(crate) mod chain;
 pub(crate) mod node;
+#[path = "../support/peers_file.rs"]
+pub(crate) mod peers_file;
 pub(crate) mod session;
 pub(crate) mod wire;
 

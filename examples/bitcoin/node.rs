@@ -1,12 +1,10 @@
 //! The node: what it is told at its start, and its life.
 
 use std::error::Error;
-use std::fs::OpenOptions;
 use std::hash::{BuildHasher, RandomState};
-use std::io::Write;
 use std::net::IpAddr;
 use std::num::ParseIntError;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,6 +19,7 @@ use tokio::task::JoinSet;
 use tokio::time;
 
 use super::chain::{Chain, Network};
+use super::peers_file;
 use super::session::Session;
 
 /// A light node of the Bitcoin and Litecoin networks: keeps connections and addresses, and neither asks for blocks nor
@@ -95,7 +94,7 @@ const LEAVING_LIMIT: Duration = Duration::from_secs(10);
 
 /// Runs until Ctrl-C.
 pub(crate) async fn run(options: Options) -> Result<(), Box<dyn Error>> {
-    prepare_peers_file(&options.peers, &options.bootstrap)?;
+    peers_file::prepare(&options.peers, &options.bootstrap)?;
     let chain = options.chain();
     let network = NetworkController::with_config(options.config(chain)).await?;
     println!("listening on {}, magic {}", network.local_addr(), chain.magic);
@@ -195,19 +194,4 @@ impl Options {
 
 fn parse_services(text: &str) -> Result<ServiceFlags, ParseIntError> {
     u64::from_str_radix(text.trim_start_matches("0x"), 16).map(ServiceFlags::from)
-}
-
-/// Makes an empty peers file where there is none, if we know whom to begin with.
-fn prepare_peers_file(path: &Path, bootstrap: &[IpAddr]) -> Result<(), Box<dyn Error>> {
-    if path.try_exists()? {
-        return Ok(());
-    }
-    let path_shown = path.display();
-    if bootstrap.is_empty() {
-        let hint = format!("there is no peers file {path_shown}; to make one, name a peer: --bootstrap IP");
-        return Err(hint.into());
-    }
-    let made = OpenOptions::new().write(true).create_new(true).open(path);
-    made.and_then(|mut file| file.write_all(b"[]\n"))
-        .map_err(|error| format!("cannot make the peers file {path_shown}: {error}").into())
 }

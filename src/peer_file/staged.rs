@@ -32,8 +32,8 @@ pub(crate) struct StagedFile {
 
 impl StagedFile {
     /// Starts to replace the file at `path`, which need not exist; a symbolic link stands for what it points to. The
-    /// new file has the permissions of the old one, and its owner if this process may give files away and the folder is not
-    /// sticky.
+    /// new file has the permissions of the old one, and its owner if this process may give files away and the folder is
+    /// not sticky.
     pub(crate) async fn create(path: &Path) -> Result<Self, PeerFileError> {
         let target = step("find", path, resolve(path)).await?;
         let old = step("inspect", &target, found(&target)).await?;

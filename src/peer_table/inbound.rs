@@ -15,7 +15,8 @@ use crate::peer_table::{Action, Now, PeerId, PeerTable};
 pub(crate) enum Verdict {
     /// Take it and say so by [`PeerTable::on_admitted`]; nothing has changed yet.
     Admit,
-    /// Hold it and say so by [`PeerTable::on_parked`]; nothing has changed yet. This may be the dial whose other end it is.
+    /// Hold it and say so by [`PeerTable::on_parked`]; nothing has changed yet. This may be the dial whose other end it
+    /// is.
     Park(Option<ConnectionId>),
     Refuse(Refusal),
 }
@@ -171,8 +172,8 @@ impl PeerTable {
             .filter(|_| entry.peer.status == PeerStatus::OutConnecting)
     }
 
-    /// Moves nothing, as no place of a banned peer follows from what this changes, so that a flood of these is cheap: where a ban stands among the others is put right when one of
-    /// them has to go.
+    /// Moves nothing, as no place of a banned peer follows from what this changes, so that a flood of these is cheap:
+    /// where a ban stands among the others is put right when one of them has to go.
     fn on_banned_attempt(&mut self, now: Now, id: PeerId) {
         self.last_event += 1;
         let mut entry = self.slots.get_mut(id);
