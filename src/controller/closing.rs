@@ -68,7 +68,6 @@ impl<T: Transport> Engine<T> {
     }
 
     fn apply_everything(mut self: Pin<&mut Self>) {
-        self.as_mut().project().clock.begin_pass();
         self.mailbox.seal();
         let Some(urgent) = self.mailbox.look() else {
             return;

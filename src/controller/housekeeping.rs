@@ -97,8 +97,7 @@ impl<T: Transport> Engine<T> {
                     LeaseReport::Of(report) => report,
                     LeaseReport::Dropped => dropped,
                 };
-                this.table
-                    .on_lease_report(this.clock.pass_time(), ip, connection, report);
+                this.table.on_lease_report(this.clock.now(), ip, connection, report);
                 self.as_mut().run_actions();
             }
         }

@@ -150,6 +150,25 @@ async fn a_stale_lease_that_is_spent_changes_nothing_either() {
     }
 }
 
+#[tokio::test]
+async fn a_lease_that_fails_after_a_sign_of_life_fails_later() {
+    let mut config = passive();
+    config.clock = Clock::System;
+    let mut node = Node::knowing(config, &[]).await;
+    node.list(&[HIGH]);
+    let _socket = node.admits(LOW);
+    let lease = node.lease(ip(LOW)).unwrap();
+    lease.alive();
+    drop(lease);
+    node.no_event();
+    let ranked = node.get_good_peer_ips();
+    assert_eq!(
+        ranked,
+        [ip(HIGH), ip(LOW)],
+        "who has failed since is worse than a stranger"
+    );
+}
+
 #[tokio::test(start_paused = true)]
 async fn the_ban_of_a_stale_lease_ends_the_connection_that_followed() {
     let (mut node, old) = leased(InAlive).await;
