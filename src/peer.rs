@@ -7,8 +7,10 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 pub(crate) use self::connection::{ByConnection, ConnectionId};
+pub(crate) use self::hasher::NumberHasher;
 
 mod connection;
+mod hasher;
 
 /// A known peer, as [`NetworkController::peers`](crate::NetworkController::peers) and
 /// [`peer`](crate::NetworkController::peer) show it.

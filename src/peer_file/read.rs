@@ -4,7 +4,7 @@ use std::cmp::Ordering;
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::fmt;
-use std::hash::{BuildHasher, BuildHasherDefault, Hasher, RandomState};
+use std::hash::{BuildHasher, BuildHasherDefault, RandomState};
 use std::net::IpAddr;
 use std::str::Utf8Error;
 
@@ -13,7 +13,7 @@ use serde::de::{self, Deserialize, DeserializeSeed, Deserializer, MapAccess, Seq
 use serde_json::Value;
 
 use super::{PeerFileError, implied_failures, time};
-use crate::peer::{OtherFields, Peer, PeerRecord, PeerStatus, is_peer_address};
+use crate::peer::{NumberHasher, OtherFields, Peer, PeerRecord, PeerStatus, is_peer_address};
 
 const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
 
@@ -344,7 +344,7 @@ struct Merged {
     records: Vec<PeerRecord>,
     /// Where an address with this tag is first. With tags instead of addresses this is a quarter as large, and waiting
     /// for the memory of it is the most of what a long list costs beyond its text.
-    places: HashMap<u32, u32, BuildHasherDefault<TagHasher>>,
+    places: HashMap<u32, u32, BuildHasherDefault<NumberHasher>>,
     /// Where the addresses are whose tag an earlier one has.
     others: HashMap<IpAddr, usize>,
     /// Nobody can name addresses that have one tag.
@@ -401,25 +401,6 @@ impl Merged {
         };
         let tag = self.key.hash_one(number) >> (u64::BITS - TAG_BITS);
         u32::try_from(tag).expect("so many bits are left")
-    }
-}
-
-/// Spreads tags, which are keyed hashes already, over all bits.
-#[derive(Default)]
-struct TagHasher(u64);
-
-impl Hasher for TagHasher {
-    fn write_u32(&mut self, tag: u32) {
-        // 2^64 divided by the golden ratio, after Knuth.
-        self.0 = u64::from(tag).wrapping_mul(0x9E37_79B9_7F4A_7C15);
-    }
-
-    fn write(&mut self, _: &[u8]) {
-        unreachable!("tags are numbers of 32 bits");
-    }
-
-    fn finish(&self) -> u64 {
-        self.0
     }
 }
 
