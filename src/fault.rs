@@ -11,8 +11,13 @@ pub(crate) enum DialFault {
     /// This host has run out of something: files, memory, ports, or the address to dial from.
     Host,
     /// No way from here to there, which may be the fault of either end.
-    Unroutable,
-    /// The peer refused, reset, or did not answer.
+    Unroutable {
+        /// The dial failed in its first poll: nothing left this host.
+        at_once: bool,
+    },
+    /// The dial took longer than `connect_timeout`, or than the system lets it.
+    TimedOut,
+    /// The peer refused or reset.
     Peer,
 }
 
@@ -26,9 +31,9 @@ impl DialFault {
             | ErrorKind::NetworkDown
             | ErrorKind::HostUnreachable
             | ErrorKind::InvalidInput
-            | ErrorKind::PermissionDenied => Self::Unroutable,
+            | ErrorKind::PermissionDenied => Self::Unroutable { at_once: false },
             _ if is_one_of(error, code::OUT_OF_FILES) || is_one_of(error, code::OUT_OF_BUFFERS) => Self::Host,
-            _ if is_one_of(error, code::NO_SUCH_FAMILY) => Self::Unroutable,
+            _ if is_one_of(error, code::NO_SUCH_FAMILY) => Self::Unroutable { at_once: false },
             _ => Self::Peer,
         }
     }
@@ -168,10 +173,10 @@ mod tests {
     fn kinds_made_by_hand_are_told_apart() {
         assert_eq!(dial_fault(ErrorKind::AddrNotAvailable), DialFault::Host);
         assert_eq!(dial_fault(ErrorKind::OutOfMemory), DialFault::Host);
-        assert_eq!(dial_fault(ErrorKind::NetworkUnreachable), DialFault::Unroutable);
-        assert_eq!(dial_fault(ErrorKind::HostUnreachable), DialFault::Unroutable);
-        assert_eq!(dial_fault(ErrorKind::InvalidInput), DialFault::Unroutable);
-        assert_eq!(dial_fault(ErrorKind::PermissionDenied), DialFault::Unroutable);
+        assert_eq!(dial_fault(ErrorKind::NetworkUnreachable), DialFault::Unroutable { at_once: false });
+        assert_eq!(dial_fault(ErrorKind::HostUnreachable), DialFault::Unroutable { at_once: false });
+        assert_eq!(dial_fault(ErrorKind::InvalidInput), DialFault::Unroutable { at_once: false });
+        assert_eq!(dial_fault(ErrorKind::PermissionDenied), DialFault::Unroutable { at_once: false });
         assert_eq!(dial_fault(ErrorKind::ConnectionRefused), DialFault::Peer);
         assert_eq!(dial_fault(ErrorKind::ConnectionReset), DialFault::Peer);
         assert_eq!(dial_fault(ErrorKind::TimedOut), DialFault::Peer);
@@ -190,7 +195,7 @@ mod tests {
         // EMFILE, ENFILE, ENOBUFS, ENOMEM, EADDRNOTAVAIL, EADDRINUSE.
         assert_eq!(faults(&[24, 23, 105, 12, 99, 98]), [DialFault::Host; 6]);
         // ENETUNREACH, EHOSTUNREACH, EINVAL, EAFNOSUPPORT, EACCES, EPERM, ENETDOWN.
-        assert_eq!(faults(&[101, 113, 22, 97, 13, 1, 100]), [DialFault::Unroutable; 7]);
+        assert_eq!(faults(&[101, 113, 22, 97, 13, 1, 100]), [DialFault::Unroutable { at_once: false }; 7]);
         // ECONNREFUSED, ECONNRESET, ETIMEDOUT, EHOSTDOWN, EPROTO.
         assert_eq!(faults(&[111, 104, 110, 112, 71]), [DialFault::Peer; 5]);
     }

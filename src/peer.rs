@@ -6,18 +6,21 @@ use std::net::IpAddr;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-pub(crate) use self::connection::{ByConnection, ConnectionId};
-pub(crate) use self::hasher::NumberHasher;
+pub(crate) use self::connection::{ConnectionId, ParkedId, PeerId};
 
 mod connection;
 mod hasher;
+pub(crate) use self::hasher::NumberHasher;
+
+/// Something for each of many dials or connections.
+pub(crate) type ByConnection<V> = std::collections::HashMap<ConnectionId, V>;
 
 /// A known peer, as [`NetworkController::peers`](crate::NetworkController::peers) and
 /// [`peer`](crate::NetworkController::peer) show it.
 ///
 /// A peer *is* its IP address, in canonical form: `::ffff:192.0.2.1` is `192.0.2.1`.
 #[non_exhaustive]
-#[derive(Clone, Debug, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Peer {
     /// The address that identifies the peer.
     pub ip: IpAddr,
@@ -34,27 +37,6 @@ pub struct Peer {
     /// outgoing connection is alive is not counted, nor one that times out and was under way when an outage ended: that
     /// may be our own outage.
     pub failures_in_row: u32,
-    // These two stand here, not with what else the table keeps of a peer, since here they take no room.
-    /// Only a dial of ours that came alive proves a peer.
-    #[serde(skip)]
-    pub(crate) is_proven: bool,
-    #[serde(skip)]
-    pub(crate) flags: Flags,
-}
-
-/// What else there is to know of a peer, in one byte.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Flags(u8);
-
-/// Two are equal if all that they show is.
-impl PartialEq for Peer {
-    fn eq(&self, other: &Self) -> bool {
-        let shown = |peer: &Self| {
-            let times = [peer.last_alive, peer.last_failure, peer.last_alive_outgoing];
-            (peer.ip, peer.status, times, peer.failures_in_row)
-        };
-        shown(self) == shown(other)
-    }
 }
 
 impl Peer {
@@ -68,36 +50,7 @@ impl Peer {
             last_failure: None,
             last_alive_outgoing: None,
             failures_in_row: 0,
-            is_proven: false,
-            flags: Flags::default(),
         }
-    }
-
-    /// The address is this node's own, the connection a local client's: neither listed, stored nor kept.
-    pub(crate) fn is_own(&self) -> bool {
-        self.flags.has(Flags::OWN)
-    }
-}
-
-impl Flags {
-    /// See [`Peer::is_own`].
-    pub(crate) const OWN: Self = Self(1);
-    /// Some of the times lay in the future when they were loaded: others are to be believed.
-    pub(crate) const AHEAD: Self = Self(2);
-    /// Something is known of it: it was alive once, or failed.
-    pub(crate) const TRIED: Self = Self(4);
-    pub(crate) const TRIED_OR_OWN: Self = Self(Self::TRIED.0 | Self::OWN.0);
-
-    pub(crate) fn has(self, other: Self) -> bool {
-        self.0 & other.0 == other.0
-    }
-
-    pub(crate) fn has_any(self, others: Self) -> bool {
-        self.0 & others.0 != 0
-    }
-
-    pub(crate) fn set(&mut self, other: Self, is_set: bool) {
-        self.0 = if is_set { self.0 | other.0 } else { self.0 & !other.0 };
     }
 }
 
@@ -212,15 +165,6 @@ mod tests {
 
     fn ip(text: &str) -> IpAddr {
         text.parse().unwrap()
-    }
-
-    #[test]
-    fn peers_that_show_the_same_are_the_same() {
-        let (one, mut other) = (Peer::new(ip("60.1.0.1")), Peer::new(ip("60.1.0.1")));
-        other.flags.set(Flags::AHEAD, true);
-        assert_eq!(one, other);
-        other.failures_in_row = 1;
-        assert_ne!(one, other);
     }
 
     #[test]

@@ -2,103 +2,77 @@
 //!
 //! [`PeerTable`] is told what happened (`on_…`, each with the time) and answers with what to do: some answers are
 //! return values, the others wait in [`PeerTable::next_action`], [`PeerTable::next_dial`] and
-//! [`PeerTable::next_settled`]. It knows connections by [`ConnectionId`]; the sockets are somebody else's. Its
+//! [`PeerTable::next_settled`]. It knows connections by [`ConnectionId`]; the controller holds the sockets. Its
 //! randomness comes from a seed, so that a run can be replayed.
 //!
-//! Every status change goes through [`PeerTable::change`], which moves the peer in all indexes and notes whether the
-//! peer file would say something else now. Slots of caps are counted from statuses and never held in a second place.
+//! It stands in two stories. [`Peers`] is the store: the peers, and whatever follows from what is recorded of one, moved
+//! in one place. Above it are the rules, one a file, which never touch an index:
+//!
+//! | rule | file |
+//! |---|---|
+//! | which peer is better | `rank` |
+//! | when to dial, which peer, what an outcome means | `dialing` |
+//! | how fast dials follow each other | `pacing` |
+//! | how long a peer is left alone | `backoff` |
+//! | times without an outgoing connection | `outage` |
+//! | inbound sockets, and dials that cross | `inbound` |
+//! | what the application reports | `feedback`, `banning` |
+//! | which peer to forget, which ban to drop | `forgetting` |
+//! | peers from the file and from lists | `merging` |
+//! | this node's own addresses | `own_addresses` |
 
+mod backoff;
+mod bag;
+mod banning;
+mod candidates;
+mod crowds;
 mod dialing;
 mod entry;
-mod eviction;
+mod feedback;
+mod forgetting;
 mod groups;
-mod growth;
 mod inbound;
-mod index;
-mod indexes;
 #[cfg(any(test, feature = "internals"))]
 mod invariants;
-mod ladder;
-mod limits;
-mod loading;
-mod members;
-mod order;
-mod own;
+mod merging;
+mod outage;
+mod own_addresses;
+mod pacing;
 mod parking;
-mod place;
+mod peers;
 mod random;
 mod rank;
-mod rares;
-mod reports;
-mod resting;
-mod seats;
-mod shelves;
-mod slots;
 mod subnet;
-mod tally;
 #[cfg(test)]
 mod tests;
-mod timers;
+mod time;
 
 use std::collections::VecDeque;
 use std::net::{IpAddr, SocketAddr};
+use std::num::NonZeroU64;
 use std::time::Duration;
 
-use chrono::{DateTime, Utc};
-
-pub(crate) use self::dialing::{DialFailure, Reached};
+pub(crate) use self::dialing::Reached;
+pub(crate) use self::feedback::Report;
 pub(crate) use self::inbound::Verdict;
-pub(crate) use self::reports::Report;
-pub(crate) use self::slots::PeerId;
+pub(crate) use self::peers::StoredPeer;
+pub(crate) use self::time::Now;
 
-use self::dialing::Pace;
-use self::entry::{EntryMut, Moment, lasting};
-use self::indexes::Indexes;
-use self::limits::Limits;
-use self::order::Walk;
-use self::own::OwnAddresses;
+use self::candidates::Turn;
+use self::entry::Entry;
+use self::outage::Outage;
+use self::own_addresses::OwnAddresses;
+use self::pacing::Pace;
 use self::parking::Parking;
-use self::place::Place;
+use self::peers::Peers;
 use self::random::Random;
-use self::slots::Slots;
-use self::subnet::Subnet;
+use self::time::earlier;
 use crate::config::NetworkConfig;
-use crate::peer::{ByConnection, ConnectionId, OtherFields, Peer, PeerStatus};
+use crate::peer::{ConnectionId, ParkedId, Peer, PeerId, PeerStatus};
 use crate::stats::{Counters, Stats, Usage};
 
-/// How many pauses or deadlines that are over are dealt with in one call, so that a million of them stall nobody.
-const DUE_PER_CALL: usize = 256;
-
-/// No more Idle and no more banned peers than this, whatever the config says: they would take 12 GiB, and there are
-/// twice as many ids for both together and the connected ones.
-const MOST: usize = 1 << (PeerId::BITS - 2);
-
-/// Which of two waits, if any, ends first.
-fn earlier(one: Option<Duration>, other: Option<Duration>) -> Option<Duration> {
-    match (one, other) {
-        (Some(one), Some(other)) => Some(one.min(other)),
-        (one, other) => one.or(other),
-    }
-}
-
-/// A moment, on both clocks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Now {
-    /// What is stored. May jump.
-    pub(crate) utc: DateTime<Utc>,
-    /// What is waited for: time since the start. Never goes back.
-    pub(crate) since_start: Duration,
-}
-
-impl Now {
-    fn after(self, wait: Duration) -> Duration {
-        self.since_start.saturating_add(wait)
-    }
-
-    fn moment(self) -> Moment {
-        Moment::of(self.since_start)
-    }
-}
+/// How many handshakes and bans that are over are ended in one call, so that a million of them do not stall a poll.
+const DEADLINES_PER_CALL: usize = 256;
 
 /// Something to do with a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -106,93 +80,46 @@ pub(crate) enum Action {
     /// Drop this dial.
     CallOff(ConnectionId),
     /// Refuse this parked socket.
-    RefuseParked(ConnectionId),
-    /// The slot of this connection is free again; whoever holds its socket should let go of it.
+    RefuseParked(ParkedId),
+    /// The slot of this connection is free again; the holder of its socket should let go of it.
     Ended(ConnectionId),
-}
-
-/// A stored peer, as the peer file wants it.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct StoredPeer<'a> {
-    pub(crate) peer: &'a Peer,
-    pub(crate) banned_at: Option<DateTime<Utc>>,
-    pub(crate) other: Option<&'a OtherFields>,
-}
-
-/// See [`PeerTable::good_peer_ips`].
-#[derive(Debug)]
-pub(crate) struct GoodPeerIps<'a> {
-    walk: Walk<'a>,
-    slots: &'a Slots,
-    /// At most so many are left.
-    left: usize,
-    /// An address may turn out to be our own long after it was added.
-    own: Option<&'a OwnAddresses>,
 }
 
 #[derive(Debug)]
 pub(crate) struct PeerTable {
     config: NetworkConfig,
     random: Random,
-    slots: Slots,
-    indexes: Indexes,
+    peers: Peers,
     parking: Parking,
-    limits: Limits,
     own: OwnAddresses,
     pace: Pace,
-    /// The peers of dials and of connections, by the id of the dial or connection.
-    connections: ByConnection<PeerId>,
-    last_connection: u64,
-    /// Numbers the events that concern bans.
+    outage: Outage,
+    /// The kind of peers that the next dial is for.
+    turn: Turn,
+    /// Of the last dial or inbound socket.
+    last_number: Option<NonZeroU64>,
+    /// Of the last event that concerned a ban.
     last_event: u64,
     actions: VecDeque<Action>,
     counters: Counters,
-    changes: u64,
-}
-
-impl Iterator for GoodPeerIps<'_> {
-    type Item = IpAddr;
-
-    // An address takes 17 bytes: it is best copied once, from the peer to wherever the caller wants it.
-    #[inline]
-    fn next(&mut self) -> Option<IpAddr> {
-        loop {
-            let peer = self.slots.peer(self.walk.next()?);
-            self.left -= 1;
-            match self.own {
-                Some(own) if own.contains(peer.ip) => {}
-                _ => return Some(peer.ip),
-            }
-        }
-    }
-
-    fn size_hint(&self) -> (usize, Option<usize>) {
-        let least = if self.own.is_none() { self.left } else { 0 };
-        (least, Some(self.left))
-    }
 }
 
 impl PeerTable {
     /// An empty table of a node that listens at `listen`, for a valid `config`.
     pub(crate) fn new(config: NetworkConfig, listen: SocketAddr, seed: u64, now: Now) -> Self {
-        let mut random = Random::new(seed);
-        let peer_port = config.peer_port.unwrap_or(listen.port());
-        let outage_wait = random.jittered(config.retry_backoff);
         Self {
-            slots: Slots::default(),
-            indexes: Indexes::new(config.max_incoming_per_subnet.is_some()),
+            random: Random::new(seed),
+            peers: Peers::default(),
             parking: Parking::default(),
-            limits: Limits::default(),
-            own: OwnAddresses::new(listen, peer_port),
-            pace: Pace::new(now, outage_wait),
-            connections: ByConnection::default(),
-            last_connection: 0,
+            own: OwnAddresses::new(listen, config.peer_port.unwrap_or(listen.port())),
+            pace: Pace::new(&config),
+            outage: Outage::new(now),
+            turn: Turn::Proven,
+            last_number: None,
             last_event: 0,
             actions: VecDeque::new(),
             counters: Counters::default(),
-            changes: 0,
             config,
-            random,
         }
     }
 
@@ -201,47 +128,32 @@ impl PeerTable {
         self.actions.pop_front()
     }
 
-    /// Ends what is overdue: handshakes, bans, parked sockets, pauses. May leave some for the next call, which
-    /// [`Self::next_deadline`] then wants at once.
+    /// Ends what is overdue: handshakes, bans, parked sockets, pauses, an outage. May leave some for the next call,
+    /// which [`Self::next_deadline`] then wants at once.
     pub(crate) fn on_time(&mut self, now: Now) {
-        if self.indexes.deadlines.is_due(now.moment()) {
-            self.end_due(now);
+        self.judge_outage(now);
+        for _ in 0..DEADLINES_PER_CALL {
+            match self.peers.overdue(now.moment()) {
+                Some(id) => self.on_deadline(now, id),
+                None => break,
+            }
         }
-        while let Some(id) = self.parking.next_overdue(now.since_start) {
+        while let Some(id) = self.parking.overdue(now.moment()) {
             self.refuse_parked(id);
         }
         self.end_pauses(now);
     }
 
-    #[cold]
-    fn end_due(&mut self, now: Now) {
-        for _ in 0..DUE_PER_CALL {
-            match self.indexes.deadlines.first() {
-                Some((due, id)) if due <= now.moment() => self.on_deadline(now, id),
-                _ => break,
-            }
-        }
-    }
-
-    /// A dial that has had its time by then: to be ended, with whatever comes of it. Each is named once.
-    ///
-    /// "By then" is the moment that somebody waited for, not what the clock says now: whoever is woken late sees first
-    /// what became of the dials meanwhile.
-    pub(crate) fn next_overdue_dial(&mut self, by: Duration) -> Option<ConnectionId> {
-        self.limits.next_overdue(by)
-    }
-
-    /// When to call [`Self::on_time`], [`Self::next_overdue_dial`] and [`Self::next_dial`] again at the latest; in the
-    /// past if at once.
+    /// When to call [`Self::on_time`] and [`Self::next_dial`] again at the latest; in the past if at once.
     pub(crate) fn next_deadline(&self) -> Option<Duration> {
-        let handshakes_and_bans = self.indexes.deadlines.first().map(|(due, _)| due.since_start());
-        let parked_and_dialed = earlier(self.parking.next_deadline(), self.limits.next());
-        earlier(earlier(handshakes_and_bans, parked_and_dialed), self.next_dial_time())
+        let first = earlier(self.peers.next_deadline(), self.parking.next_deadline());
+        let first = earlier(first, self.next_outage_change());
+        earlier(first, self.next_dial_time()).map(|at| at.since_start())
     }
 
     /// Rises whenever the peer file would say something else than before.
     pub(crate) fn changes(&self) -> u64 {
-        self.changes
+        self.peers.changes()
     }
 
     pub(crate) fn config(&self) -> &NetworkConfig {
@@ -249,49 +161,39 @@ impl PeerTable {
     }
 
     pub(crate) fn peers(&self) -> impl Iterator<Item = &Peer> {
-        self.slots.peers()
+        self.peers.iter().map(|entry| &entry.peer)
     }
 
     pub(crate) fn peer(&self, ip: IpAddr) -> Option<&Peer> {
-        self.id_of(ip).map(|id| self.slots.peer(id))
+        self.peers.by_ip(ip).map(|entry| &entry.peer)
     }
 
     /// Best to worst, without banned peers and own addresses.
-    pub(crate) fn good_peer_ips(&self) -> GoodPeerIps<'_> {
-        GoodPeerIps {
-            walk: self.indexes.order.iter(&self.slots),
-            slots: &self.slots,
-            left: self.indexes.listed,
-            own: Some(&self.own).filter(|own| own.may_be_peers()),
-        }
+    pub(crate) fn good_peer_ips(&self) -> impl Iterator<Item = IpAddr> {
+        // An address may turn out to be our own long after it was added.
+        let ips = self.peers.in_order().map(|entry| entry.peer.ip);
+        ips.filter(|&ip| !self.own.contains(ip))
     }
 
     /// All that [`Self::good_peer_ips`] yields.
     pub(crate) fn all_good_peer_ips(&self) -> Vec<IpAddr> {
-        let ips = self.good_peer_ips();
-        let mut all = Vec::with_capacity(ips.left);
-        all.extend(ips);
-        all
+        let mut ips = Vec::with_capacity(self.peers.in_order().len());
+        ips.extend(self.good_peer_ips());
+        ips
     }
 
     /// The connection that the peer has, and whether we made it.
     pub(crate) fn connection(&self, ip: IpAddr) -> Option<(ConnectionId, bool)> {
-        let entry = self.slots.get(self.id_of(ip)?);
-        let id = entry.connection().filter(|_| entry.peer.status.is_connected())?;
-        Some((id, entry.is_outgoing()))
+        let id = self.peers.id_of(ip)?;
+        let entry = self.peers.get(id);
+        let connection = self.connection_of(id)?;
+        let is_connected = entry.peer.status.is_connected();
+        is_connected.then(|| (connection, entry.is_outgoing()))
     }
 
     /// The slots from `cursor` on, for a dump: `None` for one that holds nothing to be stored.
     pub(crate) fn stored_from(&self, cursor: usize) -> impl Iterator<Item = Option<StoredPeer<'_>>> {
-        self.slots.from(cursor).map(|entry| {
-            entry
-                .filter(|entry| !entry.peer.is_own() && !self.own.contains(entry.peer.ip))
-                .map(|entry| StoredPeer {
-                    peer: entry.peer,
-                    banned_at: entry.rare().banned_at,
-                    other: entry.rare().other.as_deref(),
-                })
-        })
+        self.peers.stored_from(cursor)
     }
 
     /// Counts something that the table does not see itself.
@@ -300,7 +202,7 @@ impl PeerTable {
     }
 
     pub(crate) fn stats(&self) -> Stats {
-        let peers = self.indexes.counts;
+        let peers = *self.peers.counts();
         let config = &self.config;
         let parked = self.parking.len();
         let attempts_in = peers.in_handshaking + parked;
@@ -336,154 +238,49 @@ impl PeerTable {
         }
     }
 
-    // What follows is shared by the modules below.
+    // What follows is shared by the rules.
 
-    /// The one place where a peer changes, but for what moves nothing: the attempts of banned peers, and their events.
-    fn change<R>(&mut self, id: PeerId, edit: impl FnOnce(&mut EntryMut<'_>) -> R) -> R {
-        let mut entry = self.slots.get_mut(id);
-        let (before, was_own) = (Place::of(entry.shown()), entry.peer().is_own());
-        let rank = before.rank(entry.shown());
-        let result = edit(&mut entry);
-        entry.tidy();
-        let (edited, after) = (entry.edited(), Place::of(entry.shown()));
-        debug_assert_eq!(
-            entry.shown().connection().is_some(),
-            !matches!(after.status, PeerStatus::Idle | PeerStatus::Banned),
-            "a peer has a connection id just while it has a dial or connection"
-        );
-        let has_other_status = lasting(before.status) != lasting(after.status);
-        if !was_own && (edited.stored || has_other_status || entry.peer().is_own()) {
-            self.changes += 1;
-        }
-        let has_new_rank = edited.history || has_other_status;
-        self.indexes
-            .shift(&mut self.slots, id, (&before, rank), (&after, has_new_rank));
-        result
+    fn new_entry(&self, peer: Peer) -> Entry {
+        let tie = self.random.tie(peer.ip);
+        Entry::new(peer, tie)
     }
 
-    /// Adds a peer that is not known, in whatever state `edit` puts it.
-    fn add(&mut self, peer: Peer, edit: impl FnOnce(&mut EntryMut<'_>)) -> PeerId {
-        let ip = peer.ip;
-        let id = self.slots.insert(peer, self.random.tie(ip));
-        let mut entry = self.slots.get_mut(id);
-        edit(&mut entry);
-        if self.parking.has(ip) {
-            entry.rare_mut().has_parked = true;
-        }
-        if !entry.peer().is_own() {
-            self.changes += 1;
-            self.counters.peers_added += 1;
-        }
-        entry.marks.group = self.indexes.groups.join(Subnet::of(ip));
-        self.indexes.add(&mut self.slots, id);
-        id
+    /// Adds a peer that is not known.
+    fn add(&mut self, mut entry: Entry) -> PeerId {
+        entry.has_parked = self.parking.has(entry.peer.ip);
+        self.counters.peers_added += u64::from(!entry.is_own);
+        self.peers.add(entry)
     }
 
-    fn forget(&mut self, id: PeerId) {
-        let peer = self.slots.peer(id);
-        let (subnet, group) = (Subnet::of(peer.ip), self.slots.marks(id).group);
-        if !peer.is_own() {
-            self.changes += 1;
-        }
-        self.indexes.remove(&mut self.slots, id);
-        self.indexes.groups.leave(subnet, group);
-        self.pace.forget(id);
-        self.slots.remove(id);
+    /// The peer of a dial or connection that is not over.
+    fn peer_of(&self, connection: ConnectionId) -> Option<PeerId> {
+        let current = self.peers.find(connection.peer)?.connection?;
+        (current.number == connection.number).then_some(connection.peer)
     }
 
-    fn status(&self, ip: IpAddr) -> Option<PeerStatus> {
-        self.id_of(ip).map(|id| self.slots.peer(id).status)
+    /// The peer's dial or connection.
+    fn connection_of(&self, id: PeerId) -> Option<ConnectionId> {
+        let connection = self.peers.get(id).connection?;
+        Some(ConnectionId {
+            number: connection.number,
+            peer: id,
+        })
     }
 
-    fn id_of(&self, ip: IpAddr) -> Option<PeerId> {
-        self.slots.find(ip, self.random.tie(ip))
-    }
-
-    fn new_connection(&mut self, id: PeerId) -> ConnectionId {
-        let connection = self.new_connection_id();
-        self.connections.insert(connection, id);
-        connection
-    }
-
-    fn new_connection_id(&mut self) -> ConnectionId {
-        self.last_connection += 1;
-        ConnectionId(self.last_connection)
-    }
-
-    /// The peer's dial or connection is over: it becomes Idle or Banned as `edit` leaves it, and what waited for the
-    /// outcome is settled.
-    fn end_connection(&mut self, id: PeerId, edit: impl FnOnce(&mut EntryMut<'_>)) {
-        let (connection, was) = self.change(id, |entry| {
-            let ended = (entry.rare().connection, entry.peer().status);
-            if ended.0.is_some() {
-                let rare = entry.rare_mut();
-                (rare.connection, rare.deadline) = (None, None);
-            }
-            entry.set_status(PeerStatus::Idle);
-            edit(entry);
-            ended
-        });
-        if let Some(connection) = connection {
-            self.connections.remove(&connection);
-            if was.is_connected() {
-                self.actions.push_back(Action::Ended(connection));
-            } else {
-                self.limits.end(connection);
-                self.settle_suspects(connection);
-            }
-        }
-        self.settle_crossing(id);
-        self.keep_bounds(id);
-    }
-
-    /// Forgets what became too many by the last change of `id`.
-    fn keep_bounds(&mut self, id: PeerId) {
-        let peer = self.slots.peer(id);
-        let is_idle = peer.status == PeerStatus::Idle;
-        if is_idle && (peer.is_own() || (self.own.may_be_peers() && self.own.contains(peer.ip))) {
-            self.forget(id);
-        }
-        while self.indexes.counts.idle > self.config.max_idle_peers.min(MOST) {
-            let unproven = self.indexes.groups.worst_of_most_crowded(&self.slots);
-            let Some(victim) = unproven.or_else(|| self.worst_idle()) else {
-                break;
-            };
-            self.counters.peers_forgotten += 1;
-            self.forget(victim);
-        }
-        while self.indexes.counts.banned > self.config.max_banned_peers.min(MOST) {
-            let Some(victim) = self.indexes.bans.victim(&mut self.slots) else {
-                break;
-            };
-            self.counters.peers_forgotten += 1;
-            self.forget(victim);
-        }
-    }
-
-    /// Asked for only when all Idle peers are proven, so those that it passes by are as few as connections may be.
-    fn worst_idle(&mut self) -> Option<PeerId> {
-        self.indexes.end_loading(&mut self.slots);
-        // Who is idle and proven was tried.
-        let mut from_worst = self.indexes.order.tried_from_worst();
-        from_worst.find(|&id| self.slots.peer(id).status == PeerStatus::Idle)
+    /// Numbers dials, inbound connections and parked sockets.
+    fn next_number(&mut self) -> NonZeroU64 {
+        let number = self.last_number.map_or(NonZeroU64::MIN, |last| last.saturating_add(1));
+        self.last_number = Some(number);
+        number
     }
 
     fn on_deadline(&mut self, now: Now, id: PeerId) {
-        if self.slots.peer(id).status == PeerStatus::Banned {
+        if self.peers.get(id).peer.status == PeerStatus::Banned {
             self.counters.bans_ended += 1;
             self.lift_ban(id);
         } else {
             self.counters.handshakes_timed_out += 1;
             self.fail_connection(now, id);
         }
-    }
-
-    /// The pause after `streak` failures in a row: `retry_backoff`, doubled for each after the first, with a jitter of
-    /// up to a quarter, at most `max_retry_backoff`.
-    fn backoff(&mut self, streak: u32) -> Duration {
-        let doublings = streak.saturating_sub(1).min(31);
-        let longest = self.config.max_retry_backoff;
-        let pause = self.config.retry_backoff.saturating_mul(1 << doublings).min(longest);
-        self.random.jittered(pause).min(longest)
     }
 }

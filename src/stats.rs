@@ -140,6 +140,8 @@ counters! {
     inbound_parked,
     /// Inbound connections that were dead before they could be admitted or parked.
     inbound_dead,
+    /// Inbound connections refused because no peer can have the address that they come from.
+    refused_address,
     /// Inbound connections refused because the other end was this node itself.
     refused_self,
     /// Inbound connections refused because the peer is banned.
@@ -172,6 +174,8 @@ counters! {
     peers_added,
     /// Peers that were forgotten to keep a bound.
     peers_forgotten,
+    /// Records of the peer file that were dropped at the start because there are more than `max_idle_peers`.
+    records_dropped,
     /// Addresses of peer lists that no peer can have, or that `global_peers_only` refuses.
     addresses_refused,
     /// Bans that were set.

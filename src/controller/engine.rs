@@ -29,8 +29,8 @@ use crate::controller::wakers::Wakers;
 use crate::controller::{NetworkControllerEvent, NetworkError};
 use crate::fault::DialFault;
 use crate::listener::Listener;
-use crate::peer::{ByConnection, ConnectionId, PeerRecord};
-use crate::peer_table::{DialFailure, Now, PeerTable, Reached, Report, Verdict};
+use crate::peer::{ConnectionId, ParkedId, PeerRecord};
+use crate::peer_table::{Now, PeerTable, Reached, Report, Verdict};
 use crate::stats::Stats;
 use crate::transport::{Dialed, Incoming, Transport};
 
@@ -47,7 +47,7 @@ pub(crate) struct Engine<T: Transport> {
     #[pin]
     pub(super) listener: Option<Listener<T::Listener>>,
     pub(super) dials: ConnectorPool<T::Dial>,
-    pub(super) parked: ByConnection<T::Incoming>,
+    pub(super) parked: std::collections::HashMap<ParkedId, T::Incoming>,
     pub(super) handed_over: HandedOver,
     pub(super) mailbox: Arc<Mailbox>,
     pub(super) wakers: Arc<Wakers>,
@@ -93,14 +93,13 @@ impl<T: Transport> Engine<T> {
         let mailbox = Arc::new(Mailbox::new(&config, Arc::clone(&wakers)));
         let max_dials = config.max_simultaneous_outgoing_connection_attempts;
         let mut table = PeerTable::new(config.clone(), local_addr, seed, clock.now());
-        table.load(clock.now(), records);
-        table.on_peer_list(config.initial_peers.iter().copied());
+        table.load(clock.now(), records, &config.initial_peers);
         Self {
             transport,
             table,
             listener: Some(Listener::new(listener)),
             dials: ConnectorPool::new(max_dials),
-            parked: ByConnection::default(),
+            parked: std::collections::HashMap::default(),
             handed_over: HandedOver::new(Arc::clone(&mailbox)),
             mailbox,
             wakers,
@@ -143,7 +142,8 @@ impl<T: Transport> Engine<T> {
             return;
         }
         let this = self.as_mut().project();
-        this.table.on_report(this.clock.now(), ip, report);
+        let connection = this.table.connection(ip.to_canonical()).map(|(id, _)| id);
+        this.table.on_report(this.clock.now(), ip, connection, report);
         self.as_mut().run_actions();
         self.wakers.wake_stream();
     }
@@ -244,7 +244,7 @@ impl<T: Transport> Engine<T> {
                         is_outgoing: true,
                     })
                 }
-                Reached::Ourselves | Reached::Nobody => None,
+                Reached::Ourselves | Reached::Nothing => None,
             },
             Err(error) => {
                 this.table.on_dial_failed(now, id, failure(&error));
@@ -309,15 +309,10 @@ impl<T: Transport> Engine<T> {
     }
 }
 
-fn failure(error: &DialError) -> DialFailure {
+fn failure(error: &DialError) -> DialFault {
     match error {
-        DialError::TimedOut => DialFailure::TimedOut,
-        // The system has limits of its own.
-        DialError::Failed(error) if error.kind() == ErrorKind::TimedOut => DialFailure::TimedOut,
-        DialError::Failed(_) => match error.fault() {
-            DialFault::Host => DialFailure::Host,
-            DialFault::Unroutable => DialFailure::Unroutable,
-            DialFault::Peer => DialFailure::Peer,
-        },
+        DialError::TimedOut => DialFault::TimedOut,
+        DialError::Failed(error) if error.kind() == ErrorKind::TimedOut => DialFault::TimedOut,
+        DialError::Failed(_) => error.fault(),
     }
 }

@@ -81,7 +81,8 @@ impl<T: Transport> Engine<T> {
             for report in reported.iter() {
                 let this = self.as_mut().project();
                 if let LeaseReport::Of(report) = report {
-                    this.table.on_report(this.clock.now(), ip, report);
+                    let connection = this.table.connection(ip).map(|(id, _)| id);
+                        this.table.on_report(this.clock.now(), ip, connection, report);
                 }
                 self.as_mut().run_actions();
             }
@@ -97,7 +98,7 @@ impl<T: Transport> Engine<T> {
                     LeaseReport::Of(report) => report,
                     LeaseReport::Dropped => dropped,
                 };
-                this.table.on_lease_report(this.clock.now(), ip, connection, report);
+                this.table.on_report(this.clock.now(), ip, Some(connection), report);
                 self.as_mut().run_actions();
             }
         }
@@ -119,10 +120,12 @@ impl<T: Transport> Engine<T> {
                 let this = self.as_mut().project();
                 match report {
                     LeaseReport::Of(report @ (Report::Banned | Report::Unbanned)) => {
-                        this.table.on_report(this.clock.now(), ip, report);
+                        let connection = this.table.connection(ip).map(|(id, _)| id);
+                        this.table.on_report(this.clock.now(), ip, connection, report);
                     }
                     LeaseReport::Of(report) if this.table.connection(ip).is_none() => {
-                        this.table.on_report(this.clock.now(), ip, report);
+                        let connection = this.table.connection(ip).map(|(id, _)| id);
+                        this.table.on_report(this.clock.now(), ip, connection, report);
                     }
                     LeaseReport::Of(_) | LeaseReport::Dropped => this.table.counters_mut().feedback_stale += 1,
                 }
@@ -176,9 +179,6 @@ impl<T: Transport> Engine<T> {
         this.table.on_time(now);
         // That the timer has fired means that the runtime has looked at its sockets since it was due. So a dial that was
         // to end by then shows now whether it made it, however late this task is to see it.
-        while let Some(id) = due.and_then(|due| this.table.next_overdue_dial(due.min(now.since_start))) {
-            this.dials.end(id);
-        }
         self.run_actions();
         Poll::Ready(())
     }

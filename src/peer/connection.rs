@@ -1,14 +1,24 @@
-//! The names of dials and connections.
+//! The names of dials, connections and parked sockets. None is ever used twice, so that a report about a connection that
+//! is over can be told from one about its successor.
 
-use std::collections::HashMap;
-use std::hash::BuildHasherDefault;
+use std::num::NonZeroU64;
 
-use super::hasher::NumberHasher;
-
-/// Names one dial or one inbound socket, from its start to the end of the connection that may come of it.
-/// Ids are never used twice, so that whatever speaks of a connection that is over can be told from its successor.
+/// Names a peer's slot in the table, which is another peer's once the peer is forgotten.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(crate) struct ConnectionId(pub(crate) u64);
+pub(crate) struct PeerId(pub(crate) u32);
 
-/// Something for each of many dials or connections.
-pub(crate) type ByConnection<V> = HashMap<ConnectionId, V, BuildHasherDefault<NumberHasher>>;
+/// Names a dial or an admitted socket, from its start to the end of the connection that may come of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) struct ConnectionId {
+    /// Rises with each new one.
+    pub(crate) number: NonZeroU64,
+    pub(crate) peer: PeerId,
+}
+
+/// Names an inbound socket that is held until it is decided on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) struct ParkedId(pub(crate) NonZeroU64);
+
+impl ParkedId {
+    pub(crate) const FIRST: Self = Self(NonZeroU64::MIN);
+}

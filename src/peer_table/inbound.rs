@@ -6,9 +6,11 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use crate::peer::{ConnectionId, Peer, PeerStatus};
+use crate::peer::{ConnectionId, ParkedId, Peer, PeerId, PeerStatus, is_peer_address};
+use crate::peer_table::entry::{Connection, Entry};
 use crate::peer_table::subnet::Subnet;
-use crate::peer_table::{Action, Now, PeerId, PeerTable};
+use crate::peer_table::time::Now;
+use crate::peer_table::{Action, PeerTable};
 
 /// What to do with an inbound socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,6 +26,7 @@ pub(crate) enum Verdict {
 /// Why an inbound socket is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Refusal {
+    NotAPeer,
     Ourselves,
     Banned,
     Connected,
@@ -32,11 +35,21 @@ pub(crate) enum Refusal {
     SubnetFull,
 }
 
+/// How an inbound socket meets what there is with its peer already.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Crossing {
+    None,
+    /// It takes the slot of our dial.
+    CallOff,
+    /// Our dial or connection should win, or is about to be refused by the other end.
+    Park,
+    Refuse,
+}
+
 impl PeerTable {
     /// A socket came in from `remote` to our address `local`.
     pub(crate) fn on_inbound(&mut self, now: Now, remote: SocketAddr, local: IpAddr) -> Verdict {
-        let remote = SocketAddr::new(remote.ip().to_canonical(), remote.port());
-        let verdict = self.judge(now, remote, local.to_canonical());
+        let verdict = self.judge(now, canonical(remote), local.to_canonical());
         if let Verdict::Refuse(refusal) = verdict {
             self.count_refusal(refusal);
         }
@@ -44,59 +57,62 @@ impl PeerTable {
     }
 
     /// The socket that was to be admitted is in hand. What [`Verdict::Admit`] said must still hold. A dial of the same
-    /// peer is called off: its place in the order of peers passes straight to the inbound connection.
+    /// peer is called off: its slot passes straight to the inbound connection.
     pub(crate) fn on_admitted(&mut self, now: Now, remote: IpAddr) -> ConnectionId {
         let ip = remote.to_canonical();
-        let id = self.id_of(ip).unwrap_or_else(|| self.add_inbound(ip));
         let is_own = self.own.contains(ip);
-        let connection = self.new_connection(id);
+        let id = self.peers.id_of(ip).unwrap_or_else(|| self.add_inbound(ip, is_own));
+        let number = self.next_number();
         let deadline = self.handshake_deadline(now);
         self.counters.inbound_admitted += 1;
-        let dial = self.change(id, |entry| {
+        let dial = self.peers.update(id, |entry| {
             debug_assert!(
-                matches!(entry.peer().status, PeerStatus::Idle | PeerStatus::OutConnecting),
-                "only the socket of an unconnected peer is admitted"
+                matches!(entry.peer.status, PeerStatus::Idle | PeerStatus::OutConnecting),
+                "only the socket of a peer that is not connected is admitted"
             );
-            entry.set_status(PeerStatus::InHandshaking);
-            entry.note_own(is_own);
-            entry.pause_until(None);
-            entry.rare_mut().deadline = deadline;
-            entry.rare_mut().connection.replace(connection)
+            entry.peer.status = PeerStatus::InHandshaking;
+            entry.is_own |= is_own;
+            let connection = Connection {
+                deadline,
+                ..Connection::new(number, now)
+            };
+            entry.connection.replace(connection)
         });
-        if let Some(dial) = dial {
+        if let Some(Connection { number, .. }) = dial {
+            let dial = ConnectionId { number, peer: id };
             self.counters.dials_called_off += 1;
-            self.connections.remove(&dial);
-            self.limits.end(dial);
             self.actions.push_back(Action::CallOff(dial));
-            self.settle_suspects(dial);
+            self.settle_maybe_self(dial);
         }
-        connection
+        ConnectionId { number, peer: id }
     }
 
     /// The socket that was to be parked is held. What [`Verdict::Park`] said must still hold. It goes by this id until
     /// [`Self::next_settled`] or an action names it.
-    pub(crate) fn on_parked(&mut self, now: Now, remote: SocketAddr, dial: Option<ConnectionId>) -> ConnectionId {
-        let remote = SocketAddr::new(remote.ip().to_canonical(), remote.port());
+    pub(crate) fn on_parked(&mut self, now: Now, remote: SocketAddr, self_dial: Option<ConnectionId>) -> ParkedId {
+        let remote = canonical(remote);
+        let peer = self.peers.id_of(remote.ip());
+        let status = peer.map(|id| self.peers.get(id).peer.status);
         self.counters.inbound_parked += 1;
-        let parked = self.new_connection_id();
+        let parked = ParkedId(self.next_number());
         // What waits for a dial ends with it, at its connect timeout at the latest.
-        let waits_for_dial = dial.is_some() || self.status(remote.ip()) == Some(PeerStatus::OutConnecting);
-        let until = (!waits_for_dial).then(|| now.after(self.config.connect_timeout));
-        self.parking.park(parked, remote, dial, until);
-        if let Some(id) = self.id_of(remote.ip()) {
-            self.change(id, |entry| entry.rare_mut().has_parked = true);
+        let waits_for_dial = self_dial.is_some() || status == Some(PeerStatus::OutConnecting);
+        let deadline = (!waits_for_dial).then(|| now.after(self.config.connect_timeout));
+        self.parking.park(parked, remote, self_dial, deadline);
+        if let Some(id) = peer {
+            self.peers.update(id, |entry| entry.has_parked = true);
         }
         parked
     }
 
     /// A parked socket whose wait is over; it is parked no more and to be judged like a new one.
-    pub(crate) fn next_settled(&mut self) -> Option<ConnectionId> {
+    pub(crate) fn next_settled(&mut self) -> Option<ParkedId> {
         let id = self.parking.next_settled()?;
         self.unpark(id);
         Some(id)
     }
 
-    pub(super) fn refuse_parked(&mut self, id: ConnectionId) {
+    pub(super) fn refuse_parked(&mut self, id: ParkedId) {
         self.counters.refused_parked += 1;
         self.unpark(id);
         self.actions.push_back(Action::RefuseParked(id));
@@ -104,89 +120,102 @@ impl PeerTable {
 
     /// What this peer's parked socket waited for is over: to be admitted, unless a ban was the end.
     pub(super) fn settle_crossing(&mut self, id: PeerId) {
-        let peer = self.slots.peer(id);
+        let peer = &self.peers.get(id).peer;
         let Some(parked) = self.parking.crossing(peer.ip) else {
             return;
         };
         if peer.status == PeerStatus::Banned {
             self.refuse_parked(parked);
         } else {
-            self.parking.has_settled(parked);
+            self.parking.settle(parked);
         }
     }
 
-    /// A dial is over, so the sockets that may have been its other end can be told now.
-    pub(super) fn settle_suspects(&mut self, dial: ConnectionId) {
-        for suspect in self.parking.of_dial(dial) {
-            self.parking.has_settled(suspect);
+    /// A dial is over, so it can be told of which sockets it was the other end.
+    pub(super) fn settle_maybe_self(&mut self, dial: ConnectionId) {
+        for parked in self.parking.of_dial(dial) {
+            self.parking.settle(parked);
         }
     }
 
-    fn unpark(&mut self, parked: ConnectionId) {
+    fn unpark(&mut self, parked: ParkedId) {
         let Some(socket) = self.parking.remove(parked) else {
             return;
         };
-        if let Some(id) = self.id_of(socket.remote.ip()) {
-            self.change(id, |entry| entry.rare_mut().has_parked = false);
+        if let Some(id) = self.peers.id_of(socket.remote.ip()) {
+            self.peers.update(id, |entry| entry.has_parked = false);
         }
     }
 
     fn judge(&mut self, now: Now, remote: SocketAddr, local: IpAddr) -> Verdict {
         let ip = remote.ip();
-        if self.own.take_leg(remote, now.since_start) {
+        if !is_peer_address(ip) {
+            return Verdict::Refuse(Refusal::NotAPeer);
+        }
+        if self.own.take_expected(remote, now.moment()) {
             return Verdict::Refuse(Refusal::Ourselves);
         }
-        let suspect = self.dial_that_may_end_at(local, ip);
-        let status = self.id_of(ip).map(|id| (id, self.slots.peer(id).status));
-        if suspect.is_none()
-            && let Some((id, PeerStatus::Banned)) = status
-        {
+        let self_dial = self.dial_that_may_end_at(local, ip);
+        let known = self.peers.id_of(ip);
+        let status = known.map(|id| self.peers.get(id).peer.status);
+        if let (Some(id), Some(PeerStatus::Banned), None) = (known, status, self_dial) {
             self.on_banned_attempt(now, id);
             return Verdict::Refuse(Refusal::Banned);
         }
         if self.parking.has(ip) {
             return Verdict::Refuse(Refusal::Connected);
         }
-        let crossing = status.map_or(Crossing::None, |(_, status)| Crossing::of(status, local, ip));
-        if suspect.is_none() && crossing == Crossing::Refuse {
+        let crossing = known.map_or(Crossing::None, |id| self.crossing(now, id, local));
+        if self_dial.is_none() && crossing == Crossing::Refuse {
             return Verdict::Refuse(Refusal::Connected);
         }
         if let Some(refusal) = self.full(ip) {
             return Verdict::Refuse(refusal);
         }
         match crossing {
-            _ if suspect.is_some() => Verdict::Park(suspect),
+            _ if self_dial.is_some() => Verdict::Park(self_dial),
             Crossing::Park => Verdict::Park(None),
             Crossing::None | Crossing::CallOff | Crossing::Refuse => Verdict::Admit,
         }
     }
 
+    /// Compares the two addresses of an inbound socket of this peer: the dial of the lower one wins.
+    fn crossing(&self, now: Now, id: PeerId, local: IpAddr) -> Crossing {
+        let Entry { peer, connection, .. } = self.peers.get(id);
+        let we_are_lower = local < peer.ip;
+        match peer.status {
+            PeerStatus::Idle | PeerStatus::Banned => Crossing::None,
+            PeerStatus::OutConnecting if we_are_lower => Crossing::Park,
+            PeerStatus::OutConnecting => Crossing::CallOff,
+            PeerStatus::OutHandshaking | PeerStatus::OutAlive if we_are_lower => Crossing::Refuse,
+            PeerStatus::OutHandshaking => Crossing::Park,
+            PeerStatus::OutAlive => {
+                let since = connection.and_then(|connection| connection.alive_since);
+                let lasts = since.map_or_else(Default::default, |since| now.moment().since(since));
+                // After so long it crosses nothing: it is a second connection.
+                if lasts > self.config.connect_timeout {
+                    Crossing::Refuse
+                } else {
+                    Crossing::Park
+                }
+            }
+            PeerStatus::InHandshaking | PeerStatus::InAlive => Crossing::Refuse,
+        }
+    }
+
     /// Our dial of `local`, if an inbound socket from `remote` may be its other end.
     fn dial_that_may_end_at(&self, local: IpAddr, remote: IpAddr) -> Option<ConnectionId> {
-        if self.indexes.connecting.is_empty() || !self.own.may_come_from_here(local, remote) {
+        if self.peers.counts().out_connecting == 0 || !self.own.may_come_from_here(local, remote) {
             return None;
         }
-        let entry = self.slots.get(self.id_of(local)?);
-        entry
-            .connection()
-            .filter(|_| entry.peer.status == PeerStatus::OutConnecting)
+        let id = self.peers.id_of(local)?;
+        let is_dialed = self.peers.get(id).peer.status == PeerStatus::OutConnecting;
+        self.connection_of(id).filter(|_| is_dialed)
     }
 
-    /// Moves nothing, as no place of a banned peer follows from what this changes, so that a flood of these is cheap:
-    /// where a ban stands among the others is put right when one of them has to go.
-    fn on_banned_attempt(&mut self, now: Now, id: PeerId) {
-        self.last_event += 1;
-        let mut entry = self.slots.get_mut(id);
-        entry.rare_mut().last_event = self.last_event;
-        entry.on_failure(now.utc);
-        if entry.edited().stored {
-            self.changes += 1;
-        }
-    }
-
-    /// The cap that leaves no place for one more inbound socket of `ip`.
+    /// The cap that leaves no slot for one more inbound socket of `ip`.
     fn full(&self, ip: IpAddr) -> Option<Refusal> {
-        let counts = &self.indexes.counts;
+        let counts = self.peers.counts();
         let attempts = counts.in_handshaking + self.parking.len();
         if attempts + counts.in_alive >= self.config.max_incoming_connections {
             return Some(Refusal::IncomingFull);
@@ -196,18 +225,20 @@ impl PeerTable {
         }
         let limit = self.config.max_incoming_per_subnet?;
         let subnet = Subnet::of_inbound(ip);
-        let connected = self.indexes.inbound.as_ref()?.get(&subnet).copied().unwrap_or(0);
-        (connected + self.parking.in_subnet(subnet) >= limit).then_some(Refusal::SubnetFull)
+        let held = self.peers.inbound_from(subnet) + self.parking.in_subnet(subnet);
+        (held >= limit).then_some(Refusal::SubnetFull)
     }
 
-    fn add_inbound(&mut self, ip: IpAddr) -> PeerId {
-        let is_own = self.own.contains(ip);
-        self.add(Peer::new(ip), |entry| entry.note_own(is_own))
+    fn add_inbound(&mut self, ip: IpAddr, is_own: bool) -> PeerId {
+        let mut entry = self.new_entry(Peer::new(ip));
+        entry.is_own = is_own;
+        self.add(entry)
     }
 
     fn count_refusal(&mut self, refusal: Refusal) {
         let counters = &mut self.counters;
         *match refusal {
+            Refusal::NotAPeer => &mut counters.refused_address,
             Refusal::Ourselves => &mut counters.refused_self,
             Refusal::Banned => &mut counters.refused_banned,
             Refusal::Connected => &mut counters.refused_connected,
@@ -218,28 +249,6 @@ impl PeerTable {
     }
 }
 
-/// How an inbound socket meets what there is with its peer already.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Crossing {
-    /// Nothing is in its way.
-    None,
-    /// It takes the place of our dial.
-    CallOff,
-    /// Our dial or connection should win, or is about to be refused by the other end.
-    Park,
-    Refuse,
-}
-
-impl Crossing {
-    fn of(status: PeerStatus, local: IpAddr, remote: IpAddr) -> Self {
-        let we_are_lower = local < remote;
-        match status {
-            PeerStatus::Idle | PeerStatus::Banned => Self::None,
-            PeerStatus::OutConnecting if we_are_lower => Self::Park,
-            PeerStatus::OutConnecting => Self::CallOff,
-            PeerStatus::OutHandshaking | PeerStatus::OutAlive if we_are_lower => Self::Refuse,
-            PeerStatus::OutHandshaking | PeerStatus::OutAlive => Self::Park,
-            PeerStatus::InHandshaking | PeerStatus::InAlive => Self::Refuse,
-        }
-    }
+fn canonical(addr: SocketAddr) -> SocketAddr {
+    SocketAddr::new(addr.ip().to_canonical(), addr.port())
 }

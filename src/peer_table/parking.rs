@@ -2,30 +2,29 @@
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::net::{IpAddr, SocketAddr};
-use std::time::Duration;
 
-use crate::peer::{ByConnection, ConnectionId};
-use crate::peer_table::indexes::{decrement, increment};
+use crate::peer::{ConnectionId, ParkedId};
 use crate::peer_table::subnet::Subnet;
+use crate::peer_table::time::Moment;
 
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Parked {
     pub(crate) remote: SocketAddr,
     /// The dial whose other end the socket may be; `None` where it crosses a dial or connection to the same peer.
-    pub(crate) dial: Option<ConnectionId>,
+    pub(crate) self_dial: Option<ConnectionId>,
     /// `None` while it waits for a dial, which has a limit of its own.
-    until: Option<Duration>,
+    deadline: Option<Moment>,
 }
 
 /// At most one socket a peer.
 #[derive(Debug, Default)]
 pub(crate) struct Parking {
-    sockets: ByConnection<Parked>,
-    by_ip: HashMap<IpAddr, ConnectionId>,
-    by_dial: ByConnection<Vec<ConnectionId>>,
-    deadlines: BTreeSet<(Duration, ConnectionId)>,
+    sockets: HashMap<ParkedId, Parked>,
+    by_ip: HashMap<IpAddr, ParkedId>,
+    by_dial: BTreeSet<(ConnectionId, ParkedId)>,
+    deadlines: BTreeSet<(Moment, ParkedId)>,
     /// What they waited for has settled: to be decided on in the next poll.
-    settled: VecDeque<ConnectionId>,
+    settled: VecDeque<ParkedId>,
     subnets: HashMap<Subnet, usize>,
 }
 
@@ -44,59 +43,71 @@ impl Parking {
 
     pub(crate) fn park(
         &mut self,
-        id: ConnectionId,
+        id: ParkedId,
         remote: SocketAddr,
-        dial: Option<ConnectionId>,
-        until: Option<Duration>,
+        self_dial: Option<ConnectionId>,
+        deadline: Option<Moment>,
     ) {
         let ip = remote.ip();
-        let doubled = self.by_ip.insert(ip, id);
-        debug_assert!(doubled.is_none(), "at most one socket a peer is parked");
-        self.sockets.insert(id, Parked { remote, dial, until });
-        self.deadlines.extend(until.map(|until| (until, id)));
-        increment(&mut self.subnets, Subnet::of_inbound(ip));
-        if let Some(dial) = dial {
-            self.by_dial.entry(dial).or_default().push(id);
-        }
+        let other = self.by_ip.insert(ip, id);
+        debug_assert!(other.is_none(), "at most one socket a peer is parked");
+        let parked = Parked {
+            remote,
+            self_dial,
+            deadline,
+        };
+        self.sockets.insert(id, parked);
+        self.deadlines.extend(deadline.map(|deadline| (deadline, id)));
+        self.by_dial.extend(self_dial.map(|dial| (dial, id)));
+        *self.subnets.entry(Subnet::of_inbound(ip)).or_insert(0) += 1;
     }
 
-    pub(crate) fn remove(&mut self, id: ConnectionId) -> Option<Parked> {
+    pub(crate) fn remove(&mut self, id: ParkedId) -> Option<Parked> {
         let parked = self.sockets.remove(&id)?;
         let ip = parked.remote.ip();
         self.by_ip.remove(&ip);
-        self.end_wait(id, parked.until);
-        decrement(&mut self.subnets, Subnet::of_inbound(ip));
-        if let Some(dial) = parked.dial {
-            self.forget_dial(dial, id);
+        self.end_wait(id, &parked);
+        if let Some(dial) = parked.self_dial {
+            self.by_dial.remove(&(dial, id));
+        }
+        let subnet = Subnet::of_inbound(ip);
+        let left = self.in_subnet(subnet).saturating_sub(1);
+        if left == 0 {
+            self.subnets.remove(&subnet);
+        } else {
+            self.subnets.insert(subnet, left);
         }
         Some(parked)
     }
 
     /// The socket that crosses our dial of, or our connection with, this peer.
-    pub(crate) fn crossing(&self, ip: IpAddr) -> Option<ConnectionId> {
+    pub(crate) fn crossing(&self, ip: IpAddr) -> Option<ParkedId> {
         let id = *self.by_ip.get(&ip)?;
-        self.sockets.get(&id)?.dial.is_none().then_some(id)
+        self.sockets.get(&id)?.self_dial.is_none().then_some(id)
     }
 
     /// The sockets that may be the other end of this dial.
-    pub(crate) fn of_dial(&self, dial: ConnectionId) -> Vec<ConnectionId> {
-        self.by_dial.get(&dial).cloned().unwrap_or_default()
+    pub(crate) fn of_dial(&self, dial: ConnectionId) -> Vec<ParkedId> {
+        let from_first = self.by_dial.range((dial, ParkedId::FIRST)..);
+        let of_dial = from_first.take_while(|(other, _)| *other == dial);
+        of_dial.map(|&(_, id)| id).collect()
     }
 
-    pub(crate) fn remote(&self, id: ConnectionId) -> Option<SocketAddr> {
+    pub(crate) fn remote(&self, id: ParkedId) -> Option<SocketAddr> {
         self.sockets.get(&id).map(|parked| parked.remote)
     }
 
-    pub(crate) fn has_settled(&mut self, id: ConnectionId) {
+    /// What the socket waited for is over.
+    pub(crate) fn settle(&mut self, id: ParkedId) {
         if let Some(parked) = self.sockets.get(&id).copied()
             && !self.settled.contains(&id)
         {
-            self.end_wait(id, parked.until);
+            self.end_wait(id, &parked);
             self.settled.push_back(id);
         }
     }
 
-    pub(crate) fn next_settled(&mut self) -> Option<ConnectionId> {
+    pub(crate) fn next_settled(&mut self) -> Option<ParkedId> {
         while let Some(id) = self.settled.pop_front() {
             if self.sockets.contains_key(&id) {
                 return Some(id);
@@ -105,44 +116,32 @@ impl Parking {
         None
     }
 
-    pub(crate) fn next_deadline(&self) -> Option<Duration> {
-        self.deadlines.first().map(|&(until, _)| until)
+    pub(crate) fn next_deadline(&self) -> Option<Moment> {
+        self.deadlines.first().map(|&(at, _)| at)
     }
 
-    pub(crate) fn next_overdue(&self, now: Duration) -> Option<ConnectionId> {
-        self.deadlines
-            .first()
-            .and_then(|&(until, id)| (until <= now).then_some(id))
+    pub(crate) fn overdue(&self, by: Moment) -> Option<ParkedId> {
+        self.deadlines.first().filter(|&&(at, _)| at <= by).map(|&(_, id)| id)
     }
 
-    fn end_wait(&mut self, id: ConnectionId, until: Option<Duration>) {
-        if let Some(until) = until {
-            self.deadlines.remove(&(until, id));
-        }
-    }
-
-    fn forget_dial(&mut self, dial: ConnectionId, id: ConnectionId) {
-        if let Some(ids) = self.by_dial.get_mut(&dial) {
-            ids.retain(|other| *other != id);
-            if ids.is_empty() {
-                self.by_dial.remove(&dial);
-            }
+    fn end_wait(&mut self, id: ParkedId, parked: &Parked) {
+        if let Some(deadline) = parked.deadline {
+            self.deadlines.remove(&(deadline, id));
         }
     }
 
     #[cfg(any(test, feature = "internals"))]
-    pub(crate) fn is_consistent(&self) -> bool {
-        let waits = |(id, parked): (&ConnectionId, &Parked)| {
-            let deadline = parked.until.filter(|_| !self.settled.contains(id))?;
+    pub(crate) fn check(&self) {
+        let waits = |(id, parked): (&ParkedId, &Parked)| {
+            let deadline = parked.deadline.filter(|_| !self.settled.contains(id))?;
             Some((deadline, *id))
         };
-        self.sockets.iter().filter_map(waits).collect::<BTreeSet<_>>() == self.deadlines
-            && self.by_ip.len() == self.sockets.len()
-            && self
-                .by_ip
-                .iter()
-                .all(|(ip, id)| self.sockets.get(id).is_some_and(|parked| parked.remote.ip() == *ip))
-            && self.by_dial.values().flatten().all(|id| self.sockets.contains_key(id))
-            && self.subnets.values().sum::<usize>() == self.sockets.len()
+        assert_eq!(self.sockets.iter().filter_map(waits).collect::<BTreeSet<_>>(), self.deadlines);
+        assert_eq!(self.by_ip.len(), self.sockets.len());
+        for (ip, id) in &self.by_ip {
+            assert_eq!(self.sockets[id].remote.ip(), *ip);
+        }
+        assert!(self.by_dial.iter().all(|(_, id)| self.sockets.contains_key(id)));
+        assert_eq!(self.subnets.values().sum::<usize>(), self.sockets.len());
     }
 }

@@ -1,6 +1,5 @@
-//! Randomness that can be replayed: everything drawn follows from one seed.
+//! Randomness that can be replayed: everything drawn follows from one seed, by the same algorithm in every build.
 
-use std::hash::{DefaultHasher, Hasher as _};
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -12,6 +11,8 @@ pub(crate) struct Random {
     key: u64,
 }
 
+const GAMMA: u64 = 0x9E37_79B9_7F4A_7C15;
+
 impl Random {
     pub(crate) fn new(seed: u64) -> Self {
         let mut random = Self { state: seed, key: 0 };
@@ -20,11 +21,8 @@ impl Random {
     }
 
     fn next(&mut self) -> u64 {
-        self.state = self.state.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut z = self.state;
-        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        z ^ (z >> 31)
+        self.state = self.state.wrapping_add(GAMMA);
+        mix(self.state)
     }
 
     /// A uniform index below `len`, which must not be 0.
@@ -34,22 +32,34 @@ impl Random {
         usize::try_from(wide >> 64).unwrap_or(0)
     }
 
-    /// `pause` times a uniform factor of 1.0 to 1.25.
-    pub(crate) fn jittered(&mut self, pause: Duration) -> Duration {
-        let seconds = pause.as_secs().saturating_mul(1_000_000_000);
-        let quarter = seconds.saturating_add(u64::from(pause.subsec_nanos())) / 4;
-        let share = (u128::from(quarter) * u128::from(self.next())) >> 64;
-        pause.saturating_add(Duration::from_nanos(u64::try_from(share).unwrap_or(0)))
+    pub(crate) fn coin(&mut self) -> bool {
+        self.below(2) == 0
     }
 
-    /// A keyed hash of an address: breaks ties in an order that nobody outside can foresee.
-    pub(crate) fn tie(&self, ip: IpAddr) -> u32 {
-        let mut hasher = DefaultHasher::new();
-        hasher.write_u64(self.key);
-        match ip {
-            IpAddr::V4(ip) => hasher.write_u32(ip.to_bits()),
-            IpAddr::V6(ip) => hasher.write_u128(ip.to_bits()),
-        }
-        u32::try_from(hasher.finish() >> 32).unwrap_or(0)
+    /// `time` multiplied by a uniform factor of 0.75 to 1.25.
+    pub(crate) fn jittered(&mut self, time: Duration) -> Duration {
+        let half = time / 2;
+        let nanos = u64::try_from(half.as_nanos()).unwrap_or(u64::MAX);
+        let share = (u128::from(nanos) * u128::from(self.next())) >> 64;
+        let least = time.saturating_sub(half / 2);
+        least.saturating_add(Duration::from_nanos(u64::try_from(share).unwrap_or(0)))
     }
+
+    /// A keyed hash of an address: breaks ties in an order that an outsider cannot foresee.
+    pub(crate) fn tie(&self, ip: IpAddr) -> u32 {
+        let bits = ip.to_canonical();
+        let bits = match bits {
+            IpAddr::V4(ip) => u128::from(ip.to_bits()),
+            IpAddr::V6(ip) => ip.to_bits(),
+        };
+        let [high, low] = [bits >> 64, bits & u128::from(u64::MAX)].map(|half| u64::try_from(half).unwrap_or(0));
+        let hash = mix(mix(self.key ^ low).wrapping_add(GAMMA) ^ high);
+        u32::try_from(hash >> 32).unwrap_or(0)
+    }
+}
+
+fn mix(mut z: u64) -> u64 {
+    z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+    z ^ (z >> 31)
 }

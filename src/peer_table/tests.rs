@@ -5,6 +5,7 @@ mod crossing;
 mod crowds;
 mod dialing;
 mod keeping;
+#[cfg(any())]
 mod model;
 mod order;
 mod ourselves;
@@ -14,6 +15,7 @@ mod world;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
+use std::num::NonZeroU64;
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
@@ -21,6 +23,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use super::inbound::Refusal;
 use super::random::Random;
 use super::*;
+use crate::fault::DialFault;
 use crate::peer::PeerRecord;
 
 const PORT: u16 = 4000;
@@ -47,8 +50,9 @@ struct Node {
     now: Now,
     us: IpAddr,
     dials: BTreeMap<ConnectionId, IpAddr>,
+    dialed_at: BTreeMap<ConnectionId, Duration>,
     connections: BTreeMap<ConnectionId, IpAddr>,
-    parked: BTreeMap<ConnectionId, SocketAddr>,
+    parked: BTreeMap<ParkedId, SocketAddr>,
     ended: BTreeSet<ConnectionId>,
     last_port: u16,
 }
@@ -69,6 +73,7 @@ impl Node {
             now,
             us: ip("60.100.0.1"),
             dials: BTreeMap::new(),
+            dialed_at: BTreeMap::new(),
             connections: BTreeMap::new(),
             parked: BTreeMap::new(),
             ended: BTreeSet::new(),
@@ -99,23 +104,37 @@ impl Node {
     fn poll(&mut self) {
         self.table.on_time(self.now);
         self.settle();
-        while let Some(id) = self.table.next_overdue_dial(self.now.since_start) {
-            assert!(self.dials.remove(&id).is_some(), "{id:?} is no dial");
-            self.table.on_dial_failed(self.now, id, DialFailure::TimedOut);
-            self.settle();
-        }
+        self.time_out_dials();
         while let Some(id) = self.table.next_settled() {
             let remote = self.parked.remove(&id).expect("a settled socket is held");
             self.inbound_at(remote, true);
         }
         while let Some((id, ip)) = self.table.next_dial(self.now) {
             assert!(self.dials.insert(id, ip).is_none());
+            self.dialed_at.insert(id, self.now.since_start);
             self.settle();
         }
         assert!(
             self.table.next_deadline().is_none_or(|due| due > self.now.since_start),
             "due, and yet nothing done"
         );
+    }
+
+    /// What a connector pool does.
+    fn time_out_dials(&mut self) {
+        let limit = self.table.config().connect_timeout;
+        for (id, at) in std::mem::take(&mut self.dialed_at) {
+            if !self.dials.contains_key(&id) {
+                continue;
+            }
+            if at + limit > self.now.since_start {
+                self.dialed_at.insert(id, at);
+                continue;
+            }
+            self.dials.remove(&id);
+            self.table.on_dial_failed(self.now, id, DialFault::TimedOut);
+            self.settle();
+        }
     }
 
     fn inbound(&mut self, from: IpAddr) -> Verdict {
@@ -140,8 +159,19 @@ impl Node {
         verdict
     }
 
+    /// A report by address, made now.
     fn report(&mut self, ip: IpAddr, report: Report) {
-        self.table.on_report(self.now, ip, report);
+        let connection = self.table.connection(ip).map(|(id, _)| id);
+        self.report_of(ip, connection, report);
+    }
+
+    fn report_of(&mut self, ip: IpAddr, connection: Option<ConnectionId>, report: Report) {
+        self.table.on_report(self.now, ip, connection, report);
+        self.settle();
+    }
+
+    fn load(&mut self, records: Vec<PeerRecord>) {
+        self.table.load(self.now, records, &[]);
         self.settle();
     }
 
@@ -167,7 +197,7 @@ impl Node {
         self.settle();
     }
 
-    fn dial_err(&mut self, peer: IpAddr, failure: DialFailure) {
+    fn dial_err(&mut self, peer: IpAddr, failure: DialFault) {
         let id = self.dial_of(peer);
         self.dials.remove(&id);
         self.table.on_dial_failed(self.now, id, failure);
@@ -207,6 +237,14 @@ fn pool() -> Vec<IpAddr> {
         .collect()
 }
 
+/// A connection that no table has.
+fn a_connection(number: u64) -> ConnectionId {
+    ConnectionId {
+        number: NonZeroU64::new(number).unwrap(),
+        peer: PeerId(0),
+    }
+}
+
 /// One random step of everything that can happen to a table.
 fn step(node: &mut Node, random: &mut Random, pool: &[IpAddr]) {
     let peer = pool[random.below(pool.len())];
@@ -225,10 +263,10 @@ fn step(node: &mut Node, random: &mut Random, pool: &[IpAddr]) {
         9 | 10 => {
             if let Some((_, &peer)) = node.dials.iter().nth(random.below(node.dials.len().max(1))) {
                 let failures = [
-                    DialFailure::Peer,
-                    DialFailure::TimedOut,
-                    DialFailure::Unroutable,
-                    DialFailure::Host,
+                    DialFault::Peer,
+                    DialFault::TimedOut,
+                    DialFault::Unroutable { at_once: false },
+                    DialFault::Host,
                 ];
                 node.dial_err(peer, failures[random.below(4)]);
             }
@@ -260,8 +298,7 @@ fn lease_report(node: &mut Node, random: &mut Random) {
         Report::Closed,
         Report::Banned,
     ];
-    node.table.on_lease_report(node.now, ip, id, reports[random.below(5)]);
-    node.settle();
+    node.report_of(ip, Some(id), reports[random.below(5)]);
 }
 
 fn run(config: NetworkConfig, listen: &str, seed: u64, steps: usize) -> Node {
@@ -316,23 +353,8 @@ fn addresses_are_canonical_at_every_door() {
         |node, ip| node.list([ip]),
         |node, ip| node.report(ip, Report::Banned),
         |node, ip| assert_eq!(node.inbound(ip), Verdict::Admit),
-        |node, ip| {
-            node.table
-                .on_lease_report(node.now, ip, ConnectionId(99), Report::Banned);
-            node.settle();
-        },
-        |node, ip| {
-            let peer = Peer::new(ip);
-            node.table.load(
-                node.now,
-                vec![PeerRecord {
-                    peer,
-                    banned_at: None,
-                    other: None,
-                }],
-            );
-            node.settle();
-        },
+        |node, ip| node.report_of(ip, Some(a_connection(99)), Report::Banned),
+        |node, ip| node.load(vec![Peer::new(ip).into()]),
     ];
     for enter in doors {
         let mut node = Node::new(config());

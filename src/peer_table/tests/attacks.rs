@@ -37,7 +37,7 @@ fn a_network_that_feeds_200_000_addresses_displaces_nobody_else() {
         .collect();
     let records = friends.iter().map(|&ip| proven(ip));
     let records = records.chain(honest.iter().map(|&ip| unproven(ip)));
-    world.table.load(world.now, records.collect());
+    world.load(records.collect());
     flood(&mut world, (0..200_000).map(of_one_network));
     world.table.check();
     assert_eq!(world.table.stats().peers.idle, 1_000);
@@ -60,7 +60,7 @@ fn strangers_that_connect_in_gain_one_subnets_share_of_the_unproven_turns() {
     let mut world = World::new(one_by_one(), 2);
     let records = (0..10).map(|number| proven(lone(number)));
     let records = records.chain((10..109).map(|number| unproven(lone(number))));
-    world.table.load(world.now, records.collect());
+    world.load(records.collect());
     for visit in 0..1_000 {
         world.visited_by(of_one_64(visit % 300));
         world.wait(Duration::from_secs(1));
@@ -104,7 +104,7 @@ fn after_a_night_without_a_network_the_proven_peers_are_there_and_dialed_first()
     let friends: Vec<_> = (0..20).map(lone).collect();
     let records = friends.iter().map(|&ip| proven(ip));
     let records = records.chain((20..220).map(|number| unproven(lone(number))));
-    world.table.load(world.now, records.collect());
+    world.load(records.collect());
     connect_all_of(&mut world, 8);
     let connected: Vec<_> = friends
         .iter()
@@ -117,7 +117,7 @@ fn after_a_night_without_a_network_the_proven_peers_are_there_and_dialed_first()
         world.poll();
         world.wait(Duration::from_secs(5));
         for (_, ip) in world.dials.clone() {
-            world.dial_fails(ip, DialFailure::TimedOut);
+            world.dial_fails(ip, DialFault::TimedOut);
         }
     }
     let trash = (0..20_000).map(|number| IpAddr::from((0x5000_0000_u32 + number * 0x0001_0003).to_be_bytes()));
@@ -133,7 +133,7 @@ fn after_a_night_without_a_network_the_proven_peers_are_there_and_dialed_first()
     while dialed.len() < 40 {
         for ip in world.poll() {
             dialed.push(ip);
-            world.dial_fails(ip, DialFailure::TimedOut);
+            world.dial_fails(ip, DialFault::TimedOut);
         }
         world.wait(Duration::from_millis(10));
     }
@@ -150,7 +150,7 @@ fn connect_all_of(world: &mut World, count: usize) {
                 world.dial_succeeds(ip);
                 world.report(ip, Report::Alive);
             } else {
-                world.dial_fails(ip, DialFailure::Peer);
+                world.dial_fails(ip, DialFault::Peer);
             }
         }
         world.wait(Duration::from_millis(250));

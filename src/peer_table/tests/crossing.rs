@@ -27,7 +27,7 @@ fn the_lower_end_admits_the_parked_one_when_its_dial_fails() {
     let peer = IpAddr::from(ABOVE);
     let mut node = dialing(peer);
     node.inbound(peer);
-    node.dial_err(peer, DialFailure::Peer);
+    node.dial_err(peer, DialFault::Peer);
     assert_eq!(node.status(peer), Some(PeerStatus::Idle));
     node.poll();
     assert_eq!(node.status(peer), Some(PeerStatus::InHandshaking));

@@ -129,7 +129,7 @@ fn loading_keeps_the_bounds_and_is_no_change() {
             other: None,
         });
     }
-    node.table.load(node.now, records);
+    node.load(records);
     node.settle();
     assert_eq!(node.table.stats().peers.idle, 3);
     assert_eq!(node.table.changes(), 0);
@@ -153,9 +153,7 @@ fn times_in_the_future_are_kept_and_not_believed() {
     };
     let year = TimeDelta::days(365);
     let future = start() + year;
-    node.table.load(
-        node.now,
-        vec![record("60.1.0.1", future), record("60.2.0.1", start() - year)],
+    node.load(vec![record("60.1.0.1", future), record("60.2.0.1", start() - year)],
     );
     node.settle();
     assert_eq!(node.table.peer(ip("60.1.0.1")).unwrap().last_alive, Some(future));
@@ -213,7 +211,7 @@ fn a_time_from_the_future_may_come_true() {
         peer.last_failure = Some(start() + TimeDelta::seconds(seconds));
         record(peer)
     };
-    node.table.load(node.now, vec![failed_at(1, 10), failed_at(2, 0)]);
+    node.load(vec![failed_at(1, 10), failed_at(2, 0)]);
     node.wait(Duration::from_secs(5));
     node.report(ip("60.2.0.1"), Report::Failed);
     let order = |node: &Node| node.table.good_peer_ips().collect::<Vec<_>>();

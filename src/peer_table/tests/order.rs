@@ -26,7 +26,7 @@ fn peers_stand_as_the_design_says() {
     add("60.8.0.1", time(8), time(1), None, 0);
     add("60.7.0.1", time(7), time(7), time(1), 0);
     add("60.15.0.1", time(400), time(400), time(0), 10);
-    node.table.load(node.now, records);
+    node.load(records);
     node.inbound(ip("60.6.0.1"));
     node.report(ip("60.6.0.1"), Report::Alive);
     let nets: Vec<_> = node.table.good_peer_ips().map(|ip| ip.to_string()).collect();

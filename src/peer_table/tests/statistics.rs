@@ -19,7 +19,7 @@ fn half_of_the_dials_go_to_proven_peers_however_few_they_are() {
         let mut world = World::new(one_by_one(), seed);
         let ten = (0..10).map(|number| proven(lone(number)));
         let thousand = (10..1_010).map(|number| unproven(lone(number)));
-        world.table.load(world.now, ten.chain(thousand).collect());
+        world.load(ten.chain(thousand).collect());
         let (mut to_proven, mut dials) = (0, 0);
         while dials < 2_000 {
             for peer in world.poll() {
@@ -28,7 +28,7 @@ fn half_of_the_dials_go_to_proven_peers_however_few_they_are() {
                     to_proven += 1;
                     world.visit(peer);
                 } else {
-                    world.dial_fails(peer, DialFailure::TimedOut);
+                    world.dial_fails(peer, DialFault::TimedOut);
                 }
             }
             world.wait(Duration::from_secs(1));
@@ -62,7 +62,7 @@ fn the_chance_of_an_unproven_peer_is_that_of_its_subnet_shared_among_its_members
     let mut world = World::new(one_by_one(), 11);
     let peers = networks.iter().flatten().enumerate();
     let records = peers.map(|(number, &ip)| with_some_history(ip, number)).collect();
-    world.table.load(world.now, records);
+    world.load(records);
     let mut hits: BTreeMap<IpAddr, usize> = BTreeMap::new();
     for peer in world.fruitless_dials(DRAWS) {
         *hits.entry(peer).or_default() += 1;
@@ -83,11 +83,11 @@ fn pauses_are_spread_over_a_quarter_and_not_beyond() {
     const PEERS: usize = 4_000;
     let mut world = World::new(one_by_one(), 5);
     let records = (0..PEERS).map(|number| unproven(lone(number))).collect();
-    world.table.load(world.now, records);
+    world.load(records);
     let mut factors = Vec::new();
     while factors.len() < PEERS {
         for peer in world.poll() {
-            world.dial_fails(peer, DialFailure::Peer);
+            world.dial_fails(peer, DialFault::Peer);
             let entry = world.table.slots.get(world.table.id_of(peer).unwrap());
             let pause = entry.marks.paused_until.unwrap().since_start() - world.now.since_start;
             factors.push(pause.as_secs_f64() / world.table.config.retry_backoff.as_secs_f64());

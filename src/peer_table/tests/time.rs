@@ -9,7 +9,7 @@ const YEAR: TimeDelta = TimeDelta::days(365);
 fn dials_of_an_hour(jump: impl Fn(u64) -> TimeDelta) -> Vec<(Duration, IpAddr)> {
     let mut world = World::new(one_by_one(), 9);
     let records = (0..30).map(|number| unproven(lone(number)));
-    world.table.load(world.now, records.collect());
+    world.load(records.collect());
     let mut dials = Vec::new();
     for second in 0..3_600 {
         if second % 60 == 0 {
@@ -17,7 +17,7 @@ fn dials_of_an_hour(jump: impl Fn(u64) -> TimeDelta) -> Vec<(Duration, IpAddr)> 
         }
         for ip in world.poll() {
             dials.push((world.now.since_start, ip));
-            world.dial_fails(ip, DialFailure::TimedOut);
+            world.dial_fails(ip, DialFault::TimedOut);
         }
         world.wait(Duration::from_secs(1));
     }
@@ -41,7 +41,7 @@ fn a_clock_that_jumps_changes_no_dial() {
 fn proven_peers_are_dialed_on_after_a_jump() {
     for jump in [YEAR, -YEAR] {
         let mut world = World::new(one_by_one(), 3);
-        world.table.load(world.now, vec![proven(lone(1)), proven(lone(2))]);
+        world.load(vec![proven(lone(1)), proven(lone(2))]);
         for _ in 0..20 {
             let dialed = world.poll();
             assert_eq!(dialed.len(), 1, "{jump}");
@@ -95,7 +95,7 @@ fn a_restart_after_a_jump_frees_a_ban_by_no_more_than_the_jump() {
         }];
         let mut world = World::new(before.table.config.clone(), 4);
         world.now.utc = before.now.utc + jump;
-        world.table.load(world.now, records);
+        world.load(records);
         world.wait(Duration::from_secs(waited));
         world.poll();
         is_banned(&world)
@@ -123,7 +123,7 @@ fn the_ends_of_the_calendar_are_times_like_others() {
     }
     for end in ends {
         world.now.utc = end;
-        world.table.load(world.now, records.clone());
+        world.load(records.clone());
         for number in 0..4 {
             world.report(lone(number), Report::Banned);
             world.report(lone(number), Report::Unbanned);
@@ -153,7 +153,7 @@ fn times_without_end_never_panic() {
         let mut peer = Peer::new(lone(1));
         (peer.last_failure, peer.failures_in_row) = (Some(start()), 12);
         let mut world = World::new(config, seed);
-        world.table.load(world.now, vec![record(peer)]);
+        world.load(vec![record(peer)]);
         world.wait(Duration::from_secs(1_000_000));
         assert!(world.poll().is_empty(), "it pauses for ever");
     }

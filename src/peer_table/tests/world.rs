@@ -5,7 +5,7 @@ use super::*;
 pub(super) struct World {
     pub(super) table: PeerTable,
     pub(super) now: Now,
-    pub(super) dials: Vec<(ConnectionId, IpAddr)>,
+    pub(super) dials: Vec<(ConnectionId, IpAddr, Duration)>,
 }
 
 impl World {
@@ -32,13 +32,16 @@ impl World {
         self.table.on_time(self.now);
         self.obey();
         let now = self.now;
-        while let Some(id) = self.table.next_overdue_dial(now.since_start) {
-            self.dials.retain(|&(other, _)| other != id);
-            self.table.on_dial_failed(now, id, DialFailure::TimedOut);
+        let limit = self.table.config().connect_timeout;
+        let overdue = |&(_, _, at): &(ConnectionId, IpAddr, Duration)| at + limit <= now.since_start;
+        while let Some(index) = self.dials.iter().position(overdue) {
+            let (id, ..) = self.dials.swap_remove(index);
+            self.table.on_dial_failed(now, id, DialFault::TimedOut);
             self.obey();
         }
         let started: Vec<_> = std::iter::from_fn(|| self.table.next_dial(now)).collect();
-        self.dials.extend(&started);
+        let at = now.since_start;
+        self.dials.extend(started.iter().map(|&(id, ip)| (id, ip, at)));
         started.into_iter().map(|(_, ip)| ip).collect()
     }
 
@@ -49,7 +52,7 @@ impl World {
         self.obey();
     }
 
-    pub(super) fn dial_fails(&mut self, peer: IpAddr, failure: DialFailure) {
+    pub(super) fn dial_fails(&mut self, peer: IpAddr, failure: DialFault) {
         let id = self.take_dial(peer);
         self.table.on_dial_failed(self.now, id, failure);
         self.obey();
@@ -72,8 +75,13 @@ impl World {
     }
 
     pub(super) fn report(&mut self, peer: IpAddr, report: Report) {
-        self.table.on_report(self.now, peer, report);
+        let connection = self.table.connection(peer).map(|(id, _)| id);
+        self.table.on_report(self.now, peer, connection, report);
         self.obey();
+    }
+
+    pub(super) fn load(&mut self, records: Vec<PeerRecord>) {
+        self.table.load(self.now, records, &[]);
     }
 
     /// The next `count` dials, each of which leaves no trace: they fail for this host's own fault.
@@ -82,7 +90,7 @@ impl World {
         while dialed.len() < count {
             for peer in self.poll() {
                 dialed.push(peer);
-                self.dial_fails(peer, DialFailure::Host);
+                self.dial_fails(peer, DialFault::Host);
             }
             self.wait(Duration::from_secs(10));
         }
@@ -94,14 +102,14 @@ impl World {
     }
 
     fn take_dial(&mut self, peer: IpAddr) -> ConnectionId {
-        let place = self.dials.iter().position(|&(_, ip)| ip == peer);
+        let place = self.dials.iter().position(|&(_, ip, _)| ip == peer);
         self.dials.swap_remove(place.expect("the peer is dialed")).0
     }
 
     fn obey(&mut self) {
         while let Some(action) = self.table.next_action() {
             match action {
-                Action::CallOff(id) => self.dials.retain(|&(other, _)| other != id),
+                Action::CallOff(id) => self.dials.retain(|&(other, ..)| other != id),
                 Action::RefuseParked(_) | Action::Ended(_) => {}
             }
         }

@@ -36,7 +36,7 @@ fn prepared(unproven_peers: usize, trash_addresses: u32) -> World {
     let mut world = World::new(config, 3);
     let records = (0..20).map(|number| proven(lone(number)));
     let records = records.chain((20..20 + unproven_peers).map(|number| unproven(lone(number))));
-    world.table.load(world.now, records.collect());
+    world.load(records.collect());
     connect_all_of(&mut world, TARGET);
     for number in 0..ATTACKERS {
         world.visited_by(attacker(number));
@@ -56,7 +56,7 @@ fn restarted(before: &World, seed: u64) -> World {
     });
     let mut world = World::new(before.table.config.clone(), seed);
     world.now.utc = before.now.utc + TimeDelta::minutes(10);
-    world.table.load(world.now, records.collect());
+    world.load(records.collect());
     world
 }
 
@@ -92,7 +92,7 @@ fn answer(world: &mut World, whose: impl Fn(IpAddr) -> bool, mut succeeds: impl 
             world.dial_succeeds(ip);
             world.report(ip, Report::Alive);
         } else {
-            world.dial_fails(ip, DialFailure::TimedOut);
+            world.dial_fails(ip, DialFault::TimedOut);
         }
     }
 }

@@ -174,7 +174,7 @@ impl Model {
 
     pub(super) fn on_dialed(&mut self, now: Now, id: ConnectionId, local: SocketAddr) -> Reached {
         let Some(ip) = self.peer_of(id) else {
-            return Reached::Nobody;
+            return Reached::Nothing;
         };
         self.pace.host_faults = 0;
         let reaches_any = self.listen.ip().is_unspecified() && ip.is_loopback();
@@ -198,29 +198,29 @@ impl Model {
         Reached::Peer(ip)
     }
 
-    pub(super) fn on_dial_failed(&mut self, now: Now, id: ConnectionId, failure: DialFailure) {
+    pub(super) fn on_dial_failed(&mut self, now: Now, id: ConnectionId, failure: DialFault) {
         let Some(ip) = self.peer_of(id) else { return };
         self.pace.replacements += 1;
-        let sent_into_outage = failure == DialFailure::TimedOut && self.sent_into_outage.contains(&id);
+        let sent_into_outage = failure == DialFault::TimedOut && self.sent_into_outage.contains(&id);
         let is_outage = self.is_outage() || sent_into_outage;
-        if failure == DialFailure::Host {
+        if failure == DialFault::Host {
             let pause = Duration::from_millis(100 << self.pace.host_faults.min(16));
             self.pace.host_faults += 1;
             self.pace.host_pause_until = now.after(pause.min(Duration::from_secs(10)));
         } else {
             self.pace.host_faults = 0;
         }
-        if failure != DialFailure::Host {
+        if failure != DialFault::Host {
             self.rest(now, ip);
         }
         let peer = self.peer_mut(ip);
         let pause = match failure {
-            DialFailure::Host => None,
-            DialFailure::Unroutable => {
+            DialFault::Host => None,
+            DialFault::Unroutable { at_once: false } => {
                 peer.unroutable += 1;
                 Some(peer.unroutable)
             }
-            DialFailure::Peer | DialFailure::TimedOut => {
+            DialFault::Peer | DialFault::TimedOut => {
                 (peer.unroutable, peer.failure) = (0, When::now(now.utc));
                 if !is_outage {
                     peer.streak += 1;

@@ -177,7 +177,7 @@ impl Trial {
             if id.0.is_multiple_of(4) {
                 self.step(&Step::DialSucceeds { dial: place, port: 0 });
             } else {
-                self.step(&Step::DialFails(place, DialFailure::TimedOut));
+                self.step(&Step::DialFails(place, DialFault::TimedOut));
             }
         }
     }

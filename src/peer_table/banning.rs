@@ -1,0 +1,90 @@
+//! Bans: a banned peer is neither dialed nor admitted nor told of, until the ban is lifted, ends, or is dropped for want
+//! of room.
+
+use std::net::IpAddr;
+
+use chrono::{DateTime, Utc};
+
+use crate::peer::{Peer, PeerId, PeerStatus, is_peer_address};
+use crate::peer_table::time::{Moment, Now};
+use crate::peer_table::{Action, PeerTable};
+
+impl PeerTable {
+    pub(super) fn ban(&mut self, now: Now, ip: IpAddr) {
+        if !is_peer_address(ip) || self.own.contains(ip) {
+            self.counters.feedback_stale += 1;
+            return self.end_banned_own(now, ip);
+        }
+        self.counters.bans_set += 1;
+        let event = self.next_event();
+        let ban_end = self.ban_end(now, now.utc);
+        let id = self.peers.id_of(ip).unwrap_or_else(|| self.add_banned(ip));
+        if self.peers.get(id).peer.status == PeerStatus::OutConnecting {
+            self.counters.dials_called_off += 1;
+            self.actions.extend(self.connection_of(id).map(Action::CallOff));
+        }
+        self.end_connection(now, id, |entry| {
+            entry.peer.status = PeerStatus::Banned;
+            entry.on_failure(now.utc);
+            entry.paused_until = None;
+            entry.failures_in_outage = 0;
+            let rare = entry.rare_mut();
+            rare.banned_at = Some(now.utc);
+            rare.ban_end = ban_end;
+            rare.ban_event = event;
+        });
+    }
+
+    pub(super) fn unban(&mut self, ip: IpAddr) {
+        match self.peers.id_of(ip) {
+            Some(id) if self.peers.get(id).peer.status == PeerStatus::Banned => self.lift_ban(id),
+            _ => self.counters.feedback_stale += 1,
+        }
+    }
+
+    pub(super) fn lift_ban(&mut self, id: PeerId) {
+        self.peers.update(id, |entry| {
+            entry.peer.status = PeerStatus::Idle;
+            let rare = entry.rare_mut();
+            (rare.banned_at, rare.ban_end) = (None, None);
+        });
+        self.keep_bounds(id);
+    }
+
+    /// A banned peer tried to connect.
+    pub(super) fn on_banned_attempt(&mut self, now: Now, id: PeerId) {
+        let event = self.next_event();
+        self.peers.update(id, |entry| {
+            entry.rare_mut().ban_event = event;
+            entry.on_failure(now.utc);
+        });
+    }
+
+    /// When a ban ends that was set then.
+    pub(super) fn ban_end(&self, now: Now, banned_at: DateTime<Utc>) -> Option<Moment> {
+        let served = (now.utc - banned_at).to_std().unwrap_or_default();
+        let left = self.config.ban_duration?.saturating_sub(served);
+        Some(now.after(left))
+    }
+
+    /// Numbers the events that concern bans.
+    pub(super) fn next_event(&mut self) -> u64 {
+        self.last_event += 1;
+        self.last_event
+    }
+
+    /// An own address is not banned, but its connection ends all the same.
+    fn end_banned_own(&mut self, now: Now, ip: IpAddr) {
+        if let Some(id) = self.peers.id_of(ip)
+            && self.peers.get(id).peer.status.is_connected()
+        {
+            self.end_connection(now, id, |_| {});
+        }
+    }
+
+    fn add_banned(&mut self, ip: IpAddr) -> PeerId {
+        let mut entry = self.new_entry(Peer::new(ip));
+        entry.peer.status = PeerStatus::Banned;
+        self.add(entry)
+    }
+}

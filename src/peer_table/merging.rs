@@ -1,0 +1,147 @@
+//! Peers that come from elsewhere: from the peer file, from the config, and from other peers' lists.
+
+use std::collections::HashSet;
+use std::net::IpAddr;
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+
+use crate::peer::{Peer, PeerRecord, PeerStatus, is_peer_address};
+use crate::peer_table::PeerTable;
+use crate::peer_table::entry::Entry;
+use crate::peer_table::rank::Rank;
+use crate::peer_table::subnet::is_global;
+use crate::peer_table::time::{Moment, Now};
+
+impl PeerTable {
+    /// Takes over what the peer file held, in its order, and the operator's initial peers. The latter always get in, as
+    /// long as there is room for any; of the file's records the best do.
+    ///
+    /// What the file says already is no change.
+    pub(crate) fn load(&mut self, now: Now, records: Vec<PeerRecord>, initial: &[IpAddr]) {
+        let entries: Vec<_> = records.into_iter().map(|record| self.loaded(now, record)).collect();
+        let initial: HashSet<_> = initial.iter().map(IpAddr::to_canonical).collect();
+        let known: HashSet<_> = entries.iter().map(|entry| entry.peer.ip).collect();
+        let is_missing = |&ip: &IpAddr| !known.contains(&ip) && is_peer_address(ip) && !self.own.contains(ip);
+        let mut missing: Vec<_> = initial.iter().copied().filter(is_missing).collect();
+        missing.sort_unstable();
+        missing.truncate(self.max_idle());
+
+        let dropped = beyond_room(&entries, &initial, self.max_idle() - missing.len());
+        self.counters.records_dropped = u64::try_from(dropped.len()).unwrap_or(u64::MAX);
+        let bans_begun = self.add_loaded(now, entries, &dropped);
+        self.peers.set_changes(bans_begun);
+        self.counters.peers_added = 0;
+        for ip in missing {
+            let entry = self.new_entry(Peer::new(ip));
+            self.add(entry);
+        }
+    }
+
+    /// Merges a peer list: adds peers that are not known and leaves the others as they were. Looks at no more addresses
+    /// than there may be Idle peers.
+    pub(crate) fn on_peer_list(&mut self, ips: impl IntoIterator<Item = IpAddr>) {
+        for ip in ips.into_iter().take(self.config.max_idle_peers) {
+            self.on_listed(ip);
+        }
+    }
+
+    /// Merges one address of a peer list.
+    pub(crate) fn on_listed(&mut self, ip: IpAddr) {
+        let ip = ip.to_canonical();
+        if self.peers.id_of(ip).is_some() || self.own.contains(ip) {
+            return;
+        }
+        if !is_peer_address(ip) || (self.config.global_peers_only && !is_global(ip)) {
+            self.counters.addresses_refused += 1;
+            return;
+        }
+        let (changes, counters) = (self.peers.changes(), self.counters);
+        let entry = self.new_entry(Peer::new(ip));
+        let id = self.add(entry);
+        self.keep_bounds(id);
+        if self.peers.id_of(ip).is_none() {
+            // It was forgotten at once: nothing has changed.
+            self.peers.set_changes(changes);
+            self.counters = counters;
+        }
+    }
+
+    /// Adds loaded peers but for those dropped; answers how many bans began only now, which the file does not say yet.
+    fn add_loaded(&mut self, now: Now, mut entries: Vec<Entry>, dropped: &HashSet<usize>) -> u64 {
+        let mut bans_begun = 0;
+        let mut bans: Vec<_> = entries.iter_mut().filter(|entry| is_banned(entry)).collect();
+        bans.sort_by_key(|entry| entry.times().last_failure);
+        for ban in bans {
+            bans_begun += u64::from(self.resume_ban(now, ban));
+        }
+        self.peers.reserve(entries.len() - dropped.len());
+        for (index, mut entry) in entries.into_iter().enumerate() {
+            if dropped.contains(&index) || self.peers.id_of(entry.peer.ip).is_some() {
+                continue;
+            }
+            if !is_banned(&entry) {
+                entry.paused_until = self.pause_left(now, &entry.peer);
+            }
+            let is_banned = is_banned(&entry);
+            let id = self.add(entry);
+            if is_banned {
+                self.keep_bounds(id);
+            }
+        }
+        bans_begun
+    }
+
+    /// A ban goes on where it was. One without a beginning, or with one in the future, begins now: answers whether it
+    /// does.
+    fn resume_ban(&mut self, now: Now, entry: &mut Entry) -> bool {
+        let stored = entry.banned_at().or(entry.peer.last_failure);
+        let begun = stored.filter(|&at| at <= now.utc);
+        let ban_end = self.ban_end(now, begun.unwrap_or(now.utc));
+        let event = self.next_event();
+        let rare = entry.rare_mut();
+        if begun.is_none() {
+            rare.banned_at = Some(now.utc);
+        }
+        (rare.ban_end, rare.ban_event) = (ban_end, event);
+        begun.is_none()
+    }
+
+    fn loaded(&self, now: Now, mut record: PeerRecord) -> Entry {
+        record.peer.ip = record.peer.ip.to_canonical();
+        let tie = self.random.tie(record.peer.ip);
+        let mut entry = Entry::loaded(record, tie, now);
+        entry.is_own = self.own.contains(entry.peer.ip);
+        entry
+    }
+
+    /// A peer with a streak waits until its last failure and the pause that followed from it.
+    fn pause_left(&mut self, now: Now, peer: &Peer) -> Option<Moment> {
+        if peer.failures_in_row == 0 {
+            return None;
+        }
+        let pause = self.backoff(peer.failures_in_row);
+        let pause = self.random.jittered(pause);
+        let since = |failure: DateTime<Utc>| (now.utc - failure).to_std().unwrap_or_default();
+        let waited = peer.last_failure.map_or(Duration::MAX, since);
+        let left = pause.saturating_sub(waited).min(self.config.max_retry_backoff);
+        (!left.is_zero()).then(|| now.after(left))
+    }
+}
+
+fn is_banned(entry: &Entry) -> bool {
+    entry.peer.status == PeerStatus::Banned
+}
+
+/// The entries that are dropped because no more than `room` Idle peers may be kept: the worst, and initial peers last.
+fn beyond_room(entries: &[Entry], initial: &HashSet<IpAddr>, room: usize) -> HashSet<usize> {
+    let mut idle: Vec<_> = (0..entries.len()).filter(|&index| !is_banned(&entries[index])).collect();
+    if idle.len() <= room {
+        return HashSet::new();
+    }
+    idle.sort_by_cached_key(|&index| {
+        let entry = &entries[index];
+        (!initial.contains(&entry.peer.ip), Rank::of(entry), entry.tie)
+    });
+    idle.split_off(room).into_iter().collect()
+}

@@ -1,0 +1,340 @@
+//! The store: every known peer, and whatever follows from what is recorded of a peer alone: its position in the order,
+//! whether it may be dialed, what it is to its subnet, its timers, the counts.
+//!
+//! [`Peers::update`] is the one place where a peer changes. It compares the facts of the peer before and after and moves
+//! it where they differ. No rule is here, and no rule touches an index.
+
+#[cfg(any(test, feature = "internals"))]
+mod invariants;
+
+use std::collections::{BTreeSet, HashMap};
+use std::net::IpAddr;
+
+use chrono::{DateTime, Utc};
+
+use crate::peer::{OtherFields, Peer, PeerId, PeerStatus};
+use crate::peer_table::bag::Numbered;
+use crate::peer_table::candidates::Candidates;
+use crate::peer_table::crowds::Crowds;
+use crate::peer_table::entry::{Entry, is_outgoing};
+use crate::peer_table::groups::{GroupId, Groups, Membership};
+use crate::peer_table::rank::Ranked;
+use crate::peer_table::subnet::Subnet;
+use crate::peer_table::time::Moment;
+use crate::stats::StatusCounts;
+
+/// A stored peer, as the peer file wants it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct StoredPeer<'a> {
+    pub(crate) peer: &'a Peer,
+    pub(crate) banned_at: Option<DateTime<Utc>>,
+    pub(crate) other: Option<&'a OtherFields>,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Peers {
+    entries: Vec<Option<Entry>>,
+    free: Vec<PeerId>,
+    ids: HashMap<IpAddr, PeerId>,
+    counts: StatusCounts,
+    /// Best to worst, without banned peers and own addresses.
+    order: BTreeSet<Ranked>,
+    groups: Groups,
+    candidates: Candidates,
+    crowds: Crowds,
+    /// Ends of the pauses of peers that could be dialed otherwise.
+    pauses: BTreeSet<(Moment, PeerId)>,
+    /// Ends of handshakes and of bans.
+    deadlines: BTreeSet<(Moment, PeerId)>,
+    connecting: BTreeSet<PeerId>,
+    /// Outgoing connections that are alive, by since when.
+    out_alive: BTreeSet<(Moment, PeerId)>,
+    failed_in_outage: BTreeSet<PeerId>,
+    /// How many inbound connections each subnet has.
+    inbound: HashMap<Subnet, usize>,
+    changes: u64,
+}
+
+/// What follows from the record of a peer. By default, of one that is not known.
+#[derive(Debug, Default)]
+struct Facts {
+    status: Option<PeerStatus>,
+    /// Its position in the order, unless it is banned or its address is our own.
+    ranked: Option<Ranked>,
+    membership: Membership,
+    pause: Option<Moment>,
+    deadline: Option<Moment>,
+    out_alive_since: Option<Moment>,
+    has_failed_in_outage: bool,
+    /// What the peer file says of it.
+    stored: Option<(Peer, Option<DateTime<Utc>>)>,
+}
+
+impl Facts {
+    fn of(entry: &Entry, id: PeerId) -> Self {
+        let ranked = Ranked::of(entry, id);
+        let status = entry.peer.status;
+        Self {
+            status: Some(status),
+            ranked: Some(ranked).filter(|_| status != PeerStatus::Banned && !entry.is_own),
+            membership: membership(entry, ranked),
+            pause: entry.paused_until.filter(|_| entry.is_free()),
+            deadline: entry.deadline(),
+            out_alive_since: (entry.connection.as_ref())
+                .filter(|_| status == PeerStatus::OutAlive)
+                .and_then(|connection| connection.alive_since),
+            has_failed_in_outage: entry.failures_in_outage > 0,
+            stored: is_stored(entry).then(|| (as_stored(&entry.peer), entry.banned_at())),
+        }
+    }
+
+    fn is(&self, status: PeerStatus) -> bool {
+        self.status == Some(status)
+    }
+
+    fn is_inbound(&self) -> bool {
+        self.is(PeerStatus::InHandshaking) || self.is(PeerStatus::InAlive)
+    }
+}
+
+impl Peers {
+    pub(crate) fn get(&self, id: PeerId) -> &Entry {
+        let entry = self.entries[id.number()].as_ref();
+        entry.expect("an id is kept no longer than its peer is known")
+    }
+
+    pub(crate) fn find(&self, id: PeerId) -> Option<&Entry> {
+        self.entries.get(id.number())?.as_ref()
+    }
+
+    pub(crate) fn id_of(&self, ip: IpAddr) -> Option<PeerId> {
+        self.ids.get(&ip).copied()
+    }
+
+    pub(crate) fn by_ip(&self, ip: IpAddr) -> Option<&Entry> {
+        self.id_of(ip).map(|id| self.get(id))
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Entry> {
+        self.entries.iter().flatten()
+    }
+
+    /// The slots from `cursor` on: `None` for one that holds nothing to be stored.
+    pub(crate) fn stored_from(&self, cursor: usize) -> impl Iterator<Item = Option<StoredPeer<'_>>> {
+        let slots = self.entries.get(cursor..).unwrap_or_default();
+        slots.iter().map(|entry| {
+            entry.as_ref().filter(|entry| is_stored(entry)).map(|entry| StoredPeer {
+                peer: &entry.peer,
+                banned_at: entry.banned_at(),
+                other: entry.rare.as_ref().and_then(|rare| rare.other.as_deref()),
+            })
+        })
+    }
+
+    /// Best to worst, without banned peers and own addresses.
+    pub(crate) fn in_order(&self) -> impl DoubleEndedIterator<Item = &Entry> + ExactSizeIterator {
+        self.order.iter().map(|ranked| self.get(ranked.id))
+    }
+
+    /// The worst Idle peer. Those that are passed over are connected.
+    pub(crate) fn worst_idle(&self) -> Option<PeerId> {
+        let from_worst = self.order.iter().rev().map(|ranked| ranked.id);
+        let mut idle = from_worst.filter(|&id| self.get(id).peer.status == PeerStatus::Idle);
+        idle.next()
+    }
+
+    pub(crate) fn counts(&self) -> &StatusCounts {
+        &self.counts
+    }
+
+    pub(crate) fn groups(&self) -> &Groups {
+        &self.groups
+    }
+
+    pub(crate) fn candidates(&self) -> &Candidates {
+        &self.candidates
+    }
+
+    pub(crate) fn crowds(&self) -> &Crowds {
+        &self.crowds
+    }
+
+    pub(crate) fn next_pause_end(&self) -> Option<Moment> {
+        self.pauses.first().map(|&(end, _)| end)
+    }
+
+    pub(crate) fn next_deadline(&self) -> Option<Moment> {
+        self.deadlines.first().map(|&(at, _)| at)
+    }
+
+    /// A peer whose pause is over by then.
+    pub(crate) fn rested(&self, by: Moment) -> Option<PeerId> {
+        self.pauses.first().filter(|&&(end, _)| end <= by).map(|&(_, id)| id)
+    }
+
+    /// A peer whose handshake or ban is over by then.
+    pub(crate) fn overdue(&self, by: Moment) -> Option<PeerId> {
+        self.deadlines.first().filter(|&&(at, _)| at <= by).map(|&(_, id)| id)
+    }
+
+    pub(crate) fn first_connecting(&self) -> Option<PeerId> {
+        self.connecting.first().copied()
+    }
+
+    /// Since when the outgoing connection that has been alive for longest has been so.
+    pub(crate) fn out_alive_since(&self) -> Option<Moment> {
+        self.out_alive.first().map(|&(since, _)| since)
+    }
+
+    pub(crate) fn first_failed_in_outage(&self) -> Option<PeerId> {
+        self.failed_in_outage.first().copied()
+    }
+
+    /// How many inbound connections there are from this subnet.
+    pub(crate) fn inbound_from(&self, subnet: Subnet) -> usize {
+        self.inbound.get(&subnet).copied().unwrap_or(0)
+    }
+
+    /// Rises whenever something that is stored has changed.
+    pub(crate) fn changes(&self) -> u64 {
+        self.changes
+    }
+
+    pub(crate) fn set_changes(&mut self, changes: u64) {
+        self.changes = changes;
+    }
+
+    pub(crate) fn reserve(&mut self, additional: usize) {
+        self.entries.reserve_exact(additional);
+        self.ids.reserve(additional);
+    }
+
+    /// Adds a peer that is not known.
+    pub(crate) fn add(&mut self, mut entry: Entry) -> PeerId {
+        let ip = entry.peer.ip;
+        entry.group = self.groups.join(Subnet::of(ip));
+        let id = self.free.pop().unwrap_or_else(|| {
+            self.entries.push(None);
+            PeerId(u32::try_from(self.entries.len() - 1).unwrap_or(u32::MAX))
+        });
+        let known = self.ids.insert(ip, id);
+        debug_assert!(known.is_none(), "{ip} is known already");
+        let (group, after) = (entry.group, Facts::of(&entry, id));
+        self.entries[id.number()] = Some(entry);
+        self.shift(id, ip, group, &Facts::default(), &after);
+        id
+    }
+
+    pub(crate) fn update<R>(&mut self, id: PeerId, edit: impl FnOnce(&mut Entry) -> R) -> R {
+        let entry = self.entries[id.number()].as_mut();
+        let entry = entry.expect("an id is kept no longer than its peer is known");
+        let before = Facts::of(entry, id);
+        let result = edit(entry);
+        debug_assert_eq!(
+            entry.connection.is_some(),
+            !matches!(entry.peer.status, PeerStatus::Idle | PeerStatus::Banned),
+            "a peer has a connection just while it is dialed or connected"
+        );
+        let (ip, group, after) = (entry.peer.ip, entry.group, Facts::of(entry, id));
+        self.shift(id, ip, group, &before, &after);
+        result
+    }
+
+    pub(crate) fn remove(&mut self, id: PeerId) {
+        let Some(entry) = self.entries[id.number()].take() else {
+            return;
+        };
+        let (ip, group) = (entry.peer.ip, entry.group);
+        self.shift(id, ip, group, &Facts::of(&entry, id), &Facts::default());
+        self.groups.part(group);
+        self.ids.remove(&ip);
+        self.free.push(id);
+    }
+
+    /// Moves a peer from where it stood to where it stands now.
+    fn shift(&mut self, id: PeerId, ip: IpAddr, group: GroupId, before: &Facts, after: &Facts) {
+        if before.status != after.status {
+            self.shift_status(id, ip, before, after);
+        }
+        if before.ranked != after.ranked {
+            before.ranked.map(|ranked| self.order.remove(&ranked));
+            self.order.extend(after.ranked);
+        }
+        if before.membership != after.membership {
+            let (was, is) = self.groups.shift(group, id, before.membership, after.membership);
+            self.candidates.shift(group, &was, &is);
+            self.crowds.shift(group, &was, &is);
+        }
+        shift_timer(&mut self.pauses, id, before.pause, after.pause);
+        shift_timer(&mut self.deadlines, id, before.deadline, after.deadline);
+        shift_timer(&mut self.out_alive, id, before.out_alive_since, after.out_alive_since);
+        let in_outage = (before.has_failed_in_outage, after.has_failed_in_outage);
+        shift_member(&mut self.failed_in_outage, id, in_outage);
+        if before.stored != after.stored {
+            self.changes += 1;
+        }
+    }
+
+    fn shift_status(&mut self, id: PeerId, ip: IpAddr, before: &Facts, after: &Facts) {
+        before.status.map(|status| *self.counts.get_mut(status) -= 1);
+        after.status.map(|status| *self.counts.get_mut(status) += 1);
+        let connecting = [before, after].map(|facts| facts.is(PeerStatus::OutConnecting));
+        shift_member(&mut self.connecting, id, connecting.into());
+        if before.is_inbound() != after.is_inbound() {
+            let subnet = Subnet::of_inbound(ip);
+            let count = self.inbound.entry(subnet).or_insert(0);
+            *count = if after.is_inbound() { *count + 1 } else { *count - 1 };
+            if *count == 0 {
+                self.inbound.remove(&subnet);
+            }
+        }
+    }
+}
+
+fn shift_timer(timers: &mut BTreeSet<(Moment, PeerId)>, id: PeerId, before: Option<Moment>, after: Option<Moment>) {
+    if before != after {
+        before.map(|before| timers.remove(&(before, id)));
+        timers.extend(after.map(|after| (after, id)));
+    }
+}
+
+fn shift_member(members: &mut BTreeSet<PeerId>, id: PeerId, (was, is): (bool, bool)) {
+    if was && !is {
+        members.remove(&id);
+    } else if is && !was {
+        members.insert(id);
+    }
+}
+
+fn membership(entry: &Entry, ranked: Ranked) -> Membership {
+    let status = entry.peer.status;
+    let may_be_dialed = entry.is_free() && entry.paused_until.is_none();
+    match status {
+        PeerStatus::Banned => Membership::Banned(entry.rare.as_ref().map_or(0, |rare| rare.ban_event)),
+        PeerStatus::Idle if entry.is_own => Membership::None,
+        PeerStatus::Idle => match (entry.is_proven, may_be_dialed) {
+            (true, true) => Membership::Proven(ranked),
+            (true, false) => Membership::None,
+            (false, true) => Membership::Ready,
+            (false, false) => Membership::Waiting,
+        },
+        _ if is_outgoing(status) => Membership::Outgoing {
+            takes_subnet: entry.is_global,
+        },
+        _ => Membership::None,
+    }
+}
+
+/// An own address is stored only where the peer file named it.
+fn is_stored(entry: &Entry) -> bool {
+    !entry.is_own || entry.is_from_file
+}
+
+/// A status that only passes through is not worth a dump.
+fn as_stored(peer: &Peer) -> Peer {
+    let status = match peer.status {
+        PeerStatus::OutConnecting | PeerStatus::OutHandshaking | PeerStatus::InHandshaking => PeerStatus::Idle,
+        status => status,
+    };
+    Peer { status, ..peer.clone() }
+}

@@ -1,0 +1,96 @@
+//! Everything that follows from the records, once more the slow and obvious way.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{Facts, Peers};
+use crate::peer::{PeerId, PeerStatus};
+use crate::peer_table::bag::Numbered;
+use crate::peer_table::groups::{Membership, Summary};
+use crate::peer_table::subnet::Subnet;
+use crate::stats::StatusCounts;
+
+impl Peers {
+    /// Panics unless every index says what the records say.
+    pub(crate) fn check(&self) {
+        let ids = || (0..u32::MAX).map(PeerId).take(self.entries.len());
+        let facts: Vec<_> = ids()
+            .filter_map(|id| Some((id, Facts::of(self.find(id)?, id))))
+            .collect();
+        let mut counts = StatusCounts::default();
+        for (_, facts) in &facts {
+            facts.status.map(|status| *counts.get_mut(status) += 1);
+        }
+        assert_eq!(self.counts, counts);
+        assert_eq!(self.ids.len(), facts.len());
+        assert_eq!(self.entries.len(), facts.len() + self.free.len());
+        assert!(self.ids.iter().all(|(&ip, &id)| self.get(id).peer.ip == ip));
+
+        let order: BTreeSet<_> = facts.iter().filter_map(|(_, facts)| facts.ranked).collect();
+        assert_eq!(self.order, order);
+        let timers = |of: fn(&Facts) -> Option<_>| -> BTreeSet<_> {
+            facts.iter().filter_map(|(id, facts)| Some((of(facts)?, *id))).collect()
+        };
+        assert_eq!(self.pauses, timers(|facts| facts.pause));
+        assert_eq!(self.deadlines, timers(|facts| facts.deadline));
+        assert_eq!(self.out_alive, timers(|facts| facts.out_alive_since));
+        let members = |of: fn(&Facts) -> bool| -> BTreeSet<_> {
+            facts.iter().filter(|(_, facts)| of(facts)).map(|&(id, _)| id).collect()
+        };
+        assert_eq!(self.connecting, members(|facts| facts.is(PeerStatus::OutConnecting)));
+        assert_eq!(self.failed_in_outage, members(|facts| facts.has_failed_in_outage));
+        self.check_groups(&facts);
+    }
+
+    fn check_groups(&self, facts: &[(PeerId, Facts)]) {
+        let mut members: BTreeMap<Subnet, Vec<(PeerId, Membership)>> = BTreeMap::new();
+        for (id, facts) in facts {
+            let subnet = Subnet::of(self.get(*id).peer.ip);
+            members.entry(subnet).or_default().push((*id, facts.membership));
+        }
+        let mut summaries = Vec::new();
+        for (subnet, id, group) in self.groups.iter() {
+            let members = members.remove(&subnet).unwrap_or_default();
+            assert_eq!(group.known(), members.len());
+            assert!(members.iter().all(|&(peer, _)| self.get(peer).group == id));
+            let summary = summary(&members);
+            assert_eq!(group.summary(), summary, "{subnet:?}");
+            let is_in_crowd = |of: &Membership| matches!(of, Membership::Ready | Membership::Waiting);
+            let crowd = members.iter().filter(|(_, of)| is_in_crowd(of));
+            let crowd: BTreeSet<_> = crowd.map(|&(peer, _)| peer.number()).collect();
+            assert_eq!(group.crowd().map(Numbered::number).collect::<BTreeSet<_>>(), crowd);
+            summaries.push((id, summary));
+        }
+        assert!(members.is_empty(), "each known peer has its group");
+        self.candidates.check(&summaries);
+        self.crowds.check(&summaries);
+    }
+}
+
+fn summary(members: &[(PeerId, Membership)]) -> Summary {
+    let mut summary = Summary {
+        is_taken: false,
+        has_ready: false,
+        best_proven: None,
+        crowd: 0,
+        bans: None,
+    };
+    for &(_, member) in members {
+        match member {
+            Membership::None => {}
+            Membership::Ready => {
+                summary.has_ready = true;
+                summary.crowd += 1;
+            }
+            Membership::Waiting => summary.crowd += 1,
+            Membership::Proven(ranked) => {
+                summary.best_proven = Some(summary.best_proven.map_or(ranked, |best| best.min(ranked)));
+            }
+            Membership::Outgoing { takes_subnet } => summary.is_taken |= takes_subnet,
+            Membership::Banned(event) => {
+                let (count, first) = summary.bans.unwrap_or((0, u64::MAX));
+                summary.bans = Some((count + 1, first.min(event)));
+            }
+        }
+    }
+    summary
+}

@@ -1,0 +1,61 @@
+//! Times as the table takes and keeps them.
+
+use std::num::NonZeroU64;
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+
+/// The present, on both clocks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Now {
+    /// Wall-clock time, for what is stored. May jump.
+    pub(crate) utc: DateTime<Utc>,
+    /// Monotonic time since the start, for what is waited for. Never goes back.
+    pub(crate) since_start: Duration,
+}
+
+/// A monotonic time: nanoseconds since the start, which last for 584 years. Half the size of a `Duration`, and an
+/// `Option` of it takes no more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Moment(NonZeroU64);
+
+impl Now {
+    pub(crate) fn moment(self) -> Moment {
+        Moment::of(self.since_start)
+    }
+
+    /// The moment `wait` from now.
+    pub(crate) fn after(self, wait: Duration) -> Moment {
+        Moment::of(self.since_start.saturating_add(wait))
+    }
+}
+
+impl Moment {
+    pub(crate) const START: Self = Self(NonZeroU64::MIN);
+
+    pub(crate) fn of(since_start: Duration) -> Self {
+        let nanos = u64::try_from(since_start.as_nanos()).unwrap_or(u64::MAX);
+        Self(NonZeroU64::new(nanos).unwrap_or(NonZeroU64::MIN))
+    }
+
+    pub(crate) fn since_start(self) -> Duration {
+        Duration::from_nanos(self.0.get())
+    }
+
+    pub(crate) fn plus(self, wait: Duration) -> Self {
+        Self::of(self.since_start().saturating_add(wait))
+    }
+
+    /// How long ago `earlier` was, zero if it is still to come.
+    pub(crate) fn since(self, earlier: Self) -> Duration {
+        self.since_start().saturating_sub(earlier.since_start())
+    }
+}
+
+/// The earlier of two times that may not be set.
+pub(crate) fn earlier<T: Ord>(one: Option<T>, other: Option<T>) -> Option<T> {
+    match (one, other) {
+        (Some(one), Some(other)) => Some(one.min(other)),
+        (one, other) => one.or(other),
+    }
+}
