@@ -187,7 +187,7 @@ impl PeerTable {
 
     /// The peer refused the dial, reset it, or did not answer.
     fn on_peer_failed(&mut self, now: Now, id: PeerId, was_in_outage: bool) {
-        let is_outage = self.is_outage();
+        let is_outage = self.is_outage(now);
         let streak = self.peers.get(id).peer.failures_in_row;
         let pause = if is_outage {
             self.pause_in_outage(id)
@@ -208,7 +208,7 @@ impl PeerTable {
 
     /// No way to the address was found, which may be this host's fault or the peer's.
     fn set_aside(&mut self, now: Now, id: PeerId) {
-        let is_outage = self.is_outage();
+        let is_outage = self.is_outage(now);
         let in_row = self.peers.get(id).unroutable_in_row.saturating_add(1);
         let pause = if is_outage {
             self.pause_in_outage(id)

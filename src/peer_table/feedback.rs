@@ -66,7 +66,7 @@ impl PeerTable {
         }
         // Our connection that the other end gave up for its own, as the lower address has it, is no failure to connect.
         let is_crossed = self.parking.crossing(entry.peer.ip).is_some();
-        let is_outage = self.is_outage();
+        let is_outage = self.is_outage(now);
         let streak = entry.peer.failures_in_row;
         let backoff = match is_outage {
             true => self.pause_in_outage(id),

@@ -1,16 +1,25 @@
 //! The table against seeded sequences of everything that can happen, and against single rules.
 
-mod attacks;
-mod crossing;
-mod crowds;
-mod dialing;
-mod keeping;
 #[cfg(any())]
+mod attacks;
+#[cfg(any())]
+mod crossing;
+#[cfg(any())]
+mod crowds;
+#[cfg(any())]
+mod dialing;
+#[cfg(any())]
+mod keeping;
 mod model;
+#[cfg(any())]
 mod order;
+#[cfg(any())]
 mod ourselves;
+#[cfg(any())]
 mod statistics;
+#[cfg(any())]
 mod time;
+#[cfg(any())]
 mod world;
 
 use std::collections::{BTreeMap, BTreeSet};
