@@ -7,7 +7,7 @@ use std::io::{self, ErrorKind};
 
 /// Whose fault a failed dial is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum DialFault {
+pub enum DialFault {
     /// This host has run out of something: files, memory, ports, or the address to dial from.
     Host,
     /// No way from here to there, which may be the fault of either end.
@@ -173,10 +173,22 @@ mod tests {
     fn kinds_made_by_hand_are_told_apart() {
         assert_eq!(dial_fault(ErrorKind::AddrNotAvailable), DialFault::Host);
         assert_eq!(dial_fault(ErrorKind::OutOfMemory), DialFault::Host);
-        assert_eq!(dial_fault(ErrorKind::NetworkUnreachable), DialFault::Unroutable { at_once: false });
-        assert_eq!(dial_fault(ErrorKind::HostUnreachable), DialFault::Unroutable { at_once: false });
-        assert_eq!(dial_fault(ErrorKind::InvalidInput), DialFault::Unroutable { at_once: false });
-        assert_eq!(dial_fault(ErrorKind::PermissionDenied), DialFault::Unroutable { at_once: false });
+        assert_eq!(
+            dial_fault(ErrorKind::NetworkUnreachable),
+            DialFault::Unroutable { at_once: false }
+        );
+        assert_eq!(
+            dial_fault(ErrorKind::HostUnreachable),
+            DialFault::Unroutable { at_once: false }
+        );
+        assert_eq!(
+            dial_fault(ErrorKind::InvalidInput),
+            DialFault::Unroutable { at_once: false }
+        );
+        assert_eq!(
+            dial_fault(ErrorKind::PermissionDenied),
+            DialFault::Unroutable { at_once: false }
+        );
         assert_eq!(dial_fault(ErrorKind::ConnectionRefused), DialFault::Peer);
         assert_eq!(dial_fault(ErrorKind::ConnectionReset), DialFault::Peer);
         assert_eq!(dial_fault(ErrorKind::TimedOut), DialFault::Peer);
@@ -195,7 +207,10 @@ mod tests {
         // EMFILE, ENFILE, ENOBUFS, ENOMEM, EADDRNOTAVAIL, EADDRINUSE.
         assert_eq!(faults(&[24, 23, 105, 12, 99, 98]), [DialFault::Host; 6]);
         // ENETUNREACH, EHOSTUNREACH, EINVAL, EAFNOSUPPORT, EACCES, EPERM, ENETDOWN.
-        assert_eq!(faults(&[101, 113, 22, 97, 13, 1, 100]), [DialFault::Unroutable { at_once: false }; 7]);
+        assert_eq!(
+            faults(&[101, 113, 22, 97, 13, 1, 100]),
+            [DialFault::Unroutable { at_once: false }; 7]
+        );
         // ECONNREFUSED, ECONNRESET, ETIMEDOUT, EHOSTDOWN, EPROTO.
         assert_eq!(faults(&[111, 104, 110, 112, 71]), [DialFault::Peer; 5]);
     }

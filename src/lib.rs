@@ -107,6 +107,10 @@ mod config;
 mod connector_pool;
 pub mod controller;
 mod dump_interval;
+#[cfg_attr(
+    not(feature = "internals"),
+    expect(unreachable_pub, reason = "`internals` shows some of it")
+)]
 mod fault;
 #[cfg(feature = "internals")]
 #[doc(hidden)]
@@ -115,8 +119,16 @@ mod listener;
 #[cfg(test)]
 #[path = "../tests/support/memory.rs"]
 mod memory;
+#[cfg_attr(
+    not(feature = "internals"),
+    expect(unreachable_pub, reason = "`internals` shows some of it")
+)]
 mod peer;
 pub mod peer_file;
+#[cfg_attr(
+    not(feature = "internals"),
+    expect(unreachable_pub, reason = "`internals` shows some of it")
+)]
 mod peer_table;
 mod stats;
 mod transport;

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-pub(crate) use self::connection::{ConnectionId, ParkedId, PeerId};
+pub use self::connection::{ConnectionId, ParkedId, PeerId};
 
 mod connection;
 mod hasher;

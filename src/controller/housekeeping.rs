@@ -82,7 +82,7 @@ impl<T: Transport> Engine<T> {
                 let this = self.as_mut().project();
                 if let LeaseReport::Of(report) = report {
                     let connection = this.table.connection(ip).map(|(id, _)| id);
-                        this.table.on_report(this.clock.now(), ip, connection, report);
+                    this.table.on_report(this.clock.now(), ip, connection, report);
                 }
                 self.as_mut().run_actions();
             }

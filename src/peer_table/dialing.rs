@@ -13,7 +13,7 @@ const OWN_PER_CALL: usize = 64;
 
 /// What a dial reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Reached {
+pub enum Reached {
     /// The peer: a candidate.
     Peer(IpAddr),
     /// This node itself.
@@ -24,7 +24,7 @@ pub(crate) enum Reached {
 
 impl PeerTable {
     /// Starts the next dial that is due, if one is: its id and the peer. To be asked again until there is none.
-    pub(crate) fn next_dial(&mut self, now: Now) -> Option<(ConnectionId, IpAddr)> {
+    pub fn next_dial(&mut self, now: Now) -> Option<(ConnectionId, IpAddr)> {
         self.end_pauses(now);
         self.pace.refill(now, &self.config, self.outage.since());
         if self.dial_gate()? > now.moment() {
@@ -37,7 +37,7 @@ impl PeerTable {
     }
 
     /// A dial succeeded; `local` is our end of it.
-    pub(crate) fn on_dialed(&mut self, now: Now, dial: ConnectionId, local: SocketAddr) -> Reached {
+    pub fn on_dialed(&mut self, now: Now, dial: ConnectionId, local: SocketAddr) -> Reached {
         let Some(id) = self.peer_of(dial) else {
             return Reached::Nothing;
         };
@@ -67,7 +67,7 @@ impl PeerTable {
     }
 
     /// A dial failed.
-    pub(crate) fn on_dial_failed(&mut self, now: Now, dial: ConnectionId, fault: DialFault) {
+    pub fn on_dial_failed(&mut self, now: Now, dial: ConnectionId, fault: DialFault) {
         let Some(id) = self.peer_of(dial) else {
             return;
         };
@@ -149,7 +149,7 @@ impl PeerTable {
     }
 
     /// The turn's own kind from subnets that are not taken, then from those that are; then the other kind likewise.
-    pub(crate) fn choose(&mut self, now: Now) -> Option<(PeerId, bool)> {
+    pub fn choose(&mut self, now: Now) -> Option<(PeerId, bool)> {
         let may_take_again = self.pace.next_to_taken_subnet() <= now.moment();
         let turns = [self.turn, self.turn.other()];
         let choices = turns.into_iter().flat_map(|turn| [(turn, false), (turn, true)]);

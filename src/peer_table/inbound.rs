@@ -14,24 +14,32 @@ use crate::peer_table::{Action, PeerTable};
 
 /// What to do with an inbound socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Verdict {
+pub enum Verdict {
     /// Take it and say so by [`PeerTable::on_admitted`]; nothing has changed yet.
     Admit,
     /// Hold it and say so by [`PeerTable::on_parked`]; nothing has changed yet. This may be the dial whose other end it
     /// is.
     Park(Option<ConnectionId>),
+    /// Turn it away.
     Refuse(Refusal),
 }
 
 /// Why an inbound socket is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Refusal {
+pub enum Refusal {
+    /// No peer can have its address.
     NotAPeer,
+    /// It is the other end of a dial of ours.
     Ourselves,
+    /// Its peer is banned.
     Banned,
+    /// Its peer has a connection already.
     Connected,
+    /// `max_simultaneous_incoming_connection_attempts`.
     AttemptsFull,
+    /// `max_incoming_connections`.
     IncomingFull,
+    /// `max_incoming_per_subnet`.
     SubnetFull,
 }
 
@@ -48,7 +56,7 @@ enum Crossing {
 
 impl PeerTable {
     /// A socket came in from `remote` to our address `local`.
-    pub(crate) fn on_inbound(&mut self, now: Now, remote: SocketAddr, local: IpAddr) -> Verdict {
+    pub fn on_inbound(&mut self, now: Now, remote: SocketAddr, local: IpAddr) -> Verdict {
         let verdict = self.judge(now, canonical(remote), local.to_canonical());
         if let Verdict::Refuse(refusal) = verdict {
             self.count_refusal(refusal);
@@ -58,7 +66,7 @@ impl PeerTable {
 
     /// The socket that was to be admitted is in hand. What [`Verdict::Admit`] said must still hold. A dial of the same
     /// peer is called off: its slot passes straight to the inbound connection.
-    pub(crate) fn on_admitted(&mut self, now: Now, remote: IpAddr) -> ConnectionId {
+    pub fn on_admitted(&mut self, now: Now, remote: IpAddr) -> ConnectionId {
         let ip = remote.to_canonical();
         let is_own = self.own.contains(ip);
         let id = self.peers.id_of(ip).unwrap_or_else(|| self.add_inbound(ip, is_own));
@@ -89,7 +97,7 @@ impl PeerTable {
 
     /// The socket that was to be parked is held. What [`Verdict::Park`] said must still hold. It goes by this id until
     /// [`Self::next_settled`] or an action names it.
-    pub(crate) fn on_parked(&mut self, now: Now, remote: SocketAddr, self_dial: Option<ConnectionId>) -> ParkedId {
+    pub fn on_parked(&mut self, now: Now, remote: SocketAddr, self_dial: Option<ConnectionId>) -> ParkedId {
         let remote = canonical(remote);
         let peer = self.peers.id_of(remote.ip());
         let status = peer.map(|id| self.peers.get(id).peer.status);
@@ -106,7 +114,7 @@ impl PeerTable {
     }
 
     /// A parked socket whose wait is over; it is parked no more and to be judged like a new one.
-    pub(crate) fn next_settled(&mut self) -> Option<ParkedId> {
+    pub fn next_settled(&mut self) -> Option<ParkedId> {
         let id = self.parking.next_settled()?;
         self.unpark(id);
         Some(id)

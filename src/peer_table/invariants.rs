@@ -9,7 +9,7 @@ use crate::peer_table::subnet::Subnet;
 
 impl PeerTable {
     /// Panics unless every invariant of the design holds.
-    pub(crate) fn check(&self) {
+    pub fn check(&self) {
         self.peers.check();
         self.parking.check();
         self.check_entries();

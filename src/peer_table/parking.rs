@@ -136,7 +136,10 @@ impl Parking {
             let deadline = parked.deadline.filter(|_| !self.settled.contains(id))?;
             Some((deadline, *id))
         };
-        assert_eq!(self.sockets.iter().filter_map(waits).collect::<BTreeSet<_>>(), self.deadlines);
+        assert_eq!(
+            self.sockets.iter().filter_map(waits).collect::<BTreeSet<_>>(),
+            self.deadlines
+        );
         assert_eq!(self.by_ip.len(), self.sockets.len());
         for (ip, id) in &self.by_ip {
             assert_eq!(self.sockets[id].remote.ip(), *ip);

@@ -7,11 +7,11 @@ use chrono::{DateTime, Utc};
 
 /// The present, on both clocks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Now {
+pub struct Now {
     /// Wall-clock time, for what is stored. May jump.
-    pub(crate) utc: DateTime<Utc>,
+    pub utc: DateTime<Utc>,
     /// Monotonic time since the start, for what is waited for. Never goes back.
-    pub(crate) since_start: Duration,
+    pub since_start: Duration,
 }
 
 /// A monotonic time: nanoseconds since the start and one more, which last for 584 years. Half the size of a `Duration`,

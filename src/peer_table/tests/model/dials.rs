@@ -83,7 +83,11 @@ impl Model {
         }
         let at_once = under_way < self.shortage() || self.pace.replacements > 0;
         let race_at = if at_once { Duration::ZERO } else { self.pace.race_at };
-        let token_at = if self.pace.tokens > 0 { None } else { self.pace.next_token };
+        let token_at = if self.pace.tokens > 0 {
+            None
+        } else {
+            self.pace.next_token
+        };
         let gates = [race_at, self.pace.host_pause_until, token_at.unwrap_or_default()];
         gates.into_iter().max()
     }
@@ -98,14 +102,18 @@ impl Model {
             for taken in [false, true] {
                 let is_one = |peer: &Known| {
                     let is_kind = peer.proven == proven && self.is_taken(peer.ip) == taken;
-                    is_kind && self.is_candidate(peer, now)
+                    is_kind && self.is_candidate(peer, now) && !self.is_own(peer.ip)
                 };
                 let candidates = self.ips(is_one);
                 if candidates.is_empty() || (taken && self.pace.taken_at > now.since_start) {
                     continue;
                 }
                 let best = candidates.iter().min_by_key(|&&ip| self.peer(ip).key());
-                return if proven { best.into_iter().copied().collect() } else { candidates };
+                return if proven {
+                    best.into_iter().copied().collect()
+                } else {
+                    candidates
+                };
             }
         }
         Vec::new()
@@ -113,7 +121,10 @@ impl Model {
 
     /// By an outgoing connection, or a dial, of a globally reachable address of the same subnet.
     fn is_taken(&self, ip: IpAddr) -> bool {
-        let mut outgoing = self.peers.values().filter(|peer| peer.is_outgoing() && is_global(peer.ip));
+        let mut outgoing = self
+            .peers
+            .values()
+            .filter(|peer| peer.is_outgoing() && is_global(peer.ip));
         outgoing.any(|peer| network(peer.ip) == network(ip))
     }
 
@@ -147,7 +158,9 @@ impl Model {
 
     /// How long a token takes to come back: doubled by each 30 s that an outage has lasted.
     fn interval(&self, at: Duration) -> Duration {
-        let outage = self.outage_since.map_or(Duration::ZERO, |since| at.saturating_sub(since));
+        let outage = self
+            .outage_since
+            .map_or(Duration::ZERO, |since| at.saturating_sub(since));
         let mut interval = self.config.dial_stagger;
         for _ in 0..outage.as_secs() / 30 {
             interval = (2 * interval).min(self.config.retry_backoff);

@@ -6,9 +6,9 @@ use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
 
+use super::dials::DialPace;
 use super::known::{Known, When, network};
 use super::script::Script;
-use super::dials::DialPace;
 use crate::fault::DialFault;
 use crate::peer::{ConnectionId, ParkedId, PeerRecord, PeerStatus, is_peer_address};
 use crate::peer_table::random::Random;
@@ -95,7 +95,11 @@ impl Model {
         }
         let mut idle: Vec<_> = peers.iter().filter(|peer| !is_banned(peer)).collect();
         idle.sort_by_key(|peer| peer.key());
-        let kept: Vec<_> = idle.iter().take(self.config.max_idle_peers).map(|peer| peer.ip).collect();
+        let kept: Vec<_> = idle
+            .iter()
+            .take(self.config.max_idle_peers)
+            .map(|peer| peer.ip)
+            .collect();
         for mut peer in peers {
             let ip = peer.ip;
             peer.own = self.is_own(ip);
@@ -200,7 +204,11 @@ impl Model {
             peer.judge(now.utc);
             peer.streak
         };
-        let pause = if is_outage { self.outage_pause(ip) } else { self.backoff(failures) };
+        let pause = if is_outage {
+            self.outage_pause(ip)
+        } else {
+            self.backoff(failures)
+        };
         self.peer_mut(ip).pause = Some(jittered(now, pause));
         self.end(now, ip, PeerStatus::Idle);
     }
@@ -332,7 +340,11 @@ impl Model {
                 peer.streak += 1;
                 peer.judge(now.utc);
             }
-            let pause = if is_outage { self.outage_pause(ip) } else { self.backoff(streak) };
+            let pause = if is_outage {
+                self.outage_pause(ip)
+            } else {
+                self.backoff(streak)
+            };
             self.peer_mut(ip).pause = Some(jittered(now, pause.max(least)));
         }
         self.end(now, ip, PeerStatus::Idle);
@@ -470,8 +482,11 @@ impl Model {
             let banned = self.peers.values().filter(|peer| is_banned(peer));
             let crowds = largest_crowds(banned);
             let quietest = |crowd: &Vec<&Known>| crowd.iter().map(|peer| peer.ban_event).min();
-            let first = crowds.iter().filter_map(quietest).min();
-            let victims = self.ips(|peer| is_banned(peer) && Some(peer.ban_event) == first);
+            let mut quietest: Vec<_> = crowds.iter().filter_map(quietest).collect();
+            quietest.sort_unstable();
+            // Of more than five subnets, five are drawn.
+            quietest.truncate(if crowds.len() <= 5 { 1 } else { usize::MAX });
+            let victims = self.ips(|peer| is_banned(peer) && quietest.contains(&peer.ban_event));
             self.forget_one(&victims);
         }
     }
@@ -483,7 +498,11 @@ impl Model {
         let crowds = largest_crowds(self.peers.values().filter(unproven));
         if crowds.is_empty() {
             let idle = self.peers.values().filter(|peer| peer.is_idle() && !peer.own);
-            return idle.max_by_key(|peer| peer.key()).map(|peer| peer.ip).into_iter().collect();
+            return idle
+                .max_by_key(|peer| peer.key())
+                .map(|peer| peer.ip)
+                .into_iter()
+                .collect();
         }
         let competes = crowds.iter().flatten().any(|peer| peer.ip == newcomer);
         let others = |crowd: &Vec<&Known>| {
@@ -491,7 +510,8 @@ impl Model {
             others.max_by_key(|peer| peer.key()).map(|peer| peer.ip)
         };
         let mut worst: Vec<_> = crowds.iter().filter_map(others).collect();
-        if crowds.len() <= 5 {
+        // Subnets are drawn until five peers are looked at.
+        if crowds.len() <= 5 && crowds.iter().map(Vec::len).sum::<usize>() <= 5 {
             worst.sort_by_key(|&ip| std::cmp::Reverse(self.peer(ip).key()));
             worst.truncate(1);
         }

@@ -102,7 +102,11 @@ impl Trial {
                     );
                 }
             }
-            Step::Report { peer, was_connected, report } => {
+            Step::Report {
+                peer,
+                was_connected,
+                report,
+            } => {
                 let peer = ip(PEERS[peer]);
                 let connection = self.table.connection(peer.to_canonical()).map(|(id, _)| id);
                 self.report(peer, connection.filter(|_| was_connected), report);
@@ -240,7 +244,11 @@ impl Trial {
         let changes = self.table.changes();
         self.follow(&(), &[], |model, ()| {
             let begun = model.load(now, &copy);
-            assert_eq!(changes > 0, begun > 0, "loading is no change, but for bans that begin now");
+            assert_eq!(
+                changes > 0,
+                begun > 0,
+                "loading is no change, but for bans that begin now"
+            );
         });
         self.stored = self.model.stored();
     }
