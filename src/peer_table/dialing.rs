@@ -228,9 +228,7 @@ impl PeerTable {
         self.counters.dials_to_self += 1;
         self.pace.on_dial_failed();
         let ip = self.peers.get(id).peer.ip;
-        let parked = self.parking.of_dial(dial);
-        let other_end = parked.into_iter().find(|&id| self.parking.remote(id) == Some(local));
-        match other_end {
+        match self.parking.other_end(dial, local) {
             Some(other_end) => {
                 self.counters.refused_self += 1;
                 self.refuse_parked(other_end);

@@ -8,6 +8,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use crate::peer::{ConnectionId, ParkedId, Peer, PeerId, PeerStatus, is_peer_address};
 use crate::peer_table::entry::{Connection, Entry};
+use crate::peer_table::parking::Parked;
 use crate::peer_table::subnet::Subnet;
 use crate::peer_table::time::Now;
 use crate::peer_table::{Action, PeerTable};
@@ -106,7 +107,13 @@ impl PeerTable {
         // What waits for a dial ends with it, at its connect timeout at the latest.
         let waits_for_dial = self_dial.is_some() || status == Some(PeerStatus::OutConnecting);
         let deadline = (!waits_for_dial).then(|| now.after(self.config.connect_timeout));
-        self.parking.park(parked, remote, self_dial, deadline);
+        let socket = Parked {
+            remote,
+            self_dial,
+            deadline,
+            is_settled: false,
+        };
+        self.parking.park(parked, socket);
         if let Some(id) = peer {
             self.peers.update(id, |entry| entry.has_parked = true);
         }
@@ -135,15 +142,13 @@ impl PeerTable {
         if peer.status == PeerStatus::Banned {
             self.refuse_parked(parked);
         } else {
-            self.parking.settle(parked);
+            self.parking.settle(|id, _| id == parked);
         }
     }
 
     /// A dial is over, so it can be told of which sockets it was the other end.
     pub(super) fn settle_maybe_self(&mut self, dial: ConnectionId) {
-        for parked in self.parking.of_dial(dial) {
-            self.parking.settle(parked);
-        }
+        self.parking.settle(|_, parked| parked.self_dial == Some(dial));
     }
 
     fn unpark(&mut self, parked: ParkedId) {
