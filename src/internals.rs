@@ -14,6 +14,7 @@ use futures::Stream as _;
 use crate::config::NetworkConfig;
 use crate::controller::dumping::Cursor;
 use crate::dump_interval::{DumpEvent, DumpInterval};
+use crate::fault::DialFault;
 use crate::peer::{ConnectionId, Peer, PeerRecord, PeerStatus};
 use crate::peer_file::{self, PeerFileError};
 use crate::peer_table::{self, Now, PeerTable, Reached, Verdict};
@@ -178,10 +179,10 @@ impl Table {
 
     pub fn dial_failed(&mut self, id: u64, failure: Failure) {
         let failure = match failure {
-            Failure::Peer => peer_table::DialFailure::Peer,
-            Failure::TimedOut => peer_table::DialFailure::TimedOut,
-            Failure::Unroutable => peer_table::DialFailure::Unroutable,
-            Failure::Host => peer_table::DialFailure::Host,
+            Failure::Peer => DialFault::Peer,
+            Failure::TimedOut => DialFault::TimedOut,
+            Failure::Unroutable => DialFault::Unroutable { at_once: false },
+            Failure::Host => DialFault::Host,
         };
         self.table.on_dial_failed(self.now, ConnectionId(id), failure);
     }
@@ -225,11 +226,6 @@ impl Table {
     #[must_use]
     pub fn all_good_peer_ips(&self) -> Vec<IpAddr> {
         self.table.all_good_peer_ips()
-    }
-
-    /// A dial that has had its time.
-    pub fn next_overdue_dial(&mut self) -> Option<u64> {
-        self.table.next_overdue_dial(self.now.since_start).map(|id| id.0)
     }
 
     pub fn next_action(&mut self) -> Option<Action> {

@@ -19,7 +19,6 @@ mod indexes;
 #[cfg(any(test, feature = "internals"))]
 mod invariants;
 mod ladder;
-mod limits;
 mod loading;
 mod members;
 mod order;
@@ -46,7 +45,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 
-pub(crate) use self::dialing::{DialFailure, Reached};
+pub(crate) use self::dialing::Reached;
 pub(crate) use self::inbound::Verdict;
 pub(crate) use self::reports::Report;
 pub(crate) use self::slots::PeerId;
@@ -54,7 +53,6 @@ pub(crate) use self::slots::PeerId;
 use self::dialing::Pace;
 use self::entry::{EntryMut, Moment, lasting};
 use self::indexes::Indexes;
-use self::limits::Limits;
 use self::order::Walk;
 use self::own::OwnAddresses;
 use self::parking::Parking;
@@ -137,7 +135,6 @@ pub(crate) struct PeerTable {
     slots: Slots,
     indexes: Indexes,
     parking: Parking,
-    limits: Limits,
     own: OwnAddresses,
     pace: Pace,
     /// The peers of dials and of connections, by the id of the dial or connection.
@@ -182,7 +179,6 @@ impl PeerTable {
             slots: Slots::default(),
             indexes: Indexes::new(config.max_incoming_per_subnet.is_some()),
             parking: Parking::default(),
-            limits: Limits::default(),
             own: OwnAddresses::new(listen, peer_port),
             pace: Pace::new(now, outage_wait),
             connections: ByConnection::default(),
@@ -223,20 +219,11 @@ impl PeerTable {
         }
     }
 
-    /// A dial that has had its time by then: to be ended, with whatever comes of it. Each is named once.
-    ///
-    /// "By then" is the moment that somebody waited for, not what the clock says now: whoever is woken late sees first
-    /// what became of the dials meanwhile.
-    pub(crate) fn next_overdue_dial(&mut self, by: Duration) -> Option<ConnectionId> {
-        self.limits.next_overdue(by)
-    }
-
-    /// When to call [`Self::on_time`], [`Self::next_overdue_dial`] and [`Self::next_dial`] again at the latest; in the
-    /// past if at once.
+    /// When to call [`Self::on_time`] and [`Self::next_dial`] again at the latest; in the past if at once.
     pub(crate) fn next_deadline(&self) -> Option<Duration> {
         let handshakes_and_bans = self.indexes.deadlines.first().map(|(due, _)| due.since_start());
-        let parked_and_dialed = earlier(self.parking.next_deadline(), self.limits.next());
-        earlier(earlier(handshakes_and_bans, parked_and_dialed), self.next_dial_time())
+        let waits = earlier(handshakes_and_bans, self.parking.next_deadline());
+        earlier(waits, self.next_dial_time())
     }
 
     /// Rises whenever the peer file would say something else than before.
@@ -428,7 +415,6 @@ impl PeerTable {
             if was.is_connected() {
                 self.actions.push_back(Action::Ended(connection));
             } else {
-                self.limits.end(connection);
                 self.settle_suspects(connection);
             }
         }

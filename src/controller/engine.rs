@@ -8,8 +8,8 @@
 //!
 //! Nothing here spawns. The table decides, the parts wait, and this file carries decisions to parts.
 
-use std::io::ErrorKind;
 use std::net::{IpAddr, SocketAddr};
+use std::panic::resume_unwind;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -20,7 +20,7 @@ use pin_project::pin_project;
 use tokio::time::Sleep;
 
 use crate::config::NetworkConfig;
-use crate::connector_pool::{ConnectorPool, DialError};
+use crate::connector_pool::{ConnectorPool, Outcome};
 use crate::controller::clock::RunningClock;
 use crate::controller::dumping::Dumping;
 use crate::controller::feedback::{FeedbackSink, Mailbox};
@@ -30,7 +30,7 @@ use crate::controller::{NetworkControllerEvent, NetworkError};
 use crate::fault::DialFault;
 use crate::listener::Listener;
 use crate::peer::{ByConnection, ConnectionId, PeerRecord};
-use crate::peer_table::{DialFailure, Now, PeerTable, Reached, Report, Verdict};
+use crate::peer_table::{Now, PeerTable, Reached, Report, Verdict};
 use crate::stats::Stats;
 use crate::transport::{Dialed, Incoming, Transport};
 
@@ -91,7 +91,6 @@ impl<T: Transport> Engine<T> {
     ) -> Self {
         let clock = RunningClock::start(config.clock);
         let mailbox = Arc::new(Mailbox::new(&config, Arc::clone(&wakers)));
-        let max_dials = config.max_simultaneous_outgoing_connection_attempts;
         let mut table = PeerTable::new(config.clone(), local_addr, seed, clock.now());
         table.load(clock.now(), records);
         table.on_peer_list(config.initial_peers.iter().copied());
@@ -99,7 +98,7 @@ impl<T: Transport> Engine<T> {
             transport,
             table,
             listener: Some(Listener::new(listener)),
-            dials: ConnectorPool::new(max_dials),
+            dials: ConnectorPool::new(),
             parked: ByConnection::default(),
             handed_over: HandedOver::new(Arc::clone(&mailbox)),
             mailbox,
@@ -227,15 +226,11 @@ impl<T: Transport> Engine<T> {
         }
     }
 
-    fn on_dial_outcome(
-        mut self: Pin<&mut Self>,
-        id: ConnectionId,
-        outcome: Result<Dialed<T::Socket>, DialError>,
-    ) -> Option<Event<T>> {
+    fn on_dial_outcome(mut self: Pin<&mut Self>, id: ConnectionId, outcome: Outcome<T::Socket>) -> Option<Event<T>> {
         let this = self.as_mut().project();
         let now = this.clock.pass_time();
         match outcome {
-            Ok(Dialed { socket, local_addr }) => match this.table.on_dialed(now, id, local_addr) {
+            Ok(Ok(Dialed { socket, local_addr })) => match this.table.on_dialed(now, id, local_addr) {
                 Reached::Peer(ip) => {
                     this.handed_over.insert(id, ip);
                     Some(NetworkControllerEvent::CandidateConnection {
@@ -246,9 +241,14 @@ impl<T: Transport> Engine<T> {
                 }
                 Reached::Ourselves | Reached::Nobody => None,
             },
-            Err(error) => {
-                this.table.on_dial_failed(now, id, failure(&error));
+            Ok(Err(fault)) => {
+                this.table.on_dial_failed(now, id, fault);
                 None
+            }
+            Err(panic) => {
+                this.table.on_dial_failed(now, id, DialFault::Peer);
+                self.run_actions();
+                resume_unwind(panic)
             }
         }
     }
@@ -306,18 +306,5 @@ impl<T: Transport> Engine<T> {
         } else {
             Err(NetworkError::Closed)
         }
-    }
-}
-
-fn failure(error: &DialError) -> DialFailure {
-    match error {
-        DialError::TimedOut => DialFailure::TimedOut,
-        // The system has limits of its own.
-        DialError::Failed(error) if error.kind() == ErrorKind::TimedOut => DialFailure::TimedOut,
-        DialError::Failed(_) => match error.fault() {
-            DialFault::Host => DialFailure::Host,
-            DialFault::Unroutable => DialFailure::Unroutable,
-            DialFault::Peer => DialFailure::Peer,
-        },
     }
 }

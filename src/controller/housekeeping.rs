@@ -41,9 +41,7 @@ impl<T: Transport> Engine<T> {
         let this = self.project();
         while let Some(action) = this.table.next_action() {
             match action {
-                Action::CallOff(id) => {
-                    this.dials.call_off(id);
-                }
+                Action::CallOff(id) => this.dials.call_off(id),
                 Action::RefuseParked(id) => {
                     if let Some(incoming) = this.parked.remove(&id) {
                         incoming.refuse();
@@ -174,11 +172,6 @@ impl<T: Transport> Engine<T> {
         *this.timer_due = None;
         let now = this.clock.pass_time();
         this.table.on_time(now);
-        // That the timer has fired means that the runtime has looked at its sockets since it was due. So a dial that was
-        // to end by then shows now whether it made it, however late this task is to see it.
-        while let Some(id) = due.and_then(|due| this.table.next_overdue_dial(due.min(now.since_start))) {
-            this.dials.end(id);
-        }
         self.run_actions();
         Poll::Ready(())
     }
@@ -212,7 +205,7 @@ impl<T: Transport> Engine<T> {
                 break;
             };
             let dial = this.transport.dial(*this.dial_from, (ip, *this.peer_port).into());
-            this.dials.start(id, dial);
+            this.dials.start(id, dial, this.table.config().connect_timeout);
             progress = Poll::Ready(());
         }
         progress

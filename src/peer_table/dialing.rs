@@ -3,6 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
+use crate::fault::DialFault;
 use crate::peer::{ConnectionId, PeerStatus};
 use crate::peer_table::entry::Moment;
 use crate::peer_table::groups::Choice;
@@ -17,19 +18,6 @@ const MAX_HOST_PAUSE: Duration = Duration::from_secs(10);
 
 /// How many peers that turned out to be ourselves are forgotten before one call.
 const OWN_PER_CALL: usize = 64;
-
-/// Whose fault a failed dial is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum DialFailure {
-    /// The peer's: refused, reset and the like.
-    Peer,
-    /// The peer's, for taking longer than `connect_timeout` or than the system lets it.
-    TimedOut,
-    /// Nobody's that could be told: this host knows no way to the address.
-    Unroutable,
-    /// This host's: it ran out of files, memory or ports.
-    Host,
-}
 
 /// Whom a dial reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -105,7 +93,7 @@ impl PeerTable {
         }
         self.pace.race_at = now.after(self.config.dial_stagger);
         self.pace.replacements = self.pace.replacements.saturating_sub(1);
-        Some(self.start_dial(now, id))
+        Some(self.start_dial(id))
     }
 
     /// A dial succeeded; `local` is our end of it.
@@ -114,7 +102,6 @@ impl PeerTable {
             return Reached::Nobody;
         };
         self.pace.host_faults_in_row = 0;
-        self.limits.end(connection);
         let ip = self.slots.peer(id).ip;
         let local = SocketAddr::new(local.ip().to_canonical(), local.port());
         if self.own.is_reached_by(local.ip(), ip) {
@@ -139,23 +126,23 @@ impl PeerTable {
     }
 
     /// A dial failed.
-    pub(crate) fn on_dial_failed(&mut self, now: Now, connection: ConnectionId, failure: DialFailure) {
+    pub(crate) fn on_dial_failed(&mut self, now: Now, connection: ConnectionId, failure: DialFault) {
         let Some(&id) = self.connections.get(&connection) else {
             return;
         };
         self.pace.replacements = self.pace.replacements.saturating_add(1);
         match failure {
-            DialFailure::Host => {
+            DialFault::Host => {
                 self.counters.dials_host_faults += 1;
                 self.pace.on_host_fault(now);
                 self.end_connection(id, |_| {});
             }
-            DialFailure::Unroutable => {
+            DialFault::Unroutable { .. } => {
                 self.pace.host_faults_in_row = 0;
                 self.counters.dials_unroutable += 1;
                 self.set_aside(now, id);
             }
-            DialFailure::Peer | DialFailure::TimedOut => {
+            DialFault::Peer | DialFault::TimedOut => {
                 self.pace.host_faults_in_row = 0;
                 self.count_failed_dial(failure);
                 self.blame_dial(now, id, failure);
@@ -301,10 +288,9 @@ impl PeerTable {
         Place::of(self.slots.get(id)).paused.is_some()
     }
 
-    fn start_dial(&mut self, now: Now, id: PeerId) -> (ConnectionId, IpAddr) {
+    fn start_dial(&mut self, id: PeerId) -> (ConnectionId, IpAddr) {
         self.counters.dials_started += 1;
         let connection = self.new_connection(id);
-        self.limits.begin(connection, now.after(self.config.connect_timeout));
         let ip = self.change(id, |entry| {
             entry.set_status(PeerStatus::OutConnecting);
             entry.rare_mut().connection = Some(connection);
@@ -325,17 +311,17 @@ impl PeerTable {
         }
     }
 
-    fn count_failed_dial(&mut self, failure: DialFailure) {
-        if failure == DialFailure::TimedOut {
+    fn count_failed_dial(&mut self, failure: DialFault) {
+        if failure == DialFault::TimedOut {
             self.counters.dials_timed_out += 1;
         } else {
             self.counters.dials_failed += 1;
         }
     }
 
-    fn blame_dial(&mut self, now: Now, id: PeerId, failure: DialFailure) {
+    fn blame_dial(&mut self, now: Now, id: PeerId, failure: DialFault) {
         self.rest(now, id);
-        let outage = self.is_outage() || (failure == DialFailure::TimedOut && self.was_sent_into_outage(id));
+        let outage = self.is_outage() || (failure == DialFault::TimedOut && self.was_sent_into_outage(id));
         let streak = if outage {
             1
         } else {

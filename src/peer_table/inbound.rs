@@ -66,7 +66,6 @@ impl PeerTable {
         if let Some(dial) = dial {
             self.counters.dials_called_off += 1;
             self.connections.remove(&dial);
-            self.limits.end(dial);
             self.actions.push_back(Action::CallOff(dial));
             self.settle_suspects(dial);
         }

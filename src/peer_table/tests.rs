@@ -21,6 +21,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use super::inbound::Refusal;
 use super::random::Random;
 use super::*;
+use crate::fault::DialFault;
 use crate::peer::PeerRecord;
 
 const PORT: u16 = 4000;
@@ -99,11 +100,6 @@ impl Node {
     fn poll(&mut self) {
         self.table.on_time(self.now);
         self.settle();
-        while let Some(id) = self.table.next_overdue_dial(self.now.since_start) {
-            assert!(self.dials.remove(&id).is_some(), "{id:?} is no dial");
-            self.table.on_dial_failed(self.now, id, DialFailure::TimedOut);
-            self.settle();
-        }
         while let Some(id) = self.table.next_settled() {
             let remote = self.parked.remove(&id).expect("a settled socket is held");
             self.inbound_at(remote, true);
@@ -167,7 +163,7 @@ impl Node {
         self.settle();
     }
 
-    fn dial_err(&mut self, peer: IpAddr, failure: DialFailure) {
+    fn dial_err(&mut self, peer: IpAddr, failure: DialFault) {
         let id = self.dial_of(peer);
         self.dials.remove(&id);
         self.table.on_dial_failed(self.now, id, failure);
@@ -225,10 +221,10 @@ fn step(node: &mut Node, random: &mut Random, pool: &[IpAddr]) {
         9 | 10 => {
             if let Some((_, &peer)) = node.dials.iter().nth(random.below(node.dials.len().max(1))) {
                 let failures = [
-                    DialFailure::Peer,
-                    DialFailure::TimedOut,
-                    DialFailure::Unroutable,
-                    DialFailure::Host,
+                    DialFault::Peer,
+                    DialFault::TimedOut,
+                    DialFault::Unroutable { at_once: false },
+                    DialFault::Host,
                 ];
                 node.dial_err(peer, failures[random.below(4)]);
             }

@@ -117,7 +117,7 @@ fn after_a_night_without_a_network_the_proven_peers_are_there_and_dialed_first()
         world.poll();
         world.wait(Duration::from_secs(5));
         for (_, ip) in world.dials.clone() {
-            world.dial_fails(ip, DialFailure::TimedOut);
+            world.dial_fails(ip, DialFault::TimedOut);
         }
     }
     let trash = (0..20_000).map(|number| IpAddr::from((0x5000_0000_u32 + number * 0x0001_0003).to_be_bytes()));
@@ -133,7 +133,7 @@ fn after_a_night_without_a_network_the_proven_peers_are_there_and_dialed_first()
     while dialed.len() < 40 {
         for ip in world.poll() {
             dialed.push(ip);
-            world.dial_fails(ip, DialFailure::TimedOut);
+            world.dial_fails(ip, DialFault::TimedOut);
         }
         world.wait(Duration::from_millis(10));
     }
@@ -150,7 +150,7 @@ fn connect_all_of(world: &mut World, count: usize) {
                 world.dial_succeeds(ip);
                 world.report(ip, Report::Alive);
             } else {
-                world.dial_fails(ip, DialFailure::Peer);
+                world.dial_fails(ip, DialFault::Peer);
             }
         }
         world.wait(Duration::from_millis(250));

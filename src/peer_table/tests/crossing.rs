@@ -27,7 +27,7 @@ fn the_lower_end_admits_the_parked_one_when_its_dial_fails() {
     let peer = IpAddr::from(ABOVE);
     let mut node = dialing(peer);
     node.inbound(peer);
-    node.dial_err(peer, DialFailure::Peer);
+    node.dial_err(peer, DialFault::Peer);
     assert_eq!(node.status(peer), Some(PeerStatus::Idle));
     node.poll();
     assert_eq!(node.status(peer), Some(PeerStatus::InHandshaking));
@@ -41,8 +41,8 @@ fn a_late_poll_does_not_refuse_the_parked_one_before_the_dial_has_timed_out() {
     node.wait(Duration::from_secs(60));
     node.table.on_time(node.now);
     assert_eq!(node.parked.len(), 1);
+    node.dial_err(peer, DialFault::TimedOut);
     node.poll();
-    assert_eq!(node.table.stats().counters.dials_timed_out, 1);
     assert_eq!(node.status(peer), Some(PeerStatus::InHandshaking));
 }
 

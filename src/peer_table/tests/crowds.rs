@@ -40,7 +40,7 @@ fn live(world: &mut World, random: &mut Random, steps: usize, good_of_ten: usize
                 world.dial_succeeds(ip);
                 world.report(ip, Report::Alive);
             } else if random.below(2) == 0 {
-                world.dial_fails(ip, DialFailure::TimedOut);
+                world.dial_fails(ip, DialFault::TimedOut);
             }
         }
         world.wait(Duration::from_millis(u64::try_from(random.below(3_000)).unwrap()));
@@ -106,7 +106,7 @@ fn what_was_crowded_is_sparse_again() {
     for _ in 0..10 {
         world.poll();
         for (_, ip) in world.dials.clone() {
-            world.dial_fails(ip, DialFailure::TimedOut);
+            world.dial_fails(ip, DialFault::TimedOut);
         }
     }
     world.table.check();

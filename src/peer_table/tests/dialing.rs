@@ -38,7 +38,7 @@ fn a_failed_dial_is_replaced_at_once() {
     node.poll();
     assert_eq!(node.dials.len(), 3);
     let failed = some_dialed(&node);
-    node.dial_err(failed, DialFailure::Peer);
+    node.dial_err(failed, DialFault::Peer);
     node.poll();
     assert_eq!(node.dials.len(), 3);
     assert_eq!(node.status(failed), Some(PeerStatus::Idle));
@@ -68,7 +68,7 @@ fn a_failed_dial_blames_the_peer_only_while_another_is_alive() {
     let mut node = Node::new(config());
     node.list([peer]);
     node.poll();
-    node.dial_err(peer, DialFailure::TimedOut);
+    node.dial_err(peer, DialFault::TimedOut);
     assert_eq!(
         (node.streak(peer), node.table.peer(peer).unwrap().last_failure),
         (0, Some(start()))
@@ -77,7 +77,7 @@ fn a_failed_dial_blames_the_peer_only_while_another_is_alive() {
     for streak in 1..=4 {
         node.wait(Duration::from_secs(700));
         node.poll();
-        node.dial_err(peer, DialFailure::Peer);
+        node.dial_err(peer, DialFault::Peer);
         assert_eq!(node.streak(peer), streak);
     }
     let pause = node.table.next_deadline().unwrap() - node.now.since_start;
@@ -95,7 +95,7 @@ fn an_unroutable_peer_is_set_aside_and_not_blamed() {
     node.list([peer]);
     for doubling in 0..4_u32 {
         node.poll();
-        node.dial_err(peer, DialFailure::Unroutable);
+        node.dial_err(peer, DialFault::Unroutable { at_once: false });
         assert_eq!(node.table.peer(peer).unwrap(), &Peer::new(peer));
         let pause = node.table.next_deadline().unwrap() - node.now.since_start;
         let least = Duration::from_secs(5) * 2_u32.pow(doubling);
@@ -108,7 +108,7 @@ fn an_unroutable_peer_is_set_aside_and_not_blamed() {
 fn a_fault_of_this_host_pauses_all_dialing_and_blames_nobody() {
     let mut node = racing(20);
     let failed = some_dialed(&node);
-    node.dial_err(failed, DialFailure::Host);
+    node.dial_err(failed, DialFault::Host);
     assert_eq!(node.table.peer(failed).unwrap(), &Peer::new(failed));
     node.poll();
     assert_eq!(node.dials.len(), 1);
@@ -116,7 +116,7 @@ fn a_fault_of_this_host_pauses_all_dialing_and_blames_nobody() {
     node.poll();
     assert_eq!(node.dials.len(), 2);
     let failed = some_dialed(&node);
-    node.dial_err(failed, DialFailure::Host);
+    node.dial_err(failed, DialFault::Host);
     node.wait(Duration::from_millis(100));
     node.poll();
     assert_eq!(node.dials.len(), 1, "the pause has doubled");
@@ -139,7 +139,7 @@ fn in_an_outage_the_best_is_tried_at_the_first_failure_pace() {
     for _ in 0..6 {
         node.wait(Duration::from_secs(700));
         node.poll();
-        node.dial_err(best, DialFailure::Peer);
+        node.dial_err(best, DialFault::Peer);
     }
     node.report(other, Report::Failed);
     assert!(node.streak(best) >= 6);
@@ -154,7 +154,7 @@ fn in_an_outage_the_best_is_tried_at_the_first_failure_pace() {
         [&best],
         "who has rested for longer comes first"
     );
-    node.dial_err(best, DialFailure::Peer);
+    node.dial_err(best, DialFault::Peer);
     node.wait(Duration::from_secs(6));
     node.poll();
     assert!(node.dials.values().any(|&peer| peer == other), "and then the next");

@@ -36,7 +36,7 @@ enum Step {
         dial: usize,
         port: u16,
     },
-    DialFails(usize, DialFailure),
+    DialFails(usize, DialFault),
     Report(usize, Report),
     LeaseReport(usize, Report),
     PeerList(Vec<usize>),
@@ -49,14 +49,14 @@ fn steps() -> impl Strategy<Value = Step> {
     let peer = || 0..PEERS.len();
     let port = || 0..3_u16;
     let failures = || {
-        let blamed = [DialFailure::Peer, DialFailure::TimedOut];
+        let blamed = [DialFault::Peer, DialFault::TimedOut];
         select(
             [
                 blamed[0],
                 blamed[1],
                 blamed[0],
-                DialFailure::Unroutable,
-                DialFailure::Host,
+                DialFault::Unroutable { at_once: false },
+                DialFault::Host,
             ]
             .to_vec(),
         )

@@ -80,7 +80,7 @@ fn loopback_through_an_unspecified_address() {
 fn a_dial_that_fails_lets_the_suspect_in() {
     let (mut node, us) = dialing("60.100.0.1", "::");
     node.inbound_at(at(us, 40_001), true);
-    node.dial_err(us, DialFailure::Peer);
+    node.dial_err(us, DialFault::Peer);
     node.poll();
     assert_eq!(node.status(us), Some(PeerStatus::InHandshaking));
 }

@@ -28,7 +28,7 @@ fn half_of_the_dials_go_to_proven_peers_however_few_they_are() {
                     to_proven += 1;
                     world.visit(peer);
                 } else {
-                    world.dial_fails(peer, DialFailure::TimedOut);
+                    world.dial_fails(peer, DialFault::TimedOut);
                 }
             }
             world.wait(Duration::from_secs(1));
@@ -87,7 +87,7 @@ fn pauses_are_spread_over_a_quarter_and_not_beyond() {
     let mut factors = Vec::new();
     while factors.len() < PEERS {
         for peer in world.poll() {
-            world.dial_fails(peer, DialFailure::Peer);
+            world.dial_fails(peer, DialFault::Peer);
             let entry = world.table.slots.get(world.table.id_of(peer).unwrap());
             let pause = entry.marks.paused_until.unwrap().since_start() - world.now.since_start;
             factors.push(pause.as_secs_f64() / world.table.config.retry_backoff.as_secs_f64());

@@ -17,7 +17,7 @@ fn dials_of_an_hour(jump: impl Fn(u64) -> TimeDelta) -> Vec<(Duration, IpAddr)> 
         }
         for ip in world.poll() {
             dials.push((world.now.since_start, ip));
-            world.dial_fails(ip, DialFailure::TimedOut);
+            world.dial_fails(ip, DialFault::TimedOut);
         }
         world.wait(Duration::from_secs(1));
     }

@@ -32,11 +32,6 @@ impl World {
         self.table.on_time(self.now);
         self.obey();
         let now = self.now;
-        while let Some(id) = self.table.next_overdue_dial(now.since_start) {
-            self.dials.retain(|&(other, _)| other != id);
-            self.table.on_dial_failed(now, id, DialFailure::TimedOut);
-            self.obey();
-        }
         let started: Vec<_> = std::iter::from_fn(|| self.table.next_dial(now)).collect();
         self.dials.extend(&started);
         started.into_iter().map(|(_, ip)| ip).collect()
@@ -49,7 +44,7 @@ impl World {
         self.obey();
     }
 
-    pub(super) fn dial_fails(&mut self, peer: IpAddr, failure: DialFailure) {
+    pub(super) fn dial_fails(&mut self, peer: IpAddr, failure: DialFault) {
         let id = self.take_dial(peer);
         self.table.on_dial_failed(self.now, id, failure);
         self.obey();
@@ -82,7 +77,7 @@ impl World {
         while dialed.len() < count {
             for peer in self.poll() {
                 dialed.push(peer);
-                self.dial_fails(peer, DialFailure::Host);
+                self.dial_fails(peer, DialFault::Host);
             }
             self.wait(Duration::from_secs(10));
         }

@@ -92,7 +92,7 @@ fn answer(world: &mut World, whose: impl Fn(IpAddr) -> bool, mut succeeds: impl 
             world.dial_succeeds(ip);
             world.report(ip, Report::Alive);
         } else {
-            world.dial_fails(ip, DialFailure::TimedOut);
+            world.dial_fails(ip, DialFault::TimedOut);
         }
     }
 }

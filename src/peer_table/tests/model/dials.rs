@@ -25,8 +25,7 @@ impl Model {
     pub(super) fn next_deadline(&self, now: Now) -> Option<(Duration, Duration)> {
         let ends = self.peers.values().filter_map(|peer| peer.deadline);
         let waits = self.parked.iter().filter_map(super::rules::Parked::deadline);
-        let limits = self.limits().map(|(_, at)| at);
-        let exact = ends.chain(waits).chain(limits).min();
+        let exact = ends.chain(waits).min();
         let all = [exact.map(|end| (end, end)), self.next_dial_time(now)];
         all.into_iter()
             .flatten()
@@ -130,7 +129,6 @@ impl Model {
         let dialed = self.peers.get_mut(&ip).expect("a dialed peer is known");
         dialed.status = PeerStatus::OutConnecting;
         (dialed.connection, dialed.pause) = (Some(id), None);
-        self.limit(now, id);
     }
 
     /// An own address that was to be dialed is forgotten instead.

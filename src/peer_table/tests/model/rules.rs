@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 
 use super::known::{Known, When, network};
 use super::script::Script;
+use crate::fault::DialFault;
 use crate::peer::{ConnectionId, PeerRecord, PeerStatus, is_peer_address};
 use crate::peer_table::random::Random;
 use crate::peer_table::*;
@@ -28,7 +29,6 @@ pub(super) struct Model {
     legs: Vec<(Duration, SocketAddr)>,
     events: u64,
     /// When each dial has had its time, until the table says so.
-    limits: BTreeMap<ConnectionId, Duration>,
     has_been_alive: bool,
     /// The dials that were under way when an outage ended.
     sent_into_outage: Vec<ConnectionId>,
@@ -81,7 +81,6 @@ impl Model {
             knows_loopback: false,
             legs: Vec::new(),
             events: 0,
-            limits: BTreeMap::new(),
             has_been_alive: false,
             sent_into_outage: Vec::new(),
         };
@@ -139,32 +138,6 @@ impl Model {
         }
     }
 
-    /// A dial begins.
-    pub(super) fn limit(&mut self, now: Now, id: ConnectionId) {
-        self.limits.insert(id, now.after(self.config.connect_timeout));
-    }
-
-    /// When the dials under way have had their time, but for those that the table has named.
-    pub(super) fn limits(&self) -> impl Iterator<Item = (ConnectionId, Duration)> {
-        let dialed = self
-            .peers
-            .values()
-            .filter(|peer| peer.status == PeerStatus::OutConnecting);
-        dialed.filter_map(|peer| Some((peer.connection?, *self.limits.get(&peer.connection?)?)))
-    }
-
-    /// The table names a dial that has had its time, or says that there is none.
-    pub(super) fn on_overdue_dial(&mut self, by: Duration, id: Option<ConnectionId>) {
-        let overdue: Vec<_> = self.limits().filter(|(_, at)| *at <= by).collect();
-        let first = overdue.iter().map(|(_, at)| *at).min();
-        let is_lawful = |id| overdue.iter().any(|&(other, at)| other == id && Some(at) == first);
-        match id {
-            Some(id) => assert!(is_lawful(id), "{id:?} is ended, not one of {overdue:?}"),
-            None => assert_eq!(overdue, []),
-        }
-        self.limits.retain(|other, _| Some(*other) != id);
-    }
-
     /// The table lets go of a parked socket.
     pub(super) fn on_settled(&mut self, id: Option<ConnectionId>) {
         let settled = |parked: &Parked| parked.has_settled && Some(parked.id) == id;
@@ -198,29 +171,29 @@ impl Model {
         Reached::Peer(ip)
     }
 
-    pub(super) fn on_dial_failed(&mut self, now: Now, id: ConnectionId, failure: DialFailure) {
+    pub(super) fn on_dial_failed(&mut self, now: Now, id: ConnectionId, failure: DialFault) {
         let Some(ip) = self.peer_of(id) else { return };
         self.pace.replacements += 1;
-        let sent_into_outage = failure == DialFailure::TimedOut && self.sent_into_outage.contains(&id);
+        let sent_into_outage = failure == DialFault::TimedOut && self.sent_into_outage.contains(&id);
         let is_outage = self.is_outage() || sent_into_outage;
-        if failure == DialFailure::Host {
+        if failure == DialFault::Host {
             let pause = Duration::from_millis(100 << self.pace.host_faults.min(16));
             self.pace.host_faults += 1;
             self.pace.host_pause_until = now.after(pause.min(Duration::from_secs(10)));
         } else {
             self.pace.host_faults = 0;
         }
-        if failure != DialFailure::Host {
+        if failure != DialFault::Host {
             self.rest(now, ip);
         }
         let peer = self.peer_mut(ip);
         let pause = match failure {
-            DialFailure::Host => None,
-            DialFailure::Unroutable => {
+            DialFault::Host => None,
+            DialFault::Unroutable { .. } => {
                 peer.unroutable += 1;
                 Some(peer.unroutable)
             }
-            DialFailure::Peer | DialFailure::TimedOut => {
+            DialFault::Peer | DialFault::TimedOut => {
                 (peer.unroutable, peer.failure) = (0, When::now(now.utc));
                 if !is_outage {
                     peer.streak += 1;

@@ -142,7 +142,6 @@ impl Trial {
     pub(super) fn poll(&mut self) {
         let now = self.now;
         self.apply(|table| table.on_time(now), |model, ()| model.on_time(now));
-        self.end_overdue_dials();
         while self.model.parked.iter().any(|parked| parked.has_settled) {
             let id = self.apply(PeerTable::next_settled, |model, id| model.on_settled(*id));
             let id = id.expect("a parked socket has settled");
@@ -162,23 +161,6 @@ impl Trial {
         self.steps += 1;
         if self.steps.is_multiple_of(STEPS_PER_CHECK) {
             self.table.check();
-        }
-    }
-
-    /// Some dials turn out to have made it when their time is over.
-    fn end_overdue_dials(&mut self) {
-        let by = self.now.since_start;
-        while let Some(id) = self.apply(
-            |table| table.next_overdue_dial(by),
-            |model, &id| model.on_overdue_dial(by, id),
-        ) {
-            let place = self.dials.iter().position(|&(other, _)| other == id);
-            let place = place.expect("a dial that is overdue is under way");
-            if id.0.is_multiple_of(4) {
-                self.step(&Step::DialSucceeds { dial: place, port: 0 });
-            } else {
-                self.step(&Step::DialFails(place, DialFailure::TimedOut));
-            }
         }
     }
 
