@@ -187,13 +187,15 @@ impl Table {
         self.table.on_dial_failed(self.now, ConnectionId(id), failure);
     }
 
+    /// A report about the connection that the peer has now, if it has one.
     pub fn report(&mut self, ip: IpAddr, report: Report) {
-        self.table.on_report(self.now, ip, report.into());
+        let connection = self.table.connection(ip.to_canonical()).map(|(id, _)| id);
+        self.table.on_report(self.now, ip, connection, report.into());
     }
 
     pub fn lease_report(&mut self, ip: IpAddr, id: u64, report: Report) {
         self.table
-            .on_lease_report(self.now, ip, ConnectionId(id), report.into());
+            .on_report(self.now, ip, Some(ConnectionId(id)), report.into());
     }
 
     pub fn inbound(&mut self, remote: SocketAddr, local: IpAddr) -> Inbound {

@@ -16,21 +16,22 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use futures::Stream;
-use pin_project::pin_project;
+use pin_project::{pin_project, pinned_drop};
 use tokio::time::Sleep;
 
 use crate::config::NetworkConfig;
 use crate::connector_pool::{ConnectorPool, Outcome};
 use crate::controller::clock::RunningClock;
 use crate::controller::dumping::Dumping;
-use crate::controller::feedback::{FeedbackSink, Mailbox};
-use crate::controller::lease::{HandedOver, PeerLease};
+use crate::controller::feedback::FeedbackSink;
+use crate::controller::lease::PeerLease;
+use crate::controller::mailbox::Mailbox;
 use crate::controller::wakers::Wakers;
 use crate::controller::{NetworkControllerEvent, NetworkError};
 use crate::fault::DialFault;
 use crate::listener::Listener;
 use crate::peer::{ByConnection, ConnectionId, PeerRecord};
-use crate::peer_table::{Now, PeerTable, Reached, Report, Verdict};
+use crate::peer_table::{Now, PeerTable, Reached, Verdict};
 use crate::stats::Stats;
 use crate::transport::{Dialed, Incoming, Transport};
 
@@ -39,7 +40,7 @@ const PASSES_PER_POLL: usize = 16;
 /// How many dial outcomes without an event, and how many refusals, one pass may see.
 const OUTCOMES_PER_PASS: usize = 32;
 
-#[pin_project]
+#[pin_project(PinnedDrop)]
 pub(crate) struct Engine<T: Transport> {
     pub(super) transport: T,
     pub(super) table: PeerTable,
@@ -48,7 +49,6 @@ pub(crate) struct Engine<T: Transport> {
     pub(super) listener: Option<Listener<T::Listener>>,
     pub(super) dials: ConnectorPool<T::Dial>,
     pub(super) parked: ByConnection<T::Incoming>,
-    pub(super) handed_over: HandedOver,
     pub(super) mailbox: Arc<Mailbox>,
     pub(super) wakers: Arc<Wakers>,
     pub(super) clock: RunningClock,
@@ -100,7 +100,6 @@ impl<T: Transport> Engine<T> {
             listener: Some(Listener::new(listener)),
             dials: ConnectorPool::new(),
             parked: ByConnection::default(),
-            handed_over: HandedOver::new(Arc::clone(&mailbox)),
             mailbox,
             wakers,
             clock,
@@ -124,7 +123,7 @@ impl<T: Transport> Engine<T> {
     }
 
     pub(crate) fn feedback_sink(&self) -> FeedbackSink {
-        self.handed_over.feedback_sink()
+        FeedbackSink::new(Arc::clone(&self.mailbox))
     }
 
     pub(crate) fn stats(&self) -> Stats {
@@ -136,29 +135,8 @@ impl<T: Transport> Engine<T> {
         stats
     }
 
-    /// Feedback by address, applied at once.
-    pub(crate) fn report(mut self: Pin<&mut Self>, ip: IpAddr, report: Report) {
-        if self.check_open().is_err() {
-            return;
-        }
-        let this = self.as_mut().project();
-        this.table.on_report(this.clock.now(), ip, report);
-        self.as_mut().run_actions();
-        self.wakers.wake_stream();
-    }
-
-    pub(crate) fn merge_list(self: Pin<&mut Self>, ips: impl IntoIterator<Item = IpAddr>) {
-        if self.check_open().is_ok() {
-            let this = self.project();
-            this.table.on_peer_list(ips);
-            this.wakers.wake_stream();
-        }
-    }
-
-    pub(crate) fn lease(self: Pin<&mut Self>, ip: IpAddr) -> Option<PeerLease> {
-        let this = self.project();
-        let (id, is_outgoing) = this.table.connection(ip)?;
-        this.handed_over.lease(id, is_outgoing)
+    pub(crate) fn lease(&self, ip: IpAddr) -> Option<PeerLease> {
+        PeerLease::take(ip, &self.mailbox)
     }
 
     /// To be polled by whoever polls the stream, with a waker that wakes whoever polls either half.
@@ -169,12 +147,13 @@ impl<T: Transport> Engine<T> {
         if self.check_open().is_err() {
             return self.poll_end(cx).map(|()| None);
         }
+        self.as_mut().apply_reports(cx);
         for _ in 0..PASSES_PER_POLL {
             self.as_mut().project().clock.begin_pass();
-            let kept_house = self.as_mut().poll_housekeeping(cx);
+            let housekeeping = self.as_mut().poll_housekeeping(cx);
             match self.as_mut().poll_connections(cx) {
                 Poll::Ready(Some(event)) => return Poll::Ready(Some(event)),
-                Poll::Pending if kept_house.is_pending() => return Poll::Pending,
+                Poll::Pending if housekeeping.is_pending() => return Poll::Pending,
                 Poll::Ready(None) | Poll::Pending => {}
             }
         }
@@ -232,7 +211,7 @@ impl<T: Transport> Engine<T> {
         match outcome {
             Ok(Ok(Dialed { socket, local_addr })) => match this.table.on_dialed(now, id, local_addr) {
                 Reached::Peer(ip) => {
-                    this.handed_over.insert(id, ip);
+                    this.mailbox.open(id, ip, true);
                     Some(NetworkControllerEvent::CandidateConnection {
                         ip,
                         socket,
@@ -255,16 +234,17 @@ impl<T: Transport> Engine<T> {
 
     /// Decides on an inbound connection, new or no longer parked.
     fn on_incoming(mut self: Pin<&mut Self>, incoming: T::Incoming) -> Option<Event<T>> {
+        let remote = incoming.remote_addr();
+        self.as_mut().apply_queued(remote.ip().to_canonical());
         let this = self.as_mut().project();
         let now = this.clock.pass_time();
-        let remote = incoming.remote_addr();
         let Ok(local) = incoming.local_addr() else {
             this.table.counters_mut().inbound_dead += 1;
             return None;
         };
         match this.table.on_inbound(now, remote, local.ip()) {
             Verdict::Refuse(_) => incoming.refuse(),
-            // Whoever is turned away need not be asked.
+            // A refusal needs no liveness check.
             Verdict::Admit | Verdict::Park(_) if incoming.check_alive().is_err() => {
                 this.table.counters_mut().inbound_dead += 1;
             }
@@ -283,7 +263,7 @@ impl<T: Transport> Engine<T> {
         match incoming.admit() {
             Ok(socket) => {
                 let id = this.table.on_admitted(now, ip);
-                this.handed_over.insert(id, ip);
+                this.mailbox.open(id, ip, false);
                 self.run_actions();
                 Some(NetworkControllerEvent::CandidateConnection {
                     ip,
@@ -306,5 +286,12 @@ impl<T: Transport> Engine<T> {
         } else {
             Err(NetworkError::Closed)
         }
+    }
+}
+
+#[pinned_drop]
+impl<T: Transport> PinnedDrop for Engine<T> {
+    fn drop(self: Pin<&mut Self>) {
+        self.mailbox.close();
     }
 }

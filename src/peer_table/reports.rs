@@ -17,25 +17,21 @@ pub(crate) enum Report {
 }
 
 impl PeerTable {
-    /// A report by address: it speaks of the peer's present connection.
-    pub(crate) fn on_report(&mut self, now: Now, ip: IpAddr, report: Report) {
+    /// A report about one connection of the peer: once that is over, only bans and unbans count. Or, without a
+    /// connection, about a peer that had none when it was made: bans, unbans, and the failure of an Idle peer count.
+    pub(crate) fn on_report(&mut self, now: Now, ip: IpAddr, connection: Option<ConnectionId>, report: Report) {
         let ip = ip.to_canonical();
-        match report {
-            Report::Banned => self.ban(now, ip),
-            Report::Unbanned => self.unban(ip),
-            Report::Alive | Report::Failed | Report::Closed => match self.id_of(ip) {
-                Some(id) => self.on_connection_report(now, id, report),
-                None => self.counters.feedback_stale += 1,
-            },
-        }
-    }
-
-    /// A report about one connection: once that is over, only a ban counts.
-    pub(crate) fn on_lease_report(&mut self, now: Now, ip: IpAddr, connection: ConnectionId, report: Report) {
-        match self.connections.get(&connection) {
-            _ if report == Report::Banned => self.ban(now, ip.to_canonical()),
-            Some(&id) => self.on_connection_report(now, id, report),
-            None => self.counters.feedback_stale += 1,
+        let id = match connection {
+            Some(connection) => self.connections.get(&connection).copied(),
+            None => self.id_of(ip),
+        };
+        let is_idle = |id| self.slots.peer(id).status == PeerStatus::Idle;
+        match (report, id) {
+            (Report::Banned, _) => self.ban(now, ip),
+            (Report::Unbanned, _) => self.unban(ip),
+            (_, Some(id)) if connection.is_some() => self.on_connection_report(now, id, report),
+            (Report::Failed, Some(id)) if is_idle(id) => self.change(id, |entry| entry.on_failure(now.utc)),
+            (Report::Alive | Report::Failed | Report::Closed, _) => self.counters.feedback_stale += 1,
         }
     }
 
@@ -74,7 +70,6 @@ impl PeerTable {
         match report {
             Report::Alive if status.is_connected() => self.on_alive(now, id),
             Report::Failed if status.is_connected() => self.fail_connection(now, id),
-            Report::Failed if status == PeerStatus::Idle => self.change(id, |entry| entry.on_failure(now.utc)),
             Report::Closed if status.is_connected() => self.close_connection(now, id),
             Report::Alive | Report::Failed | Report::Closed | Report::Banned | Report::Unbanned => {
                 self.counters.feedback_stale += 1;

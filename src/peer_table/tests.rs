@@ -137,7 +137,8 @@ impl Node {
     }
 
     fn report(&mut self, ip: IpAddr, report: Report) {
-        self.table.on_report(self.now, ip, report);
+        let connection = self.table.connection(ip).map(|(id, _)| id);
+        self.table.on_report(self.now, ip, connection, report);
         self.settle();
     }
 
@@ -256,7 +257,7 @@ fn lease_report(node: &mut Node, random: &mut Random) {
         Report::Closed,
         Report::Banned,
     ];
-    node.table.on_lease_report(node.now, ip, id, reports[random.below(5)]);
+    node.table.on_report(node.now, ip, Some(id), reports[random.below(5)]);
     node.settle();
 }
 
@@ -314,7 +315,7 @@ fn addresses_are_canonical_at_every_door() {
         |node, ip| assert_eq!(node.inbound(ip), Verdict::Admit),
         |node, ip| {
             node.table
-                .on_lease_report(node.now, ip, ConnectionId(99), Report::Banned);
+                .on_report(node.now, ip, Some(ConnectionId(99)), Report::Banned);
             node.settle();
         },
         |node, ip| {

@@ -67,7 +67,8 @@ impl World {
     }
 
     pub(super) fn report(&mut self, peer: IpAddr, report: Report) {
-        self.table.on_report(self.now, peer, report);
+        let connection = self.table.connection(peer).map(|(id, _)| id);
+        self.table.on_report(self.now, peer, connection, report);
         self.obey();
     }
 

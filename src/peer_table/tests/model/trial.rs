@@ -105,14 +105,17 @@ impl Trial {
             Step::Report(peer, report) => {
                 let peer = ip(PEERS[peer]);
                 self.apply(
-                    |table| table.on_report(now, peer, report),
+                    |table| {
+                        let connection = table.connection(peer.to_canonical()).map(|(id, _)| id);
+                        table.on_report(now, peer, connection, report);
+                    },
                     |model, ()| model.on_report(now, peer, report),
                 );
             }
             Step::LeaseReport(lease, report) => {
                 if let Some((id, peer)) = pick(self.leases.make_contiguous(), lease) {
                     self.apply(
-                        |table| table.on_lease_report(now, peer, id, report),
+                        |table| table.on_report(now, peer, Some(id), report),
                         |model, ()| model.on_lease_report(now, peer, id, report),
                     );
                 }
