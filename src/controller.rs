@@ -8,7 +8,10 @@ mod engine;
 mod feedback;
 mod housekeeping;
 mod lease;
-#[cfg(any())]
+mod mailbox;
+mod open_connections;
+mod reports;
+#[cfg(test)]
 mod tests;
 mod wakers;
 
@@ -33,6 +36,7 @@ pub use self::feedback::{Feedback, FeedbackSink};
 pub use self::lease::{Leased, PeerLease};
 
 use self::engine::Engine;
+use self::feedback::Input;
 use self::wakers::Wakers;
 use crate::config::{ConfigError, NetworkConfig};
 use crate::peer::Peer;
@@ -224,8 +228,8 @@ impl<T: Transport> NetworkController<T> {
 
     /// The peer gave a sign of life: the handshake is done, or a message came. Updates `last_alive`.
     ///
-    /// Like every `feedback_…` method it is applied when it is called: awaiting it is for form, and forgetting to is no
-    /// forgotten report. After [`Self::close`] it does nothing.
+    /// Like every `feedback_…` method it takes effect immediately; awaiting is optional. After [`Self::close`] it does
+    /// nothing.
     pub fn feedback_peer_alive(&mut self, ip: IpAddr) -> Ready<()> {
         self.report(ip, Report::Alive)
     }
@@ -240,7 +244,7 @@ impl<T: Transport> NetworkController<T> {
         self.report(ip, Report::Banned)
     }
 
-    /// We have closed the connection cleanly: the peer becomes Idle, blamed for nothing.
+    /// We have closed the connection cleanly: the peer becomes Idle; no failure is recorded.
     pub fn feedback_peer_closed(&mut self, ip: IpAddr) -> Ready<()> {
         self.report(ip, Report::Closed)
     }
@@ -279,7 +283,7 @@ impl<T: Transport> NetworkController<T> {
     /// taken before.
     #[must_use = "a lease that is dropped reports that its connection failed"]
     pub fn lease(&mut self, ip: IpAddr) -> Option<PeerLease> {
-        self.engine.as_mut().lease(ip.to_canonical())
+        self.engine.lease(ip.to_canonical())
     }
 
     /// A stream that yields each event together with the lease of its connection.
@@ -376,14 +380,9 @@ impl<T: Transport> Sink<Feedback> for NetworkController<T> {
 
     fn start_send(mut self: Pin<&mut Self>, feedback: Feedback) -> Result<(), NetworkError> {
         self.engine.check_open()?;
-        let engine = self.engine.as_mut();
-        match feedback {
-            Feedback::Alive(ip) => engine.report(ip, Report::Alive),
-            Feedback::Failed(ip) => engine.report(ip, Report::Failed),
-            Feedback::Banned(ip) => engine.report(ip, Report::Banned),
-            Feedback::Closed(ip) => engine.report(ip, Report::Closed),
-            Feedback::Unbanned(ip) => engine.report(ip, Report::Unbanned),
-            Feedback::PeerList(ips) => engine.merge_list(ips),
+        match Input::from(feedback) {
+            Input::Report(ip, report) => self.engine.as_mut().report(ip, report),
+            Input::List(ips) => self.engine.as_mut().merge_list(ips),
         }
         Ok(())
     }

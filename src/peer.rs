@@ -12,9 +12,6 @@ mod connection;
 mod hasher;
 pub(crate) use self::hasher::NumberHasher;
 
-/// Something for each of many dials or connections.
-pub(crate) type ByConnection<V> = std::collections::HashMap<ConnectionId, V>;
-
 /// A known peer, as [`NetworkController::peers`](crate::NetworkController::peers) and
 /// [`peer`](crate::NetworkController::peer) show it.
 ///

@@ -54,7 +54,9 @@ use std::time::Duration;
 
 pub use self::dialing::Reached;
 pub use self::feedback::Report;
-pub use self::inbound::{Refusal, Verdict};
+#[cfg(feature = "internals")]
+pub use self::inbound::Refusal;
+pub use self::inbound::Verdict;
 pub use self::peers::StoredPeer;
 pub use self::time::Now;
 
@@ -66,7 +68,7 @@ use self::pacing::Pace;
 use self::parking::Parking;
 use self::peers::Peers;
 use self::random::Random;
-use self::time::earlier;
+use self::time::{Moment, earlier};
 use crate::config::NetworkConfig;
 use crate::peer::{ConnectionId, ParkedId, Peer, PeerId, PeerStatus};
 use crate::stats::{Counters, Stats, Usage};
@@ -149,7 +151,7 @@ impl PeerTable {
     pub fn next_deadline(&self) -> Option<Duration> {
         let first = earlier(self.peers.next_deadline(), self.parking.next_deadline());
         let first = earlier(first, self.next_outage_change());
-        earlier(first, self.next_dial_time()).map(|at| at.since_start())
+        earlier(first, self.next_dial_at()).map(Moment::since_start)
     }
 
     /// Rises whenever the peer file would say something else than before.
@@ -187,6 +189,7 @@ impl PeerTable {
     }
 
     /// The connection that the peer has, and whether we made it.
+    #[cfg(any(test, feature = "internals"))]
     pub fn connection(&self, ip: IpAddr) -> Option<(ConnectionId, bool)> {
         let id = self.peers.id_of(ip)?;
         let entry = self.peers.get(id);

@@ -26,6 +26,10 @@ pub trait Transport: Send + 'static {
     fn listen(&mut self, at: SocketAddr) -> impl Future<Output = io::Result<(Self::Listener, SocketAddr)>> + Send;
 
     /// Starts to connect to `to`, from the address `from` if there is one.
+    ///
+    /// The error of a dial says whose fault it is. The kinds `AddrInUse` (no local address or port is left to dial
+    /// from) and `OutOfMemory`, and the system's "too many open files" and "no buffer space", pause all dials and blame
+    /// no peer; kinds such as `NetworkUnreachable` set this one peer aside; all others count as the peer's failure.
     fn dial(&mut self, from: Option<IpAddr>, to: SocketAddr) -> Self::Dial;
 }
 

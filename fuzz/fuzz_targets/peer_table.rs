@@ -153,11 +153,6 @@ impl Node {
         for _ in 0..4 {
             self.table.set_time(self.utc, self.since_start);
             self.settle();
-            while let Some(id) = self.table.next_overdue_dial() {
-                assert!(self.dials.remove(&id).is_some(), "{id} is no dial");
-                self.table.dial_failed(id, Failure::TimedOut);
-                self.settle();
-            }
             while let Some(id) = self.table.next_settled() {
                 let remote = self.parked.remove(&id).expect("a settled socket is held");
                 self.inbound(remote, false);

@@ -19,6 +19,14 @@ pub struct ConnectionId {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ParkedId(pub(crate) NonZeroU64);
 
-impl ParkedId {
-    pub(crate) const FIRST: Self = Self(NonZeroU64::MIN);
+#[cfg(test)]
+impl ConnectionId {
+    /// A connection that no table knows.
+    pub(crate) fn numbered(number: u64) -> Self {
+        let number = NonZeroU64::new(number).expect("numbers begin with 1");
+        Self {
+            number,
+            peer: PeerId(u32::MAX),
+        }
+    }
 }

@@ -1,6 +1,7 @@
 //! Dials: when one is due, which peer it is for, and what its outcome means.
 
 use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
 
 use crate::fault::DialFault;
 use crate::peer::{ConnectionId, PeerId, PeerStatus};
@@ -99,7 +100,11 @@ impl PeerTable {
     }
 
     /// When a dial may start, if one is wanted and there is a peer to dial; in the past if at once.
-    pub(crate) fn next_dial_time(&self) -> Option<Moment> {
+    pub(crate) fn next_dial_time(&self) -> Option<Duration> {
+        self.next_dial_at().map(Moment::since_start)
+    }
+
+    pub(super) fn next_dial_at(&self) -> Option<Moment> {
         let gate = self.dial_gate()?;
         let candidates = self.peers.candidates();
         if candidates.has_any(false) {

@@ -29,7 +29,6 @@ use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use super::inbound::Refusal;
 use super::random::Random;
 use super::*;
 use crate::fault::DialFault;

@@ -37,7 +37,7 @@ async fn the_lower_end_admits_the_parked_one_when_its_dial_fails() {
     for error in [
         ErrorKind::ConnectionReset,
         ErrorKind::NetworkUnreachable,
-        ErrorKind::AddrNotAvailable,
+        ErrorKind::AddrInUse,
     ] {
         let (mut node, probe) = lower_parking().await;
         node.world.dial_err(ip(HIGH), error.into());

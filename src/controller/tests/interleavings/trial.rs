@@ -66,7 +66,7 @@ impl Answer {
             Self::Ok => None,
             Self::Refused => Some(ErrorKind::ConnectionRefused),
             Self::Unroutable => Some(ErrorKind::NetworkUnreachable),
-            Self::HostFault => Some(ErrorKind::AddrNotAvailable),
+            Self::HostFault => Some(ErrorKind::AddrInUse),
         }
     }
 }
