@@ -37,9 +37,11 @@ use tokio_test::task;
 
 use super::*;
 use crate::config::Clock;
-use crate::memory::{DialFate, IncomingFate, IncomingProbe, MemoryHandle, MemorySocket, MemoryTransport, memory};
 use crate::peer::PeerStatus;
 use crate::stats::Counters;
+use crate::transport::memory::{
+    DialFate, IncomingFate, IncomingProbe, MemoryHandle, MemorySocket, MemoryTransport, memory,
+};
 
 const PORT: u16 = 4000;
 /// The address by which others know the node; higher than [`LOW`], lower than [`HIGH`].
