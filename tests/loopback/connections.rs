@@ -1,18 +1,13 @@
 //! Controllers on real sockets, with each other and with remotes that a test plays.
 
-#[path = "support/loopback.rs"]
-mod loopback;
-#[path = "support/peer_files.rs"]
-mod peer_files;
-
 use std::io::ErrorKind;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
+use crate::loopback::{Block, Candidate, Node, are_one, is_reset, soon, until_both};
+use crate::peer_files::PeerFile;
 use futures::{SinkExt, StreamExt, stream};
-use loopback::{Block, Candidate, Node, are_one, is_reset, soon, until_both};
 use network::{Feedback, NetworkController, NetworkError, Peer, PeerStatus};
-use peer_files::PeerFile;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::runtime::Handle;

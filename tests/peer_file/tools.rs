@@ -1,21 +1,18 @@
 //! The peer file from outside: `network::peer_file` as tools use it, its schema, and what an operator sees of it.
 
-#[path = "support/peer_files.rs"]
-mod peer_files;
-
 use std::collections::BTreeSet;
 use std::error::Error;
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use crate::peer_files::PeerFile;
 use chrono::DateTime;
 use network::peer_file::{self, FileError, PeerFileError, PeerRecord};
 use network::{NetworkError, Peer, PeerStatus};
-use peer_files::PeerFile;
 use serde_json::{Value, json};
 
-const SCHEMA: &str = include_str!("../docs/peer_file.schema.json");
-const EXAMPLE: &str = include_str!("../peers.example.json");
+const SCHEMA: &str = include_str!("../../docs/peer_file.schema.json");
+const EXAMPLE: &str = include_str!("../../peers.example.json");
 
 fn ip(text: &str) -> IpAddr {
     text.parse().unwrap()

@@ -1,15 +1,12 @@
 //! Two nodes that dial each other at the same moment keep one connection, the same one at both ends, and need no retry.
 
-#[path = "support/loopback.rs"]
-mod loopback;
-
 use std::net::IpAddr;
 use std::time::Duration;
 
+use crate::loopback::{self, Block, Candidate, are_one, soon};
 use futures::future::{join, join_all};
 use futures::stream::FuturesUnordered;
 use futures::{FutureExt, StreamExt};
-use loopback::{Block, Candidate, are_one, soon};
 use network::{NetworkController, PeerStatus};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;

@@ -1,10 +1,5 @@
 //! Controllers on real sockets among many who crowd in, who answer nothing, or who are gone.
 
-#[path = "support/loopback.rs"]
-mod loopback;
-#[path = "support/peer_files.rs"]
-mod peer_files;
-
 use std::collections::HashSet;
 use std::io::{ErrorKind, Read};
 use std::net::SocketAddr;
@@ -13,9 +8,9 @@ use std::sync::{Arc, Barrier};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use loopback::{Block, LIMIT, Node, is_reset};
+use crate::loopback::{self, Block, LIMIT, Node, is_reset};
+use crate::peer_files::PeerFile;
 use network::{Feedback, PeerStatus};
-use peer_files::PeerFile;
 use tokio::io::AsyncWriteExt;
 
 const NODE: u8 = 2;

@@ -22,7 +22,7 @@ use rustix::time::{ClockId, clock_gettime};
 const NODE: u8 = 2;
 const SHORT: Duration = Duration::from_millis(100);
 /// Says to a process that it is to run a controller, and where.
-const ROLE: &str = "NETWORK_TEST_WITHOUT_FILES";
+const ROLE: &str = "NETWORK_TEST_FD_EXHAUSTION";
 const WAITING: u8 = 10;
 
 /// The limit of a process's files is the process's, so this happens in one of its own: this test once more.

@@ -1,14 +1,11 @@
 //! Peer files and configurations as a user may bring them, through `NetworkController::new` and `with_config`.
 
-#[path = "support/peer_files.rs"]
-mod peer_files;
-
 use std::fs;
 use std::net::IpAddr;
 use std::path::Path;
 
+use crate::peer_files::PeerFile;
 use network::{NetworkConfig, NetworkController, NetworkError, PeerStatus};
-use peer_files::PeerFile;
 
 const TIME: &str = "2026-01-02T03:04:05Z";
 
@@ -202,7 +199,7 @@ async fn nesting_without_end_is_an_error() {
 
 #[tokio::test]
 async fn the_example_of_the_repository_loads() {
-    let file = PeerFile::holding(include_str!("../peers.example.json"));
+    let file = PeerFile::holding(include_str!("../../peers.example.json"));
     let net = file.load().await.unwrap();
     assert_eq!(net.get_good_peer_ips(), [ip("198.51.100.23"), ip("203.0.113.7")]);
     let banned = net.peer(ip("2001:db8::7")).unwrap();
