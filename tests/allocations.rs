@@ -117,7 +117,7 @@ async fn refusing_and_resting() -> [usize; 2] {
 }
 
 #[test]
-fn the_front_door_allocates_what_sockets_need() {
+fn accepting_allocates_no_more_than_tokio_and_refusing_nothing() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     runtime.unwrap().block_on(async {
         let (bare, ours) = (accepting().await, admitting().await);

@@ -27,18 +27,14 @@ const WAITING: u8 = 10;
 
 /// The limit of a process's files is the process's, so this happens in one of its own: this test once more.
 #[test]
-fn without_files_a_controller_pauses_accepting_and_nothing_else() {
+fn fd_exhaustion_pauses_only_accepting() {
     if let Ok(at) = std::env::var(ROLE) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         return runtime.unwrap().block_on(run_out_of_files(at.parse().unwrap()));
     }
     let block = Block::new();
     let child = Command::new(std::env::current_exe().unwrap())
-        .args([
-            "--exact",
-            "without_files_a_controller_pauses_accepting_and_nothing_else",
-            "--nocapture",
-        ])
+        .args(["--exact", "fd_exhaustion_pauses_only_accepting", "--nocapture"])
         .env(ROLE, block.addr(NODE).to_string())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())

@@ -62,7 +62,7 @@ async fn accepts_come_in_order_and_wake_the_listener() {
 }
 
 #[tokio::test]
-async fn a_probe_sees_what_becomes_of_an_incoming_connection() {
+async fn a_probe_shows_the_fate_of_an_incoming_connection() {
     let (mut transport, handle) = memory();
     let mut listener = listen(&mut transport).await;
     let probes: Vec<_> = (1..=5)
@@ -141,7 +141,7 @@ async fn dials_are_answered_by_hand() {
 }
 
 #[tokio::test]
-async fn a_dropped_dial_is_seen_and_takes_its_socket_along() {
+async fn a_dropped_dial_is_called_off_and_closes_its_socket() {
     let (mut transport, handle) = memory();
     let to = SocketAddr::new(PEER, 1);
     drop(transport.dial(None, to));
@@ -155,7 +155,7 @@ async fn a_dropped_dial_is_seen_and_takes_its_socket_along() {
 }
 
 #[tokio::test]
-async fn dials_are_answered_by_a_closure_that_may_use_the_handle() {
+async fn a_closure_that_answers_dials_may_use_the_handle() {
     let (mut transport, handle) = memory();
     let also = handle.clone();
     handle.auto_dial(move |dial| match dial.to.port() {

@@ -191,8 +191,8 @@ impl Random {
 }
 
 #[test]
-fn killed_at_any_moment_it_leaves_a_whole_file_with_every_peer() {
-    const TEST: &str = "killed_at_any_moment_it_leaves_a_whole_file_with_every_peer";
+fn a_killed_process_leaves_a_whole_file_with_every_peer() {
+    const TEST: &str = "a_killed_process_leaves_a_whole_file_with_every_peer";
     if let Some(path) = part() {
         return block_on(dump_without_pause(&path));
     }
@@ -346,8 +346,8 @@ async fn dump_where_nothing_can_be_written(path: &Path) {
 }
 
 #[test]
-fn a_folder_that_may_not_be_written_fails_the_dump_and_loses_nothing() {
-    const TEST: &str = "a_folder_that_may_not_be_written_fails_the_dump_and_loses_nothing";
+fn a_read_only_folder_fails_the_dump_and_loses_nothing() {
+    const TEST: &str = "a_read_only_folder_fails_the_dump_and_loses_nothing";
     // Root may write everywhere, unless it gives that up.
     const LAUNCHER: [&str; 3] = [
         "setpriv",
@@ -387,7 +387,7 @@ async fn dump_where_it_is_forbidden(path: &Path) {
 }
 
 #[test]
-fn a_folder_that_is_gone_fails_the_dump_until_it_is_there_again() {
+fn a_missing_folder_fails_the_dump_until_it_is_back() {
     let file = file();
     block_on(async {
         let mut net = controller(&file.path).await;

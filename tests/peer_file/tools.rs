@@ -45,7 +45,7 @@ fn folder_holds_only_the_file(file: &PeerFile) -> bool {
 }
 
 #[tokio::test]
-async fn what_is_saved_is_loaded() {
+async fn saved_records_are_loaded_again() {
     let file = PeerFile::missing();
     peer_file::save(&file.path, records()).await.unwrap();
     assert_eq!(peer_file::load(&file.path).await.unwrap(), records());
@@ -61,7 +61,7 @@ async fn what_is_saved_is_loaded() {
 }
 
 #[tokio::test]
-async fn a_long_list_is_saved_as_it_is_made() {
+async fn a_long_iterator_is_saved_in_chunks() {
     let file = PeerFile::missing();
     let made = (0..20_000).map(|number| PeerRecord::new(Ipv4Addr::from_bits(0x3C00_0000 + number).into()));
     peer_file::save(&file.path, made.clone()).await.unwrap();
@@ -109,7 +109,7 @@ async fn a_peer_of_a_controller_can_be_saved() {
 }
 
 #[tokio::test]
-async fn what_no_file_can_hold_is_refused_and_the_file_stays() {
+async fn impossible_addresses_are_not_saved_and_the_file_is_kept() {
     for address in ["0.0.0.0", "::", "::ffff:255.255.255.255", "224.0.0.1", "ff02::1"] {
         let file = PeerFile::holding(EXAMPLE);
         let records = [PeerRecord::new(ip("192.0.2.1")), PeerRecord::new(ip(address))];
@@ -165,7 +165,7 @@ async fn dump_with_one_more(file: &PeerFile, peer: IpAddr) {
 }
 
 #[tokio::test]
-async fn what_a_controller_loads_it_dumps_byte_for_byte() {
+async fn a_loaded_file_is_dumped_byte_for_byte() {
     let file = PeerFile::missing();
     peer_file::save(&file.path, records()).await.unwrap();
     let noted = String::from_utf8(file.bytes())
@@ -313,7 +313,7 @@ async fn the_schema_describes_every_field_that_is_written_and_no_other() {
 }
 
 #[tokio::test]
-async fn what_the_schema_refuses_no_file_may_hold() {
+async fn a_file_that_the_schema_refuses_is_not_loaded() {
     for fields in [
         json!({}),
         json!({ "ip": 7 }),
