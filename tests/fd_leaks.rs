@@ -1,4 +1,6 @@
-//! What a controller holds, it lets go of: counted in this process's file descriptors, so its tests take turns.
+//! What a controller opens, it closes.
+//!
+//! An executable of its own, whose tests take turns: they count the file descriptors of the process.
 #![cfg(target_os = "linux")]
 
 #[path = "support/loopback.rs"]

@@ -1,5 +1,5 @@
 //! The public surface, as applications rely on it: names, paths, signatures and auto traits. Most of it is checked by
-//! compiling.
+//! compiling, in a crate of its own, as a user's is.
 
 #![deny(unfulfilled_lint_expectations)]
 

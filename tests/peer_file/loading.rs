@@ -1,17 +1,14 @@
 //! Peer files and configurations as a user may bring them, through `NetworkController::new` and `with_config`.
 
 use std::fs;
-use std::net::IpAddr;
 use std::path::Path;
 
-use crate::peer_files::PeerFile;
 use network::{NetworkConfig, NetworkController, NetworkError, PeerStatus};
 
-const TIME: &str = "2026-01-02T03:04:05Z";
+use crate::ip;
+use crate::peer_files::PeerFile;
 
-fn ip(text: &str) -> IpAddr {
-    text.parse().unwrap()
-}
+const TIME: &str = "2026-01-02T03:04:05Z";
 
 /// What is said of a file that cannot be used, behind its path.
 fn complaint(file: &PeerFile, error: NetworkError) -> String {
@@ -31,7 +28,7 @@ async fn refusal(contents: impl AsRef<[u8]>) -> String {
     let error = file.load().await.expect_err("a file that cannot be used");
     assert_eq!(file.bytes(), contents.as_ref());
     assert_eq!(self::inode(&file.path), inode);
-    assert_eq!(fs::read_dir(file.folder.path()).unwrap().count(), 1);
+    assert!(file.is_alone());
     complaint(&file, error)
 }
 

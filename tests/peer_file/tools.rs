@@ -5,18 +5,16 @@ use std::error::Error;
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use crate::peer_files::PeerFile;
 use chrono::DateTime;
 use network::peer_file::{self, FileError, PeerFileError, PeerRecord};
 use network::{NetworkError, Peer, PeerStatus};
 use serde_json::{Value, json};
 
+use crate::ip;
+use crate::peer_files::PeerFile;
+
 const SCHEMA: &str = include_str!("../../docs/peer_file.schema.json");
 const EXAMPLE: &str = include_str!("../../peers.example.json");
-
-fn ip(text: &str) -> IpAddr {
-    text.parse().unwrap()
-}
 
 /// Peers with all fields in all combinations.
 fn records() -> Vec<PeerRecord> {
@@ -40,10 +38,6 @@ fn record(number: u32) -> PeerRecord {
     PeerRecord::from(peer)
 }
 
-fn folder_holds_only_the_file(file: &PeerFile) -> bool {
-    fs::read_dir(file.folder.path()).unwrap().count() == 1
-}
-
 #[tokio::test]
 async fn saved_records_are_loaded_again() {
     let file = PeerFile::missing();
@@ -53,7 +47,7 @@ async fn saved_records_are_loaded_again() {
     let bytes = file.bytes();
     peer_file::save(&file.path, &records()).await.unwrap();
     assert_eq!(file.bytes(), bytes, "borrowed or not");
-    assert!(folder_holds_only_the_file(&file));
+    assert!(file.is_alone());
 
     peer_file::save(&file.path, [] as [PeerRecord; 0]).await.unwrap();
     assert_eq!(file.bytes(), b"[]\n");
@@ -125,7 +119,7 @@ async fn impossible_addresses_are_not_saved_and_the_file_is_kept() {
             format!("record 2: no peer can have the address {canonical}")
         );
         assert_eq!(file.bytes(), EXAMPLE.as_bytes());
-        assert!(folder_holds_only_the_file(&file));
+        assert!(file.is_alone());
     }
 }
 
