@@ -83,11 +83,14 @@ impl Many {
         (self.done, self.polls) = (Work::default(), 0);
         while self.net.stats().counters.dumps_written < dumps {
             assert!(self.polls < POLLS, "it comes to no end");
+            let before = (self.done.records, self.done.bytes_written);
             assert!(self.count(task::Spawn::poll_next).is_pending());
+            let is_stuck = before == (self.done.records, self.done.bytes_written);
             if self.done.records > 0 {
                 meddle(self, self.polls);
             }
-            if !self.net.is_woken() {
+            // What `meddle` does wakes the task as well, so that alone would poll on and on during a write.
+            if is_stuck || !self.net.is_woken() {
                 other_work().await;
             }
         }
