@@ -104,7 +104,7 @@ impl Many {
 }
 
 #[tokio::test(start_paused = true)]
-async fn no_poll_does_much_for_a_dump_and_the_list_may_change_meanwhile() {
+async fn each_poll_does_little_for_a_dump_while_the_list_changes() {
     let mut many = Many::new(PEERS, 1_000_000).await;
     drop(many.net.feedback_peer_banned(peer(7)));
     let before: HashSet<IpAddr> = many.net.peers().map(|peer| peer.ip).collect();
@@ -134,7 +134,7 @@ async fn no_poll_does_much_for_a_dump_and_the_list_may_change_meanwhile() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn no_poll_does_much_for_the_last_dump() {
+async fn each_poll_does_little_for_the_last_dump() {
     let mut many = Many::new(50_000, 1_000_000).await;
     drop(many.net.feedback_peer_banned(peer(7)));
     loop {
