@@ -116,6 +116,8 @@ mod peer_table;
 #[cfg(any(test, feature = "sim"))]
 pub mod sim;
 mod stats;
+#[cfg(test)]
+mod tests;
 mod transport;
 
 pub use config::{Clock, ConfigError, NetworkConfig};

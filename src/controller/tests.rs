@@ -39,6 +39,7 @@ use super::*;
 use crate::config::Clock;
 use crate::peer::PeerStatus;
 use crate::stats::Counters;
+use crate::tests::{ip, start};
 use crate::transport::memory::{
     DialFate, IncomingFate, IncomingProbe, MemoryHandle, MemorySocket, MemoryTransport, memory,
 };
@@ -50,14 +51,6 @@ const LOW: &str = "60.1.0.1";
 const HIGH: &str = "220.1.0.1";
 /// The most polls that a task may take to come to rest, where no test floods it.
 const POLLS_TO_SETTLE: usize = 16;
-
-fn ip(text: &str) -> IpAddr {
-    text.parse().unwrap()
-}
-
-fn start() -> DateTime<Utc> {
-    "2026-01-01T00:00:00Z".parse().unwrap()
-}
 
 const fn seconds(seconds: u64) -> Duration {
     Duration::from_secs(seconds)

@@ -1,8 +1,5 @@
 use super::*;
-
-fn ip(text: &str) -> IpAddr {
-    text.parse().unwrap()
-}
+use crate::tests::ip;
 
 #[test]
 fn peers_that_show_the_same_are_the_same() {

@@ -22,19 +22,12 @@ use super::inbound::Refusal;
 use super::random::Random;
 use super::*;
 use crate::peer::PeerRecord;
+use crate::tests::{ip, start};
 
 const PORT: u16 = 4000;
 
-fn ip(text: &str) -> IpAddr {
-    text.parse().unwrap()
-}
-
 fn at(ip: IpAddr, port: u16) -> SocketAddr {
     SocketAddr::new(ip, port)
-}
-
-fn start() -> DateTime<Utc> {
-    "2026-01-01T00:00:00Z".parse().unwrap()
 }
 
 fn config() -> NetworkConfig {
