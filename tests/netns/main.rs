@@ -3,19 +3,22 @@
 //!
 //! Needs Linux with `unshare` and `ip`, and no root. Where they are missing each test says so and counts as ignored.
 
-mod lab {
-    pub(crate) mod namespace;
-    pub(crate) mod node;
-    pub(crate) mod program;
-    #[path = "../../examples/support/protocol.rs"]
-    pub(crate) mod protocol;
-    #[path = "../../examples/support/session.rs"]
-    pub(crate) mod session;
-    pub(crate) mod topology;
-    pub(crate) mod town;
-    pub(crate) mod trials;
-    pub(crate) mod wire;
-}
+mod cluster;
+#[path = "../lab/namespace.rs"]
+mod namespace;
+mod node;
+#[path = "../lab/program.rs"]
+mod program;
+#[path = "../../examples/support/protocol.rs"]
+mod protocol;
+#[path = "../../examples/support/session.rs"]
+mod session;
+#[path = "../lab/topology.rs"]
+mod topology;
+#[path = "../lab/trials.rs"]
+mod trials;
+#[path = "../lab/wire.rs"]
+mod wire;
 
 use std::fs;
 use std::io::{BufRead, BufReader};
@@ -24,12 +27,11 @@ use std::process::{Command, ExitCode, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use lab::node::{self, Settings};
-use lab::topology::{self, Lab, Link, Weather, host_of};
-use lab::town::{EVERYBODY, LIMIT, LOOK_INTERVAL, Town, require};
-use lab::trials::{self, tests};
-use lab::wire;
+use cluster::{EVERYBODY, LIMIT, LOOK_INTERVAL, Town, require};
 use network::NetworkConfig;
+use node::Settings;
+use topology::{Lab, Link, Weather, host_of};
+use trials::tests;
 
 const PORT: u16 = 31_244;
 
