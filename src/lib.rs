@@ -99,9 +99,7 @@
 //! | `listener`, `connector_pool`, `dump_interval` | one stream each: inbound sockets, outcomes of dials, when to dump |
 //! | `transport`, `peer_file` | [`Transport`] and TCP; the file's format and its replacement |
 //! | [`controller`] | the one future that polls all of these, and what the application speaks to |
-
-#[cfg(test)]
-extern crate self as network;
+//! | `sim` | feature `sim`: a transport in memory, for tests of a node of one's own |
 
 mod config;
 mod connector_pool;
@@ -116,9 +114,6 @@ mod fault;
 #[doc(hidden)]
 pub mod internals;
 mod listener;
-#[cfg(test)]
-#[path = "../tests/support/memory.rs"]
-mod memory;
 #[cfg_attr(
     not(feature = "internals"),
     expect(unreachable_pub, reason = "`internals` shows some of it")
@@ -130,7 +125,11 @@ pub mod peer_file;
     expect(unreachable_pub, reason = "`internals` shows some of it")
 )]
 mod peer_table;
+#[cfg(any(test, feature = "sim"))]
+pub mod sim;
 mod stats;
+#[cfg(test)]
+mod tests;
 mod transport;
 
 pub use config::{Clock, ConfigError, NetworkConfig};

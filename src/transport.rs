@@ -8,6 +8,8 @@ use futures::Stream;
 
 pub use tcp::{TcpDial, TcpIncoming, TcpListening, TcpTransport};
 
+#[cfg(any(test, feature = "sim"))]
+pub mod memory;
 mod tcp;
 
 /// How connections are made and accepted. [`TcpTransport`] is the default; another one serves tests, simulations, or

@@ -1,9 +1,6 @@
 //! The light node of the Bitcoin protocol over one connection: what it says and when, what it takes and what it does
 //! not. Time is paused, so that minutes cost nothing.
 
-#[path = "support/memory.rs"]
-mod memory;
-
 #[expect(dead_code, reason = "only sessions are tried here")]
 #[path = "../examples/bitcoin/main.rs"]
 mod example;
@@ -20,7 +17,7 @@ use example::chain::{FEATURE_MESSAGES, Network};
 use example::session::{Ending, HANDSHAKE_LIMIT, MAX_ADDRESSES, PING_INTERVAL, SILENCE_LIMIT, Session};
 use example::wire::{Violation, Wire, WireError};
 use futures::StreamExt;
-use memory::memory;
+use network::sim::memory::{MemoryTransport, memory};
 use network::{Clock, Feedback, NetworkConfig, NetworkController, PeerLease};
 use proptest::prelude::*;
 use tokio::io::{AsyncWriteExt, DuplexStream};
@@ -126,7 +123,7 @@ async fn converse(session: Session, socket: DuplexStream, lease: PeerLease) -> E
     ending
 }
 
-fn session(network: &NetworkController<memory::MemoryTransport>, announce: Option<IpAddr>) -> Session {
+fn session(network: &NetworkController<MemoryTransport>, announce: Option<IpAddr>) -> Session {
     Session {
         chain: Network::LitecoinRegtest.chain(),
         services: ServiceFlags::NONE,

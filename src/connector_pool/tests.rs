@@ -4,16 +4,16 @@ use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::time::Duration;
 
+use crate::transport::{TcpDial, TcpTransport, Transport};
 use futures::future::{BoxFuture, poll_fn, ready};
 use futures::{FutureExt, StreamExt};
-use network::{TcpDial, TcpTransport, Transport};
 use static_assertions::assert_impl_all;
 use tokio::sync::oneshot;
 use tokio::time::advance;
 use tokio_test::{assert_pending, assert_ready, task};
 
 use super::*;
-use crate::memory::{DialFate, memory};
+use crate::transport::memory::{DialFate, memory};
 
 assert_impl_all!(ConnectorPool<TcpDial>: Send, Sync);
 

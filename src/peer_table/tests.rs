@@ -27,25 +27,18 @@ use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroU64;
 use std::time::Duration;
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::TimeDelta;
 
 use super::random::Random;
 use super::*;
 use crate::fault::DialFault;
 use crate::peer::PeerRecord;
+use crate::tests::{ip, start};
 
 const PORT: u16 = 4000;
 
-fn ip(text: &str) -> IpAddr {
-    text.parse().unwrap()
-}
-
 fn at(ip: IpAddr, port: u16) -> SocketAddr {
     SocketAddr::new(ip, port)
-}
-
-fn start() -> DateTime<Utc> {
-    "2026-01-01T00:00:00Z".parse().unwrap()
 }
 
 fn config() -> NetworkConfig {

@@ -6,7 +6,7 @@ use PeerStatus::{Idle, OutConnecting};
 use futures::future::BoxFuture;
 
 use super::*;
-use crate::memory::{MemoryIncoming, MemoryListener};
+use crate::transport::memory::{MemoryIncoming, MemoryListener};
 use crate::transport::Dialed;
 
 const PEERS: [&str; 4] = ["60.1.0.1", "60.2.0.1", "60.3.0.1", "60.4.0.1"];
@@ -184,8 +184,8 @@ async fn dials_go_to_the_peer_port() {
     let mut config = wanting(1);
     config.listen_port = 0;
     let node = Node::knowing(config, &[LOW]).await;
-    assert_eq!(node.world.dials()[0].to.port(), crate::memory::ANY_PORT);
-    assert_eq!(node.local_addr().port(), crate::memory::ANY_PORT);
+    assert_eq!(node.world.dials()[0].to.port(), crate::transport::memory::ANY_PORT);
+    assert_eq!(node.local_addr().port(), crate::transport::memory::ANY_PORT);
 }
 
 #[tokio::test(start_paused = true)]

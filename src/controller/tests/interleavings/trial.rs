@@ -120,7 +120,7 @@ pub(super) struct Known {
 pub(super) struct Dial {
     started: Duration,
     answer: Option<Answer>,
-    pub(super) socket: Option<crate::memory::SocketProbe>,
+    pub(super) socket: Option<crate::transport::memory::SocketProbe>,
 }
 
 pub(super) struct Inbound {

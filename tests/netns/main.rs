@@ -3,19 +3,22 @@
 //!
 //! Needs Linux with `unshare` and `ip`, and no root. Where they are missing each test says so and counts as ignored.
 
-mod lab {
-    pub(crate) mod namespace;
-    pub(crate) mod node;
-    pub(crate) mod program;
-    #[path = "../../examples/support/protocol.rs"]
-    pub(crate) mod protocol;
-    #[path = "../../examples/support/session.rs"]
-    pub(crate) mod session;
-    pub(crate) mod topology;
-    pub(crate) mod town;
-    pub(crate) mod trials;
-    pub(crate) mod wire;
-}
+mod cluster;
+#[path = "../lab/namespace.rs"]
+mod namespace;
+mod node;
+#[path = "../lab/program.rs"]
+mod program;
+#[path = "../../examples/support/protocol.rs"]
+mod protocol;
+#[path = "../../examples/support/session.rs"]
+mod session;
+#[path = "../lab/topology.rs"]
+mod topology;
+#[path = "../lab/trials.rs"]
+mod trials;
+#[path = "../lab/wire.rs"]
+mod wire;
 
 use std::fs;
 use std::io::{BufRead, BufReader};
@@ -24,12 +27,11 @@ use std::process::{Command, ExitCode, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use lab::node::{self, Settings};
-use lab::topology::{self, Lab, Link, Weather, host_of};
-use lab::town::{EVERYBODY, LIMIT, LOOK_INTERVAL, Town, require};
-use lab::trials::{self, tests};
-use lab::wire;
+use cluster::{EVERYBODY, LIMIT, LOOK_INTERVAL, Town, require};
 use network::NetworkConfig;
+use node::Settings;
+use topology::{Lab, Link, Weather, host_of};
+use trials::tests;
 
 const PORT: u16 = 31_244;
 
@@ -42,13 +44,13 @@ fn main() -> ExitCode {
         Lab::check,
         None,
         tests![
-            a_lab_ends_with_whoever_made_it,
-            a_node_that_switches_its_link_off_blames_nobody,
-            a_node_whose_cable_is_out_blames_nobody,
-            two_halves_live_on_and_become_one_again,
-            late_and_lost_packets_leave_one_connection_a_pair,
-            a_black_hole_costs_timeouts_and_its_own_name,
-            a_node_that_is_told_of_its_own_address_finds_itself_once,
+            a_lab_ends_with_the_process_that_made_it,
+            a_node_that_switches_its_link_off_records_no_failures,
+            a_node_whose_cable_is_out_records_no_failures,
+            two_partitions_live_on_and_join_again,
+            latency_and_loss_leave_one_connection_a_pair,
+            a_black_hole_costs_timeouts_and_only_its_own_failures,
+            a_node_told_of_its_own_address_dials_itself_once,
         ],
     )
 }
@@ -56,7 +58,7 @@ fn main() -> ExitCode {
 /// The variable of the environment by which the processes of one lab are known, and that asks for it.
 const LAB_MARK: &str = "LAB_MARK";
 
-fn a_lab_ends_with_whoever_made_it() {
+fn a_lab_ends_with_the_process_that_made_it() {
     let mark = format!("{LAB_MARK}={}", std::process::id());
     let processes = || -> Vec<PathBuf> {
         let all = fs::read_dir("/proc").unwrap().map(|entry| entry.unwrap().path());
@@ -107,7 +109,7 @@ fn make_a_lab_if_asked() -> bool {
     }
 }
 
-fn a_node_that_switches_its_link_off_blames_nobody() {
+fn a_node_that_switches_its_link_off_records_no_failures() {
     let mut town = Town::new(Lab::new(5), &settings(2));
     town.introduce_all();
     town.settle(&[EVERYBODY]);
@@ -115,7 +117,7 @@ fn a_node_that_switches_its_link_off_blames_nobody() {
     outage(&mut town, Link::Down, "dials_unroutable");
 }
 
-fn a_node_whose_cable_is_out_blames_nobody() {
+fn a_node_whose_cable_is_out_records_no_failures() {
     let mut town = Town::new(Lab::new(5), &settings(2));
     town.introduce_all();
     town.settle(&[EVERYBODY]);
@@ -173,7 +175,7 @@ fn outage(town: &mut Town, link: Link, symptom: &str) {
     }
 }
 
-fn two_halves_live_on_and_become_one_again() {
+fn two_partitions_live_on_and_join_again() {
     const HALVES: [&[u8]; 2] = [&[1, 2, 3], &[4, 5, 6]];
     let mut town = Town::new(Lab::new(6), &settings(2));
     town.introduce_all();
@@ -206,7 +208,7 @@ fn two_halves_live_on_and_become_one_again() {
     assert!(HALVES[0].iter().any(crosses), "no connection between the halves");
 }
 
-fn late_and_lost_packets_leave_one_connection_a_pair() {
+fn latency_and_loss_leave_one_connection_a_pair() {
     let mut lab = Lab::new(5);
     let weather = Weather {
         delay: Duration::from_millis(200),
@@ -226,7 +228,7 @@ fn late_and_lost_packets_leave_one_connection_a_pair() {
     town.settle(&[EVERYBODY]);
 }
 
-fn a_black_hole_costs_timeouts_and_its_own_name() {
+fn a_black_hole_costs_timeouts_and_only_its_own_failures() {
     const HOLE: u8 = 6;
     const LIVING: &[u8] = &[1, 2, 3, 4, 5];
     let lab = Lab::new(HOLE);
@@ -261,7 +263,7 @@ fn a_black_hole_costs_timeouts_and_its_own_name() {
     town.settle(&[EVERYBODY]);
 }
 
-fn a_node_that_is_told_of_its_own_address_finds_itself_once() {
+fn a_node_told_of_its_own_address_dials_itself_once() {
     let mut town = Town::of_open_nodes(Lab::new(3), &settings(3));
     // Who listens at every address cannot know which these are until a dial comes out at itself.
     town.introduce_all();

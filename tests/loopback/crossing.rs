@@ -1,7 +1,4 @@
-//! Two nodes that dial each other at the same moment keep one connection, the same one at both ends, and need no retry.
-
-#[path = "support/loopback.rs"]
-mod loopback;
+//! Dials that cross: what each end does with the second connection, and that both ends keep the same one.
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -9,12 +6,14 @@ use std::time::Duration;
 use futures::future::{join, join_all};
 use futures::stream::FuturesUnordered;
 use futures::{FutureExt, StreamExt};
-use loopback::{Block, Candidate, are_one, soon};
 use network::{NetworkController, PeerStatus};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::time::timeout;
+
+use crate::SHORT;
+use crate::loopback::{self, Block, Candidate, Node, are_one, is_reset, soon};
 
 const CROSSINGS: usize = 50;
 /// So many go on side by side, in networks of their own.
@@ -148,18 +147,18 @@ async fn cross_often(styles: impl Fn(usize) -> [Style; 2]) {
 }
 
 #[tokio::test]
-async fn the_same_connection_survives_with_handshakes_beside_the_stream() {
+async fn both_ends_keep_the_same_connection_with_handshakes_beside_the_stream() {
     cross_often(|_| [Style::Beside; 2]).await;
 }
 
 /// The ends run on two threads, so that they meet in every order.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_same_connection_survives_where_the_ends_run_at_one_time() {
+async fn both_ends_keep_the_same_connection_on_two_threads() {
     cross_often(|_| [Style::Beside; 2]).await;
 }
 
 #[tokio::test]
-async fn the_same_connection_survives_with_handshakes_in_the_loop() {
+async fn both_ends_keep_the_same_connection_with_handshakes_in_the_loop() {
     let [short, long] = [50, 5_000].map(|ms| Style::Inline {
         patience: Duration::from_millis(ms),
     });
@@ -167,7 +166,7 @@ async fn the_same_connection_survives_with_handshakes_in_the_loop() {
 }
 
 #[tokio::test]
-async fn the_same_connection_survives_with_a_handshake_in_the_loop_of_one_end() {
+async fn both_ends_keep_the_same_connection_with_a_handshake_in_the_loop_of_one_end() {
     let inline = Style::Inline {
         patience: Duration::from_millis(50),
     };
@@ -176,4 +175,109 @@ async fn the_same_connection_survives_with_a_handshake_in_the_loop_of_one_end() 
         _ => [Style::Beside, inline],
     })
     .await;
+}
+
+#[tokio::test]
+async fn the_lower_address_refuses_an_inbound_connection_of_its_outgoing_peer() {
+    let block = Block::new();
+    let remote = block.listen(HIGHER);
+    let mut node = Node::trusting(block.config(LOWER, &[HIGHER])).await;
+    let (_ours, _) = node.beside(remote.accept()).await.unwrap();
+    node.until(|node| node.count(PeerStatus::OutAlive) == 1).await;
+
+    let mut theirs = block.connect(HIGHER, LOWER).await;
+    assert!(node.beside(is_reset(&mut theirs)).await);
+    assert_eq!(node.held.len(), 1);
+    assert_eq!(node.net.stats().counters.inbound_parked, 0);
+}
+
+#[tokio::test]
+async fn the_higher_address_parks_an_inbound_connection_of_its_outgoing_peer_until_a_timeout() {
+    let block = Block::new();
+    let (node_host, remote_host) = (HIGHER, LOWER);
+    let remote = block.listen(remote_host);
+    let mut config = block.config(node_host, &[remote_host]);
+    config.connect_timeout = SHORT;
+    let mut node = Node::trusting(config).await;
+    let (_ours, _) = node.beside(remote.accept()).await.unwrap();
+    node.until(|node| node.count(PeerStatus::OutAlive) == 1).await;
+
+    let mut theirs = block.connect(remote_host, node_host).await;
+    node.until(|node| node.net.stats().incoming_attempts.used == 1).await;
+    assert!(node.beside(is_reset(&mut theirs)).await);
+    assert_eq!(node.held.len(), 1);
+    assert_eq!(node.net.stats().counters.refused_parked, 1);
+    assert_eq!(node.status(block.ip(remote_host)), Some(PeerStatus::OutAlive));
+}
+
+#[tokio::test]
+async fn a_parked_connection_is_admitted_when_ours_ends() {
+    let block = Block::new();
+    let (node_host, remote_host) = (HIGHER, LOWER);
+    let remote = block.listen(remote_host);
+    let mut node = block.node(node_host, &[remote_host]).await;
+    let (ours, _) = node.beside(remote.accept()).await.unwrap();
+    node.until(|node| node.count(PeerStatus::OutHandshaking) == 1).await;
+    let theirs = block.connect(remote_host, node_host).await;
+    node.until(|node| node.net.stats().incoming_attempts.used == 1).await;
+
+    drop(ours);
+    node.net.feedback_peer_failed(block.ip(remote_host)).await;
+    let promoted = node.candidate().await;
+    assert!(!promoted.is_outgoing && are_one(&promoted.socket, &theirs));
+    assert_eq!(node.peer(block.ip(remote_host)).failures_in_row, 0);
+}
+
+#[tokio::test]
+async fn a_parked_connection_that_died_is_not_admitted() {
+    let block = Block::new();
+    let (node_host, remote_host) = (HIGHER, LOWER);
+    let remote = block.listen(remote_host);
+    let mut node = block.node(node_host, &[remote_host]).await;
+    let (_ours, _) = node.beside(remote.accept()).await.unwrap();
+    node.until(|node| node.count(PeerStatus::OutHandshaking) == 1).await;
+    let theirs = block.connect(remote_host, node_host).await;
+    node.until(|node| node.net.stats().incoming_attempts.used == 1).await;
+
+    socket2::SockRef::from(&theirs)
+        .set_linger(Some(Duration::ZERO))
+        .unwrap();
+    drop(theirs);
+    node.net.feedback_peer_closed(block.ip(remote_host)).await;
+    node.until(|node| node.net.stats().incoming_attempts.used == 0).await;
+    assert_eq!(node.held.len(), 1);
+    assert_eq!(node.status(block.ip(remote_host)), Some(PeerStatus::Idle));
+    assert_eq!(node.net.stats().counters.inbound_dead, 1);
+}
+
+#[tokio::test]
+async fn the_higher_address_calls_off_its_dial_for_an_inbound_connection() {
+    let block = Block::new();
+    let (node_host, remote_host) = (HIGHER, LOWER);
+    let _unreachable = block.black_hole(remote_host);
+    let mut node = block.node(node_host, &[remote_host]).await;
+    node.until(|node| node.count(PeerStatus::OutConnecting) == 1).await;
+
+    let theirs = block.connect(remote_host, node_host).await;
+    let candidate = node.candidate().await;
+    assert!(!candidate.is_outgoing && are_one(&candidate.socket, &theirs));
+    assert_eq!(node.net.stats().counters.dials_called_off, 1);
+    assert_eq!(node.peer(block.ip(remote_host)).last_failure, None);
+}
+
+#[tokio::test]
+async fn the_lower_address_admits_a_parked_connection_when_its_dial_times_out() {
+    let block = Block::new();
+    let _unreachable = block.black_hole(HIGHER);
+    let mut config = block.config(LOWER, &[HIGHER]);
+    config.connect_timeout = SHORT;
+    let mut node = Node::new(config).await;
+    node.until(|node| node.count(PeerStatus::OutConnecting) == 1).await;
+
+    let theirs = block.connect(HIGHER, LOWER).await;
+    let candidate = node.candidate().await;
+    assert!(!candidate.is_outgoing && are_one(&candidate.socket, &theirs));
+    let counters = node.net.stats().counters;
+    assert_eq!((counters.inbound_parked, counters.dials_timed_out), (1, 1));
+    assert!(node.peer(block.ip(HIGHER)).last_failure.is_some());
 }

@@ -1,4 +1,6 @@
-//! What a controller holds, it lets go of: counted in this process's file descriptors, so its tests take turns.
+//! What a controller opens, it closes.
+//!
+//! An executable of its own, whose tests take turns: they count the file descriptors of the process.
 #![cfg(target_os = "linux")]
 
 #[path = "support/loopback.rs"]
@@ -72,7 +74,7 @@ impl Busy {
 }
 
 #[test]
-fn dropping_a_controller_closes_every_socket_that_it_holds() {
+fn dropping_a_controller_closes_its_sockets() {
     alone(async {
         let mut busy = Busy::new().await;
         let before = open_sockets();
@@ -91,7 +93,7 @@ fn dropping_a_controller_closes_every_socket_that_it_holds() {
 }
 
 #[test]
-fn closing_a_controller_closes_every_socket_that_it_holds() {
+fn closing_a_controller_closes_its_sockets() {
     alone(async {
         let mut busy = Busy::new().await;
         let before = open_sockets();
@@ -102,7 +104,7 @@ fn closing_a_controller_closes_every_socket_that_it_holds() {
 }
 
 #[test]
-fn a_dial_that_is_called_off_costs_no_descriptor() {
+fn a_dial_that_is_called_off_leaks_no_descriptor() {
     alone(async {
         let mut busy = Busy::new().await;
         let before = open_sockets();
@@ -119,7 +121,7 @@ fn a_dial_that_is_called_off_costs_no_descriptor() {
 }
 
 #[test]
-fn a_refused_connection_costs_no_descriptor() {
+fn a_refused_connection_leaks_no_descriptor() {
     alone(async {
         let mut busy = Busy::new().await;
         let addr = busy.node.net.local_addr();
@@ -137,7 +139,7 @@ fn a_refused_connection_costs_no_descriptor() {
 const CONNECTIONS: u64 = 10_000;
 
 #[test]
-fn thousands_of_connections_that_came_in_leave_no_descriptor() {
+fn thousands_of_inbound_connections_leak_no_descriptor() {
     alone(async {
         let block = Block::new();
         let mut node = block.node(NODE, &[]).await;
@@ -157,7 +159,7 @@ fn thousands_of_connections_that_came_in_leave_no_descriptor() {
 }
 
 #[test]
-fn thousands_of_connections_that_were_made_leave_no_descriptor() {
+fn thousands_of_outgoing_connections_leak_no_descriptor() {
     alone(async {
         let block = Block::new();
         let hosts: Vec<u8> = (100..150).collect();

@@ -1,20 +1,14 @@
 //! Peer files and configurations as a user may bring them, through `NetworkController::new` and `with_config`.
 
-#[path = "support/peer_files.rs"]
-mod peer_files;
-
 use std::fs;
-use std::net::IpAddr;
 use std::path::Path;
 
 use network::{NetworkConfig, NetworkController, NetworkError, PeerStatus};
-use peer_files::PeerFile;
+
+use crate::ip;
+use crate::peer_files::PeerFile;
 
 const TIME: &str = "2026-01-02T03:04:05Z";
-
-fn ip(text: &str) -> IpAddr {
-    text.parse().unwrap()
-}
 
 /// What is said of a file that cannot be used, behind its path.
 fn complaint(file: &PeerFile, error: NetworkError) -> String {
@@ -34,7 +28,7 @@ async fn refusal(contents: impl AsRef<[u8]>) -> String {
     let error = file.load().await.expect_err("a file that cannot be used");
     assert_eq!(file.bytes(), contents.as_ref());
     assert_eq!(self::inode(&file.path), inode);
-    assert_eq!(fs::read_dir(file.folder.path()).unwrap().count(), 1);
+    assert!(file.is_alone());
     complaint(&file, error)
 }
 
@@ -55,7 +49,7 @@ fn assert_says(text: &str, parts: &[&str]) {
 }
 
 #[tokio::test]
-async fn a_missing_file_is_an_error_and_is_not_made() {
+async fn a_missing_file_is_an_error_and_is_not_created() {
     let file = PeerFile::missing();
     let error = file.load().await.unwrap_err();
     assert_says(&complaint(&file, error), &["cannot read it", "No such file"]);
@@ -195,14 +189,14 @@ async fn trailing_garbage_is_an_error() {
 }
 
 #[tokio::test]
-async fn nesting_without_end_is_an_error() {
+async fn deep_nesting_is_an_error() {
     let deep = format!("[{{ \"ip\": \"127.0.0.2\", \"note\": {}", "[".repeat(100_000));
     assert_says(&refusal(deep).await, &["record 1, line 1, column ", "recursion limit"]);
 }
 
 #[tokio::test]
 async fn the_example_of_the_repository_loads() {
-    let file = PeerFile::holding(include_str!("../peers.example.json"));
+    let file = PeerFile::holding(include_str!("../../peers.example.json"));
     let net = file.load().await.unwrap();
     assert_eq!(net.get_good_peer_ips(), [ip("198.51.100.23"), ip("203.0.113.7")]);
     let banned = net.peer(ip("2001:db8::7")).unwrap();
@@ -211,7 +205,7 @@ async fn the_example_of_the_repository_loads() {
 }
 
 #[tokio::test]
-async fn no_connection_outlives_the_process_that_held_it() {
+async fn every_status_but_banned_is_loaded_as_idle() {
     for status in [
         "OutConnecting",
         "OutHandshaking",
@@ -254,7 +248,7 @@ async fn unknown_fields_survive_a_load_and_a_dump() {
 }
 
 #[tokio::test]
-async fn a_file_that_says_all_there_is_to_say_is_not_written() {
+async fn a_file_without_changes_is_not_written() {
     let file = PeerFile::holding(r#"[  { "ip": "127.0.0.2" }  ]"#);
     let before = (file.bytes(), inode(&file.path));
     let mut net = file.load().await.unwrap();
@@ -263,7 +257,7 @@ async fn a_file_that_says_all_there_is_to_say_is_not_written() {
 }
 
 #[tokio::test]
-async fn the_caps_hold_from_the_load_on() {
+async fn caps_hold_after_a_load() {
     let idle = (1..=5)
         .map(|host| format!(r#"{{ "ip": "127.0.0.{host}", "last_alive_outgoing": "2026-01-0{host}T00:00:00Z" }}"#));
     let banned = (1..=4).map(|host| {
@@ -314,7 +308,7 @@ async fn a_dump_keeps_permissions_and_follows_a_symbolic_link() {
 
 #[cfg(unix)]
 #[tokio::test]
-async fn a_last_dump_that_fails_can_be_tried_again() {
+async fn closing_can_be_retried_after_a_failed_dump() {
     let file = PeerFile::holding("[]");
     let mut net = file.load().await.unwrap();
     net.feedback_peer_list([ip("127.0.0.2")]).await;
@@ -344,7 +338,7 @@ async fn config_error(result: impl Future<Output = Result<NetworkController, Net
 }
 
 #[tokio::test]
-async fn a_configuration_that_cannot_work_is_an_error_before_anything_else() {
+async fn an_invalid_config_is_an_error_before_the_file_is_read() {
     let [field, value, expected] = config_error(NetworkController::new("missing.json", 0, 8, 8, 0, 8, 8, 8, 60)).await;
     assert_eq!(field, "max_simultaneous_outgoing_connection_attempts");
     assert_eq!(value, "0");
@@ -356,7 +350,7 @@ async fn a_configuration_that_cannot_work_is_an_error_before_anything_else() {
 }
 
 #[tokio::test]
-async fn every_field_that_cannot_work_is_named() {
+async fn config_errors_name_the_field() {
     for (name, bad, json) in [
         ("peer_port", "0", r#"{ "peer_port": 0 }"#),
         ("max_incoming_per_subnet", "0", r#"{ "max_incoming_per_subnet": 0 }"#),

@@ -2,13 +2,15 @@
 
 use std::io::ErrorKind;
 use std::net::{IpAddr, Ipv6Addr, TcpListener};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use network::controller::NetworkError;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::timeout;
+
+use crate::peer_files::PeerFile;
 
 const GREETING: [u8; 5] = *b"hello";
 
@@ -111,20 +113,13 @@ fn free_port() -> u16 {
     probe.unwrap().local_addr().unwrap().port()
 }
 
-fn record(peers: &serde_json::Value, ip: IpAddr) -> &serde_json::Value {
-    let records = peers.as_array().unwrap();
-    records.iter().find(|record| record["ip"] == ip.to_string()).unwrap()
-}
-
 #[tokio::test]
 async fn the_example_of_the_contract_runs() {
-    let folder = tempfile::tempdir().unwrap();
-    let peers_file: PathBuf = folder.path().join("peers.json");
-    std::fs::write(&peers_file, r#"[{ "ip": "::1", "status": "Banned" }]"#).unwrap();
+    let file = PeerFile::holding(r#"[{ "ip": "::1", "status": "Banned" }]"#);
     let port = free_port();
 
     let node = tokio::spawn({
-        let peers_file = peers_file.clone();
+        let peers_file = file.path.clone();
         async move { example(&peers_file, port).await }
     });
     let remotes = async {
@@ -137,8 +132,7 @@ async fn the_example_of_the_contract_runs() {
     let end = timeout(Duration::from_secs(10), node).await.unwrap().unwrap();
     assert!(matches!(end, Err(NetworkError::Closed)), "{end:?}");
 
-    let peers = serde_json::from_slice(&std::fs::read(&peers_file).unwrap()).unwrap();
-    let [banned, closed, failed, alive] = [2, 3, 4, 5].map(|host| record(&peers, remote_ip(host)));
+    let [banned, closed, failed, alive] = [2, 3, 4, 5].map(|host| file.record(remote_ip(host)));
     assert_eq!(banned["status"], "Banned");
     assert!(banned["last_alive"].is_string() && banned["last_failure"].is_string());
     assert_eq!(closed["status"], "Idle");
@@ -147,6 +141,6 @@ async fn the_example_of_the_contract_runs() {
     assert!(failed["last_alive"].is_null() && failed["last_failure"].is_string());
     assert_eq!(alive["status"], "InAlive");
     assert!(alive["last_alive"].is_string() && alive["last_failure"].is_null());
-    assert_eq!(record(&peers, [192, 0, 2, 3].into())["status"], "Idle");
-    assert_eq!(record(&peers, Ipv6Addr::LOCALHOST.into())["status"], "Banned");
+    assert_eq!(file.record([192, 0, 2, 3].into())["status"], "Idle");
+    assert_eq!(file.record(Ipv6Addr::LOCALHOST.into())["status"], "Banned");
 }

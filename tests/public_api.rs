@@ -1,5 +1,5 @@
 //! The public surface, as applications rely on it: names, paths, signatures and auto traits. Most of it is checked by
-//! compiling.
+//! compiling, in a crate of its own, as a user's is.
 
 #![deny(unfulfilled_lint_expectations)]
 
@@ -261,7 +261,7 @@ fn a_peer_shows_its_address_status_and_times() {
 
 /// Each of these is a lint expectation of its own: the compiler must warn of every one.
 #[test]
-fn what_is_inert_until_it_is_used_must_be_used() {
+fn inert_values_are_must_use() {
     #[expect(unused_must_use)]
     fn controller(make: fn() -> NetworkController) {
         make();
@@ -441,7 +441,7 @@ assert_not_impl_any!(UnsharedListener: Sync, Unpin);
 assert_not_impl_any!(UnsharedDial: Sync, Unpin);
 
 #[tokio::test]
-async fn a_transport_of_the_user_carries_a_controller() {
+async fn a_transport_of_the_user_works() {
     let remote = SocketAddr::from(([127, 0, 0, 9], 9));
     let transport = Unshared {
         incoming: Some(UnsharedIncoming(remote, Cell::new(1))),

@@ -165,7 +165,7 @@ async fn an_inbound_socket_of_a_connected_peer_is_refused() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_inbound_socket_of_a_banned_peer_is_refused_and_moves_last_failure() {
+async fn an_inbound_socket_of_a_banned_peer_is_refused_and_updates_last_failure() {
     let (mut node, _) = Node::with(LOW, Some(Banned), config()).await;
     advance(seconds(7)).await;
     node.refuses(LOW);
@@ -201,7 +201,7 @@ async fn an_inbound_socket_that_is_dead_is_not_admitted() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn whoever_is_refused_need_not_be_alive() {
+async fn a_refused_socket_is_not_checked_for_liveness() {
     let mut node = Node::knowing(passive(), &[]).await;
     node.ban(LOW);
     advance(seconds(1)).await;
@@ -252,7 +252,7 @@ async fn alive_after_an_incoming_handshake() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn alive_again_moves_the_times() {
+async fn alive_again_updates_the_times() {
     for status in [OutAlive, InAlive] {
         let (mut node, _socket) = Node::with(LOW, Some(status), config()).await;
         advance(seconds(3)).await;
@@ -266,7 +266,7 @@ async fn alive_again_moves_the_times() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn failed_ends_a_connection_with_blame() {
+async fn failed_ends_a_connection_and_records_a_failure() {
     for (status, streak) in [(OutHandshaking, 1), (OutAlive, 1), (InHandshaking, 0), (InAlive, 0)] {
         let (mut node, _socket) = Node::with(LOW, Some(status), config()).await;
         advance(seconds(2)).await;
@@ -279,7 +279,7 @@ async fn failed_ends_a_connection_with_blame() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn failed_of_an_idle_peer_moves_last_failure_alone() {
+async fn failed_of_an_idle_peer_updates_only_last_failure() {
     let (mut node, _) = Node::with(LOW, Some(Idle), passive()).await;
     node.fail(LOW);
     let peer = node.of(LOW);
@@ -291,7 +291,7 @@ async fn failed_of_an_idle_peer_moves_last_failure_alone() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn closed_ends_a_connection_without_blame_and_pauses_the_dials() {
+async fn closed_ends_a_connection_without_a_failure_and_pauses_the_dials() {
     for status in [OutHandshaking, OutAlive, InHandshaking, InAlive] {
         let (mut node, _socket) = Node::with(LOW, Some(status), config()).await;
         let dials = node.world.dials_started();

@@ -391,7 +391,7 @@ async fn the_dial_of_the_lower_end_survives_at_both() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_ban_parts_them_until_it_ends() {
+async fn a_ban_keeps_two_nodes_apart_until_it_ends() {
     for end in [0, 1] {
         explore::<Joined>(&pair(vec![Obstacle::Ban(end)])).await.shows(400);
     }
@@ -405,7 +405,7 @@ async fn an_end_that_closes_leaves_nothing_at_the_other() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn they_meet_where_an_end_is_connected_with_a_third() {
+async fn two_nodes_connect_when_one_is_connected_with_a_third_peer() {
     for end in [0, 1] {
         let mut pair = pair(vec![Obstacle::Third(end)]);
         pair.ends[end].known = 2;
@@ -415,7 +415,7 @@ async fn they_meet_where_an_end_is_connected_with_a_third() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn they_meet_where_an_end_has_no_place_for_the_other() {
+async fn two_nodes_connect_when_one_has_no_free_incoming_slot() {
     for full in [0, 1] {
         let mut pair = pair(Vec::new());
         pair.ends[full].config.max_incoming_connections = 1;
@@ -425,6 +425,6 @@ async fn they_meet_where_an_end_has_no_place_for_the_other() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn they_meet_where_a_deadline_comes_first() {
+async fn two_nodes_connect_when_a_deadline_comes_first() {
     explore::<Joined>(&pair(vec![Obstacle::Deadline])).await.shows(400);
 }

@@ -37,7 +37,7 @@ impl Telltale {
 }
 
 #[tokio::test(start_paused = true)]
-async fn whoever_is_woken_by_the_close_finds_it_closed() {
+async fn a_waker_called_by_the_close_finds_it_closed() {
     let (mut node, _socket) = Node::with(LOW, Some(InHandshaking), passive()).await;
     let (lease, sink) = (node.lease(ip(LOW)).unwrap(), node.feedback_sink());
     let revoked = pin!(lease.revoked());
@@ -51,7 +51,7 @@ async fn whoever_is_woken_by_the_close_finds_it_closed() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_was_said_of_a_connection_spares_the_next_even_within_one_poll() {
+async fn a_report_about_a_connection_does_not_apply_to_the_next_within_one_poll() {
     let mut node = Node::knowing(passive(), &[]).await;
     let _sockets = [LOW, HIGH].map(|peer| node.admits(peer));
     let lease = node.lease(ip(LOW)).unwrap();

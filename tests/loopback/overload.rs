@@ -1,9 +1,4 @@
-//! Controllers on real sockets among many who crowd in, who answer nothing, or who are gone.
-
-#[path = "support/loopback.rs"]
-mod loopback;
-#[path = "support/peer_files.rs"]
-mod peer_files;
+//! More connections than there are slots, connections that say nothing, and peers that are gone.
 
 use std::collections::HashSet;
 use std::io::{ErrorKind, Read};
@@ -13,14 +8,12 @@ use std::sync::{Arc, Barrier};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use loopback::{Block, LIMIT, Node, is_reset};
 use network::{Feedback, PeerStatus};
-use peer_files::PeerFile;
 use tokio::io::AsyncWriteExt;
 
-const NODE: u8 = 2;
-const REMOTE: u8 = 3;
-const SHORT: Duration = Duration::from_millis(100);
+use crate::loopback::{self, Block, LIMIT, Node, is_reset};
+use crate::peer_files::PeerFile;
+use crate::{NODE, REMOTE, SHORT};
 
 /// Whether the connection is greeted, rather than reset.
 fn is_greeted(from: SocketAddr, to: SocketAddr) -> bool {
@@ -38,7 +31,7 @@ fn is_greeted(from: SocketAddr, to: SocketAddr) -> bool {
 }
 
 #[tokio::test]
-async fn of_fifty_that_dial_at_one_moment_as_many_are_admitted_as_there_are_places() {
+async fn simultaneous_dialers_are_admitted_up_to_the_cap() {
     const DIALERS: u8 = 50;
     const PLACES: usize = 5;
     let block = Block::new();
@@ -71,7 +64,7 @@ async fn of_fifty_that_dial_at_one_moment_as_many_are_admitted_as_there_are_plac
 }
 
 #[tokio::test]
-async fn those_that_say_nothing_hold_their_places_for_the_handshake_timeout_alone() {
+async fn silent_connections_hold_their_slots_until_the_handshake_timeout() {
     let block = Block::new();
     let mut config = block.config(NODE, &[]);
     config.max_simultaneous_incoming_connection_attempts = 8;
@@ -98,7 +91,7 @@ async fn those_that_say_nothing_hold_their_places_for_the_handshake_timeout_alon
 }
 
 #[tokio::test]
-async fn peers_that_are_gone_cost_a_connect_timeout_for_each_slotful_of_them() {
+async fn dead_peers_are_dialed_in_parallel() {
     const DEAD: std::ops::Range<u8> = 40..76;
     const ALIVE: [u8; 4] = [10, 11, 12, 13];
     const SLOTS: usize = 12;
@@ -162,7 +155,7 @@ impl Flood {
 }
 
 #[tokio::test]
-async fn a_flood_of_refusals_holds_up_neither_dial_nor_feedback_nor_dump() {
+async fn a_flood_of_refused_connections_delays_neither_dials_nor_feedback_nor_dumps() {
     let block = Block::new();
     let file = PeerFile::holding("[]");
     let remote = block.listen(REMOTE);

@@ -1,8 +1,5 @@
 //! The peer file from outside: `network::peer_file` as tools use it, its schema, and what an operator sees of it.
 
-#[path = "support/peer_files.rs"]
-mod peer_files;
-
 use std::collections::BTreeSet;
 use std::error::Error;
 use std::fs;
@@ -11,15 +8,13 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use chrono::DateTime;
 use network::peer_file::{self, FileError, PeerFileError, PeerRecord};
 use network::{NetworkError, Peer, PeerStatus};
-use peer_files::PeerFile;
 use serde_json::{Value, json};
 
-const SCHEMA: &str = include_str!("../docs/peer_file.schema.json");
-const EXAMPLE: &str = include_str!("../peers.example.json");
+use crate::ip;
+use crate::peer_files::PeerFile;
 
-fn ip(text: &str) -> IpAddr {
-    text.parse().unwrap()
-}
+const SCHEMA: &str = include_str!("../../docs/peer_file.schema.json");
+const EXAMPLE: &str = include_str!("../../peers.example.json");
 
 /// Peers with all fields in all combinations.
 fn records() -> Vec<PeerRecord> {
@@ -43,12 +38,8 @@ fn record(number: u32) -> PeerRecord {
     PeerRecord::from(peer)
 }
 
-fn folder_holds_only_the_file(file: &PeerFile) -> bool {
-    fs::read_dir(file.folder.path()).unwrap().count() == 1
-}
-
 #[tokio::test]
-async fn what_is_saved_is_loaded() {
+async fn saved_records_are_loaded_again() {
     let file = PeerFile::missing();
     peer_file::save(&file.path, records()).await.unwrap();
     assert_eq!(peer_file::load(&file.path).await.unwrap(), records());
@@ -56,7 +47,7 @@ async fn what_is_saved_is_loaded() {
     let bytes = file.bytes();
     peer_file::save(&file.path, &records()).await.unwrap();
     assert_eq!(file.bytes(), bytes, "borrowed or not");
-    assert!(folder_holds_only_the_file(&file));
+    assert!(file.is_alone());
 
     peer_file::save(&file.path, [] as [PeerRecord; 0]).await.unwrap();
     assert_eq!(file.bytes(), b"[]\n");
@@ -64,7 +55,7 @@ async fn what_is_saved_is_loaded() {
 }
 
 #[tokio::test]
-async fn a_long_list_is_saved_as_it_is_made() {
+async fn a_long_iterator_is_saved_in_chunks() {
     let file = PeerFile::missing();
     let made = (0..20_000).map(|number| PeerRecord::new(Ipv4Addr::from_bits(0x3C00_0000 + number).into()));
     peer_file::save(&file.path, made.clone()).await.unwrap();
@@ -112,7 +103,7 @@ async fn a_peer_of_a_controller_can_be_saved() {
 }
 
 #[tokio::test]
-async fn what_no_file_can_hold_is_refused_and_the_file_stays() {
+async fn impossible_addresses_are_not_saved_and_the_file_is_kept() {
     for address in ["0.0.0.0", "::", "::ffff:255.255.255.255", "224.0.0.1", "ff02::1"] {
         let file = PeerFile::holding(EXAMPLE);
         let records = [PeerRecord::new(ip("192.0.2.1")), PeerRecord::new(ip(address))];
@@ -128,7 +119,7 @@ async fn what_no_file_can_hold_is_refused_and_the_file_stays() {
             format!("record 2: no peer can have the address {canonical}")
         );
         assert_eq!(file.bytes(), EXAMPLE.as_bytes());
-        assert!(folder_holds_only_the_file(&file));
+        assert!(file.is_alone());
     }
 }
 
@@ -168,7 +159,7 @@ async fn dump_with_one_more(file: &PeerFile, peer: IpAddr) {
 }
 
 #[tokio::test]
-async fn what_a_controller_loads_it_dumps_byte_for_byte() {
+async fn a_loaded_file_is_dumped_byte_for_byte() {
     let file = PeerFile::missing();
     peer_file::save(&file.path, records()).await.unwrap();
     let noted = String::from_utf8(file.bytes())
@@ -316,7 +307,7 @@ async fn the_schema_describes_every_field_that_is_written_and_no_other() {
 }
 
 #[tokio::test]
-async fn what_the_schema_refuses_no_file_may_hold() {
+async fn a_file_that_the_schema_refuses_is_not_loaded() {
     for fields in [
         json!({}),
         json!({ "ip": 7 }),

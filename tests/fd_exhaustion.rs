@@ -1,6 +1,10 @@
 //! A controller in a process that has as many files open as it may have.
+//!
+//! An executable of its own: the limit is the process's.
 #![cfg(target_os = "linux")]
 
+#[path = "support/child.rs"]
+mod child;
 #[path = "support/loopback.rs"]
 mod loopback;
 #[path = "support/peer_files.rs"]
@@ -9,10 +13,11 @@ mod peer_files;
 use std::fs::File;
 use std::io::ErrorKind;
 use std::net::SocketAddr;
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use child::{block_on, child};
 use loopback::{Block, LIMIT, Node};
 use network::{NetworkConfig, PeerStatus};
 use peer_files::PeerFile;
@@ -21,25 +26,17 @@ use rustix::time::{ClockId, clock_gettime};
 
 const NODE: u8 = 2;
 const SHORT: Duration = Duration::from_millis(100);
-/// Says to a process that it is to run a controller, and where.
-const ROLE: &str = "NETWORK_TEST_WITHOUT_FILES";
 const WAITING: u8 = 10;
 
-/// The limit of a process's files is the process's, so this happens in one of its own: this test once more.
 #[test]
-fn without_files_a_controller_pauses_accepting_and_nothing_else() {
-    if let Ok(at) = std::env::var(ROLE) {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-        return runtime.unwrap().block_on(run_out_of_files(at.parse().unwrap()));
+fn fd_exhaustion_pauses_only_accepting() {
+    // The child's role is the address at which it is to listen.
+    if let Some(at) = child::role() {
+        return block_on(run_out_of_files(at.to_str().unwrap().parse().unwrap()));
     }
     let block = Block::new();
-    let child = Command::new(std::env::current_exe().unwrap())
-        .args([
-            "--exact",
-            "without_files_a_controller_pauses_accepting_and_nothing_else",
-            "--nocapture",
-        ])
-        .env(ROLE, block.addr(NODE).to_string())
+    let at = block.addr(NODE).to_string();
+    let child = child("fd_exhaustion_pauses_only_accepting", &[], at)
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
@@ -56,9 +53,7 @@ fn without_files_a_controller_pauses_accepting_and_nothing_else() {
             Err(error) => panic!("{error}"),
         }
     }
-    let ended = child.wait_with_output().unwrap();
-    let said = [ended.stdout, ended.stderr].concat();
-    assert!(ended.status.success(), "{}", String::from_utf8_lossy(&said));
+    child::assert_passed(&child.wait_with_output().unwrap());
     drop(waiting);
 }
 

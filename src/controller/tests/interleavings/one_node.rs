@@ -81,7 +81,7 @@ async fn with_one_peer_of_a_higher_address() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn with_two_peers_and_one_place_in_each_direction() {
+async fn with_two_peers_and_one_slot_in_each_direction() {
     let mut config = searched(1);
     config.max_incoming_connections = 1;
     config.max_simultaneous_outgoing_connection_attempts = 2;
