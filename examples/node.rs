@@ -1,12 +1,6 @@
 //! A whole peer-to-peer node on `network`: it keeps its peers in a file, stays connected to some of them, exchanges
 //! peer lists, and bans who breaks the protocol. See `README.md` in this folder for how to run it.
 
-mod support {
-    pub(crate) mod peers_file;
-    pub(crate) mod protocol;
-    pub(crate) mod session;
-}
-
 use std::error::Error;
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -18,10 +12,9 @@ use std::time::Duration;
 use clap::Parser;
 use futures::StreamExt;
 use network::{NetworkConfig, NetworkController, NetworkControllerEvent, PeerLease};
-use support::peers_file;
-use support::session::{Pace, Session};
+use network_examples::session::{Pace, Session};
+use network_examples::{peers_file, process};
 use tokio::net::TcpStream;
-use tokio::signal;
 use tokio::task::JoinSet;
 use tokio::time;
 
@@ -71,13 +64,7 @@ const STATUS_INTERVAL: Duration = Duration::from_secs(10);
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    match run(Options::parse()).await {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("error: {error}");
-            ExitCode::FAILURE
-        }
-    }
+    process::exit_code(run(Options::parse()).await)
 }
 
 async fn run(options: Options) -> Result<(), Box<dyn Error>> {
@@ -89,7 +76,7 @@ async fn run(options: Options) -> Result<(), Box<dyn Error>> {
     let mut connections = network.leased();
     let mut tasks = JoinSet::new();
     let mut statuses = time::interval_at(time::Instant::now() + STATUS_INTERVAL, STATUS_INTERVAL);
-    let mut stop = pin!(signal::ctrl_c());
+    let mut stop = pin!(process::asked_to_end());
     loop {
         tokio::select! {
             Some((event, lease)) = connections.next() => {
@@ -98,8 +85,8 @@ async fn run(options: Options) -> Result<(), Box<dyn Error>> {
             }
             Some(ended) = tasks.join_next() => ended?,
             _ = statuses.tick() => println!("{}", status(connections.get_ref())),
-            stopped = &mut stop => {
-                stopped?;
+            asked = &mut stop => {
+                asked?;
                 break;
             }
         }

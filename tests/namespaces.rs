@@ -4,17 +4,8 @@
 //! Needs Linux with `unshare` and `ip`, and no root. Where they are missing each test says so and counts as ignored.
 
 mod lab {
-    pub(crate) mod namespace;
     pub(crate) mod node;
-    pub(crate) mod program;
-    #[path = "../../examples/support/protocol.rs"]
-    pub(crate) mod protocol;
-    #[path = "../../examples/support/session.rs"]
-    pub(crate) mod session;
-    pub(crate) mod topology;
     pub(crate) mod town;
-    pub(crate) mod trials;
-    pub(crate) mod wire;
 }
 
 use std::fs;
@@ -25,11 +16,10 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use lab::node::{self, Settings};
-use lab::topology::{self, Lab, Link, Weather, host_of};
 use lab::town::{EVERYBODY, LIMIT, LOOK_INTERVAL, Town, require};
-use lab::trials::{self, tests};
-use lab::wire;
 use network::NetworkConfig;
+use network_lab::topology::{self, Lab, Link, Weather, host_of};
+use network_lab::{tests, trials, wire};
 
 const PORT: u16 = 31_244;
 

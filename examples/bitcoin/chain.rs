@@ -1,6 +1,6 @@
 //! The networks that speak the Bitcoin protocol, and what tells one from another.
 
-use bitcoin::p2p::{Magic, ServiceFlags};
+use bitcoin::p2p::Magic;
 use clap::ValueEnum;
 
 /// A network, by the name that `--network` takes.
@@ -24,15 +24,10 @@ pub(crate) struct Chain {
     pub(crate) port: u16,
     /// Of the protocol, as `version` names it.
     pub(crate) version: u32,
-    /// What a full node offers, without which nobody dials it.
-    pub(crate) full_node: ServiceFlags,
 }
 
 /// The version since which a feature is negotiated by a message of its own, `sendaddrv2` (BIP 155) among them.
 pub(crate) const FEATURE_MESSAGES: u32 = 70_016;
-
-/// The bit of litecoin's extension blocks (LIP 3), which its nodes want in those that they dial.
-const MWEB: u64 = 1 << 24;
 
 impl Network {
     pub(crate) fn chain(self) -> Chain {
@@ -46,19 +41,10 @@ impl Network {
             Self::LitecoinTestnet => (Magic::from_bytes([0xfd, 0xd2, 0xc8, 0xf1]), 19_335),
             Self::LitecoinRegtest => (Magic::REGTEST, 19_444),
         };
-        let full_node = match self {
-            Self::Litecoin | Self::LitecoinTestnet | Self::LitecoinRegtest => blocks() | MWEB.into(),
-            Self::Bitcoin
-            | Self::BitcoinTestnet
-            | Self::BitcoinTestnet4
-            | Self::BitcoinSignet
-            | Self::BitcoinRegtest => blocks(),
-        };
         Chain {
             magic,
             port,
             version: FEATURE_MESSAGES,
-            full_node,
         }
     }
 
@@ -68,6 +54,18 @@ impl Network {
     }
 }
 
-fn blocks() -> ServiceFlags {
-    ServiceFlags::NETWORK | ServiceFlags::WITNESS
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn networks_differ() {
+        let all = Network::value_variants();
+        for (place, one) in all.iter().enumerate() {
+            for other in &all[place + 1..] {
+                let (one, other) = (one.chain(), other.chain());
+                assert_ne!((one.magic, one.port), (other.magic, other.port));
+            }
+        }
+    }
 }

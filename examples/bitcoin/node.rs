@@ -6,21 +6,21 @@ use std::net::IpAddr;
 use std::num::ParseIntError;
 use std::path::PathBuf;
 use std::pin::pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bitcoin::p2p::{Magic, ServiceFlags};
 use clap::Parser;
 use futures::StreamExt;
 use network::{NetworkConfig, NetworkController, NetworkControllerEvent, PeerLease};
+use network_examples::{peers_file, process};
 use tokio::net::TcpStream;
-use tokio::signal;
 use tokio::task::JoinSet;
 use tokio::time;
 
-use super::chain::{Chain, Network};
-use super::peers_file;
-use super::session::Session;
+use crate::address_book::AddressBook;
+use crate::chain::{Chain, Network};
+use crate::session::{HANDSHAKE_LIMIT, Session};
 
 /// A light node of the Bitcoin and Litecoin networks: keeps connections and addresses, and neither asks for blocks nor
 /// serves them.
@@ -73,7 +73,12 @@ pub(crate) struct Options {
     #[arg(long, default_value_t = 117, value_name = "COUNT")]
     max_incoming: usize,
 
-    /// Seconds for which who breaks the protocol stays banned
+    /// Incoming connections to allow from one /24 (IPv4) or /48 (IPv6) network, so that none can take all places
+    /// [default: all of them]
+    #[arg(long, value_name = "COUNT")]
+    max_incoming_per_subnet: Option<usize>,
+
+    /// Seconds for which a peer that breaks the protocol stays banned
     #[arg(long, default_value_t = 24 * 60 * 60, value_name = "SECONDS")]
     ban_duration: u64,
 
@@ -104,7 +109,7 @@ pub(crate) async fn run(options: Options) -> Result<(), Box<dyn Error>> {
     let mut tasks = JoinSet::new();
     let mut looks = time::interval(LOOK_INTERVAL);
     let mut shown = String::new();
-    let mut stop = pin!(signal::ctrl_c());
+    let mut stop = pin!(process::asked_to_end());
     loop {
         tokio::select! {
             Some((event, lease)) = connections.next() => {
@@ -113,8 +118,8 @@ pub(crate) async fn run(options: Options) -> Result<(), Box<dyn Error>> {
             }
             Some(ended) = tasks.join_next() => ended?,
             _ = looks.tick() => show_change(connections.get_ref(), &mut shown),
-            stopped = &mut stop => {
-                stopped?;
+            asked = &mut stop => {
+                asked?;
                 break;
             }
         }
@@ -174,6 +179,9 @@ impl Options {
         config.target_outgoing_connections = self.target;
         config.max_simultaneous_outgoing_connection_attempts = self.target.max(1).saturating_mul(2);
         config.max_incoming_connections = self.max_incoming;
+        config.max_incoming_per_subnet = self.max_incoming_per_subnet;
+        // The session's own limit has to be the first to end a handshake.
+        config.handshake_timeout = Some(2 * HANDSHAKE_LIMIT);
         config.peer_file_dump_interval = Duration::from_secs(self.dump_interval);
         config.ban_duration = Some(Duration::from_secs(self.ban_duration));
         config.global_peers_only = self.network.is_global();
@@ -187,6 +195,7 @@ impl Options {
             announce: self.announce,
             nonce: RandomState::new().hash_one(chain.port),
             feedback: network.feedback_sink(),
+            book: Arc::new(Mutex::new(AddressBook::new(2 * network.config().max_idle_peers))),
             is_verbose: self.verbose,
         }
     }

@@ -1,9 +1,11 @@
 //! What a node says over one connection, from the first byte to the last, and what it tells the controller of it.
 
+use std::collections::HashSet;
 use std::convert::Infallible;
 use std::fmt;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bitcoin::p2p::ServiceFlags;
@@ -13,9 +15,10 @@ use network::{Feedback, FeedbackSink, PeerLease};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{self, Instant, MissedTickBehavior, timeout};
 
-use super::addresses;
-use super::chain::{Chain, FEATURE_MESSAGES};
-use super::wire::{Violation, Wire, WireError};
+use crate::address_book::AddressBook;
+use crate::addresses;
+use crate::chain::{Chain, FEATURE_MESSAGES};
+use crate::wire::{Violation, Wire, WireError};
 
 /// For the handshake; below the controller's `handshake_timeout`, or its verdict would come first.
 pub(crate) const HANDSHAKE_LIMIT: Duration = Duration::from_secs(10);
@@ -43,6 +46,7 @@ pub(crate) struct Session {
     /// Drawn anew by each process, so that a node knows itself wherever it meets itself.
     pub(crate) nonce: u64,
     pub(crate) feedback: FeedbackSink,
+    pub(crate) book: Arc<Mutex<AddressBook>>,
     /// Whether to say what happens on each connection.
     pub(crate) is_verbose: bool,
 }
@@ -117,6 +121,8 @@ impl Session {
         };
         lease.alive();
         let version = &handshake.version;
+        self.book()
+            .on_version(lease.ip(), version.services, lease.is_outgoing());
         self.note(
             lease,
             format_args!("is alive: {:?}, version {}", version.user_agent, version.version),
@@ -260,48 +266,69 @@ impl Session {
         match message {
             NetworkMessage::Version(_) => Err(Ending::Violation(Violation::SecondVersion)),
             NetworkMessage::Ping(number) => Ok(wire.send(NetworkMessage::Pong(number)).await?),
-            NetworkMessage::Addr(list) => self.on_addresses(list.len(), addresses::of_addr(&list), lease),
-            NetworkMessage::AddrV2(list) => self.on_addresses(list.len(), addresses::of_addrv2(&list), lease),
+            NetworkMessage::Addr(list) => self.on_addresses(list.len(), addresses::of_addr(&list), lease).await,
+            NetworkMessage::AddrV2(list) => self.on_addresses(list.len(), addresses::of_addrv2(&list), lease).await,
             // Blocks, transactions and features are for full nodes.
             _ => Ok(()),
         }
     }
 
-    fn on_addresses(
+    async fn on_addresses(
         &self,
         length: usize,
-        list: impl Iterator<Item = SocketAddr>,
+        list: impl Iterator<Item = (SocketAddr, ServiceFlags)>,
         lease: &PeerLease,
     ) -> Result<(), Ending> {
         if length > MAX_ADDRESSES {
             return Err(Ending::Violation(Violation::TooManyAddresses(length)));
         }
         // A peer is known by its IP address alone, so one on another port cannot be dialed.
-        let here = list.filter(|address| address.port() == self.chain.port);
-        let ips: Vec<IpAddr> = here
-            .map(|address| address.ip())
-            .filter(|ip| Some(*ip) != self.announce)
+        let peers: Vec<(IpAddr, ServiceFlags)> = list
+            .filter(|(address, _)| address.port() == self.chain.port && Some(address.ip()) != self.announce)
+            .map(|(address, services)| (address.ip(), services))
             .collect();
-        self.note(lease, format_args!("told of {length} addresses, {} of use", ips.len()));
+        self.note(
+            lease,
+            format_args!("told of {length} addresses, {} of use", peers.len()),
+        );
+        if self.book().is_full(peers.len()) {
+            let known = self.known_peers().await?.into_iter().collect::<HashSet<_>>();
+            self.book().retain(&known);
+        }
+        for &(ip, services) in &peers {
+            self.book().on_announcement(ip, services);
+        }
+        let ips = peers.into_iter().map(|(ip, _)| ip).collect();
         let reported = self.feedback.report(Feedback::PeerList(ips));
         reported.map_err(|_| Ending::Revoked)
     }
 
-    /// The best peers that we know.
+    async fn known_peers(&self) -> Result<Vec<IpAddr>, Ending> {
+        let known = self.feedback.good_peer_ips(usize::MAX).await;
+        known.map_err(|_| Ending::Revoked)
+    }
+
+    /// Never held across an await.
+    fn book(&self) -> MutexGuard<'_, AddressBook> {
+        self.book.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A random sample of those that may be told of: were it the best, these would become hubs, and others would hear
+    /// of no one else.
     async fn tell_addresses<S: AsyncRead + AsyncWrite + Unpin>(
         &self,
         wire: &mut Wire<S>,
         handshake: &Handshake,
         lease: &PeerLease,
     ) -> Result<(), Ending> {
-        let known = self.feedback.good_peer_ips(MAX_ADDRESSES).await;
-        let mut known = known.map_err(|_| Ending::Revoked)?;
-        known.retain(|ip| *ip != lease.ip());
-        if known.is_empty() {
+        let mut others = self.known_peers().await?;
+        others.retain(|ip| *ip != lease.ip());
+        let told = self.book().sample(others, MAX_ADDRESSES);
+        if told.is_empty() {
             return Ok(());
         }
-        self.note(lease, format_args!("asked for addresses, gets {}", known.len()));
-        let answer = addresses::answer(&known, self.chain.port, self.chain.full_node, handshake.wants_addrv2);
+        self.note(lease, format_args!("asked for addresses, gets {}", told.len()));
+        let answer = addresses::answer(&told, self.chain.port, handshake.wants_addrv2);
         Ok(wire.send(answer).await?)
     }
 
@@ -311,3 +338,6 @@ impl Session {
         NetworkMessage::Version(version)
     }
 }
+
+#[cfg(test)]
+mod tests;

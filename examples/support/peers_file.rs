@@ -7,7 +7,7 @@ use std::net::IpAddr;
 use std::path::Path;
 
 /// Makes an empty peers file where there is none, if we know whom to begin with.
-pub(crate) fn prepare(path: &Path, bootstrap: &[IpAddr]) -> Result<(), Box<dyn Error>> {
+pub fn prepare(path: &Path, bootstrap: &[IpAddr]) -> Result<(), Box<dyn Error>> {
     if path.try_exists()? {
         return Ok(());
     }

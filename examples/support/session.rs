@@ -15,7 +15,7 @@ use super::protocol::{Lines, MAX_PEERS, Message, ProtocolError};
 
 /// What one node is to all of its connections.
 #[derive(Clone, Debug)]
-pub(crate) struct Session {
+pub struct Session {
     nonce: u64,
     pace: Pace,
     feedback: FeedbackSink,
@@ -23,18 +23,19 @@ pub(crate) struct Session {
 
 /// How long things may take.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Pace {
+pub struct Pace {
     /// For the handshake; has to stay below the controller's `handshake_timeout`, or its verdict comes first.
-    pub(crate) handshake: Duration,
+    pub handshake: Duration,
     /// Between two rounds of a ping and a request for peers.
-    pub(crate) round: Duration,
+    pub round: Duration,
     /// For an answer, and for the other end to take what we write.
-    pub(crate) patience: Duration,
+    pub patience: Duration,
 }
 
-/// How a conversation ended.
+/// How a connection ended.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum Ending {
+#[expect(missing_docs, reason = "the texts say it")]
+pub enum Ending {
     #[error("we are leaving")]
     Revoked,
     #[error("it said goodbye")]
@@ -51,7 +52,7 @@ pub(crate) enum Ending {
 
 impl Ending {
     /// Tells the controller, whom it frees to use the place for somebody else.
-    pub(crate) fn settle(&self, lease: PeerLease) {
+    pub fn settle(&self, lease: PeerLease) {
         match self {
             Self::Revoked | Self::Bye => lease.closed(),
             // From outside it may be a gateway's address, which others behind it share: there is nobody to ban.
@@ -65,13 +66,13 @@ impl Ending {
 
 impl Session {
     /// A node with a nonce of its own.
-    pub(crate) fn new(pace: Pace, feedback: FeedbackSink) -> Self {
+    pub fn new(pace: Pace, feedback: FeedbackSink) -> Self {
         let nonce = RandomState::new().hash_one(pace.handshake);
         Self { nonce, pace, feedback }
     }
 
     /// Shakes hands, calls `on_alive`, and talks until one of both ends leaves or does something wrong.
-    pub(crate) async fn converse(&self, socket: &mut TcpStream, lease: &PeerLease, on_alive: impl FnOnce()) -> Ending {
+    pub async fn converse(&self, socket: &mut TcpStream, lease: &PeerLease, on_alive: impl FnOnce()) -> Ending {
         let mut wire = Wire::new(socket, self.pace);
         let shaken = tokio::select! {
             shaken = timeout(self.pace.handshake, self.shake_hands(&mut wire)) => shaken,

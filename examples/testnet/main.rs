@@ -2,24 +2,20 @@
 //! that misbehaves, and take the dead back. Exits with 0 only if every node ended where it should. See `README.md` in
 //! this folder.
 
-mod support {
-    pub(crate) mod addresses;
-    pub(crate) mod board;
-    pub(crate) mod member;
-    pub(crate) mod protocol;
-    pub(crate) mod session;
-    pub(crate) mod town;
-}
+mod addresses;
+mod board;
+mod member;
+mod town;
 
 use std::error::Error;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
+use board::Board;
 use clap::{Parser, value_parser};
-use support::board::Board;
-use support::town::Town;
-use tokio::signal;
+use network_examples::process;
 use tokio::time;
+use town::Town;
 
 /// Runs a peer-to-peer network in one process and checks that it heals.
 #[derive(Debug, Parser)]
@@ -48,16 +44,10 @@ const LOOKS_BETWEEN_PHASES: usize = 25;
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    match attend(&Options::parse()).await {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("error: {error}");
-            ExitCode::FAILURE
-        }
-    }
+    process::exit_code(run(&Options::parse()).await)
 }
 
-async fn attend(options: &Options) -> Result<(), Box<dyn Error>> {
+async fn run(options: &Options) -> Result<(), Box<dyn Error>> {
     let started = Instant::now();
     let mut run = Run {
         town: Town::start(options.nodes, options.target.into()).await?,
@@ -66,7 +56,7 @@ async fn attend(options: &Options) -> Result<(), Box<dyn Error>> {
     };
     let ended = tokio::select! {
         ended = run.play() => ended,
-        _ = signal::ctrl_c() => Err("interrupted".into()),
+        asked = process::asked_to_end() => Err(asked.map_or_else(Into::into, |()| "interrupted".into())),
     };
     run.board.leave();
     // Nodes that are left must not write into a folder that is about to go.

@@ -15,7 +15,7 @@ use tokio::sync::{oneshot, watch};
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{self, Instant};
 
-use super::session::{Pace, Session};
+use network_examples::session::{Pace, Session};
 
 /// Shorter than a real node's, so that a run takes seconds.
 const PACE: Pace = Pace {

@@ -12,9 +12,9 @@ use network::{NetworkConfig, NetworkError};
 use tempfile::TempDir;
 use tokio::sync::watch;
 
-use super::addresses::Addresses;
-use super::board::Row;
-use super::member::{Link, Member, Sight};
+use crate::addresses::Addresses;
+use crate::board::Row;
+use crate::member::{Link, Member, Sight};
 
 /// How many nodes everyone knows at the start. The last of them is the rogue: it is known to all, keeps as many
 /// connections as it can, and so meets everybody once it misbehaves.
