@@ -1,5 +1,5 @@
-//! A whole peer-to-peer node on `network`: it keeps its peers in a file, stays connected to some of them, exchanges
-//! peer lists, and bans who breaks the protocol. See `README.md` in this folder for how to run it.
+//! A whole peer-to-peer node on `network`: it keeps its peers in a file, stays connected to some of them, exchanges peer
+//! lists, and bans peers that break the protocol. See `README.md` in this folder for how to run it.
 
 use std::error::Error;
 use std::net::IpAddr;
@@ -21,7 +21,7 @@ use tokio::time;
 /// A peer-to-peer node: finds peers, stays connected to them, remembers them in a file.
 #[derive(Debug, Parser)]
 struct Options {
-    /// JSON file of the known peers; read at the start, rewritten while the node runs
+    /// JSON file of the known peers, read at the start and updated while the node runs
     #[arg(long, value_name = "FILE")]
     peers: PathBuf,
 
@@ -33,7 +33,7 @@ struct Options {
     #[arg(long, value_name = "IP")]
     listen_ip: Option<IpAddr>,
 
-    /// A peer to begin with; may be given more than once. Makes the peers file if there is none
+    /// A peer to start from; may be given more than once. Creates the peers file if there is none
     #[arg(long, value_name = "IP")]
     bootstrap: Vec<IpAddr>,
 
@@ -49,7 +49,7 @@ struct Options {
     #[arg(long, default_value_t = 60, value_name = "SECONDS")]
     dump_interval: u64,
 
-    /// Refuse private and loopback addresses that peers tell of; for nodes on the open Internet
+    /// Ignore private and loopback addresses in peer lists; for nodes on the open Internet
     #[arg(long)]
     global_peers_only: bool,
 }
@@ -68,6 +68,7 @@ async fn main() -> ExitCode {
 }
 
 async fn run(options: Options) -> Result<(), Box<dyn Error>> {
+    let mut stop = pin!(process::asked_to_end()?);
     peers_file::prepare(&options.peers, &options.bootstrap)?;
     let network = NetworkController::with_config(config(&options)).await?;
     println!("listening on {}, {}", network.local_addr(), status(&network));
@@ -76,7 +77,6 @@ async fn run(options: Options) -> Result<(), Box<dyn Error>> {
     let mut connections = network.leased();
     let mut tasks = JoinSet::new();
     let mut statuses = time::interval_at(time::Instant::now() + STATUS_INTERVAL, STATUS_INTERVAL);
-    let mut stop = pin!(process::asked_to_end());
     loop {
         tokio::select! {
             Some((event, lease)) = connections.next() => {
@@ -85,25 +85,22 @@ async fn run(options: Options) -> Result<(), Box<dyn Error>> {
             }
             Some(ended) = tasks.join_next() => ended?,
             _ = statuses.tick() => println!("{}", status(connections.get_ref())),
-            asked = &mut stop => {
-                asked?;
-                break;
-            }
+            () = &mut stop => break,
         }
     }
 
-    // The controller first: leases that end after it blame nobody, and are told that they are over.
-    println!("leaving, {}", status(connections.get_ref()));
+    // The controller first: leases that end after that record no failure, and their connections say goodbye.
+    println!("stopping, {}", status(connections.get_ref()));
     connections.get_mut().close().await?;
     let farewell = async { while tasks.join_next().await.is_some() {} };
     if time::timeout(PACE.patience, farewell).await.is_err() {
-        println!("some peers did not take our goodbye");
+        println!("some connections did not end in time");
     }
     println!("peers are in {}", options.peers.display());
     Ok(())
 }
 
-/// One connection, from its event to its end.
+/// Runs one connection from its event to its end.
 async fn serve(session: Arc<Session>, mut socket: TcpStream, lease: PeerLease) {
     let (ip, direction) = (lease.ip(), if lease.is_outgoing() { "out" } else { "in" });
     let on_alive = || println!("{ip} ({direction}) is alive");
@@ -117,6 +114,8 @@ fn config(options: &Options) -> NetworkConfig {
     let mut config = NetworkConfig::new(&options.peers, options.port);
     config.initial_peers.clone_from(&options.bootstrap);
     config.listen_ip = options.listen_ip.unwrap_or(config.listen_ip);
+    // The session's own timeout has to come first.
+    config.handshake_timeout = Some(2 * PACE.handshake);
     config.target_outgoing_connections = options.target;
     config.max_simultaneous_outgoing_connection_attempts = options.target.saturating_mul(2);
     config.max_incoming_connections = options.max_incoming;

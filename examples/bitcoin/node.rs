@@ -97,8 +97,9 @@ const LOOK_INTERVAL: Duration = Duration::from_millis(500);
 /// How long the connections may take to end once we leave.
 const LEAVING_LIMIT: Duration = Duration::from_secs(10);
 
-/// Runs until Ctrl-C.
+/// Runs until Ctrl-C or SIGTERM.
 pub(crate) async fn run(options: Options) -> Result<(), Box<dyn Error>> {
+    let mut stop = pin!(process::asked_to_end()?);
     peers_file::prepare(&options.peers, &options.bootstrap)?;
     let chain = options.chain();
     let network = NetworkController::with_config(options.config(chain)).await?;
@@ -109,7 +110,6 @@ pub(crate) async fn run(options: Options) -> Result<(), Box<dyn Error>> {
     let mut tasks = JoinSet::new();
     let mut looks = time::interval(LOOK_INTERVAL);
     let mut shown = String::new();
-    let mut stop = pin!(process::asked_to_end());
     loop {
         tokio::select! {
             Some((event, lease)) = connections.next() => {
@@ -118,10 +118,7 @@ pub(crate) async fn run(options: Options) -> Result<(), Box<dyn Error>> {
             }
             Some(ended) = tasks.join_next() => ended?,
             _ = looks.tick() => show_change(connections.get_ref(), &mut shown),
-            asked = &mut stop => {
-                asked?;
-                break;
-            }
+            () = &mut stop => break,
         }
     }
 

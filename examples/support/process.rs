@@ -4,35 +4,40 @@ use std::error::Error;
 use std::io;
 use std::process::ExitCode;
 
-/// Resolves when this process is asked to end: by Ctrl-C or, on Unix, by SIGTERM, which `kill`, systemd and containers
-/// send.
+/// A future that resolves when this process is asked to end: by Ctrl-C or, on Unix, by SIGTERM, which `kill`, systemd and
+/// containers send. From this call on, these signals do nothing else.
 ///
-/// Make it once, before the loop that polls it. A future made anew for each turn of a `select!` loop misses a signal that
-/// comes while the loop is in the body of another branch.
+/// Make it once, before the loop that polls it. A future made anew in each turn of a `select!` loop misses a signal that
+/// comes while the body of another branch runs.
 ///
 /// # Errors
 ///
 /// The system does not let us listen for one of the signals.
 #[cfg(unix)]
-pub async fn asked_to_end() -> io::Result<()> {
+pub fn asked_to_end() -> io::Result<impl Future<Output = ()>> {
     use tokio::signal::unix::{SignalKind, signal};
 
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
-    tokio::select! {
-        _ = interrupt.recv() => Ok(()),
-        _ = terminate.recv() => Ok(()),
-    }
+    Ok(async move {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+    })
 }
 
-/// Resolves when this process is asked to end, by Ctrl-C.
+/// A future that resolves when this process is asked to end, by Ctrl-C.
 ///
 /// # Errors
 ///
 /// The system does not let us listen for it.
-#[cfg(not(unix))]
-pub async fn asked_to_end() -> io::Result<()> {
-    tokio::signal::ctrl_c().await
+#[cfg(windows)]
+pub fn asked_to_end() -> io::Result<impl Future<Output = ()>> {
+    let mut interrupt = tokio::signal::windows::ctrl_c()?;
+    Ok(async move {
+        interrupt.recv().await;
+    })
 }
 
 /// The exit code of a process with this result; says what failed on standard error.

@@ -1,8 +1,8 @@
-//! The wire protocol of the example nodes: lines of text, and nothing of the network.
+//! The wire protocol of the example nodes: its messages as lines of text, and a reader of such lines.
 //!
-//! Each end opens with `HELLO <protocol> <nonce>`. Then either may send `PING <number>` (answered by `PONG` with the
+//! Each end starts with `HELLO <protocol> <nonce>`. Then either may send `PING <number>` (answered by `PONG` with the
 //! same number), `GETPEERS` (answered by `PEERS <ip> <ip> ...`) and `BYE`. A line is at most [`MAX_LINE`] bytes long and
-//! ends with `\n`, so a stranger can make us hold one line and no more.
+//! ends with `\n`, so that a peer cannot make us buffer more than one line.
 
 use std::fmt;
 use std::io;
@@ -16,10 +16,10 @@ pub const PROTOCOL: &str = "network-example/1";
 /// The longest line, without its end.
 pub const MAX_LINE: usize = 4096;
 
-/// The most addresses in one `PEERS`; as many of the longest kind still fit in a line.
+/// The most addresses in one `PEERS`. As many IPv6 addresses of full length fit in a line.
 pub const MAX_PEERS: usize = 64;
 
-/// One line.
+/// A message, which is one line.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Message {
     /// The first message of either end.
@@ -33,7 +33,7 @@ pub enum Message {
     Pong(u64),
     /// Asks for peers.
     GetPeers,
-    /// The answer to that.
+    /// The answer to `GETPEERS`.
     Peers(Vec<IpAddr>),
     /// The sender is about to close the connection.
     Bye,
@@ -76,7 +76,7 @@ pub enum ProtocolError {
 }
 
 impl Message {
-    /// Reads a line, without its end.
+    /// Parses a line, without its end.
     pub fn parse(line: &[u8]) -> Result<Self, ProtocolError> {
         let line = str::from_utf8(line).map_err(|_| ProtocolError::NotText)?;
         let (command, rest) = line.split_once(' ').unwrap_or((line, ""));
@@ -129,9 +129,9 @@ impl<R: AsyncBufRead + Unpin> Lines<R> {
         }
     }
 
-    /// The next line without its end. The end of the stream is an error: nobody leaves without a `BYE`.
+    /// The next line without its end. The end of the stream is an error, as a peer sends `BYE` before it closes.
     ///
-    /// Cancel safe: what was read of a line is kept for the next call.
+    /// Cancel safe: the part of a line that was read is kept for the next call.
     pub async fn next_line(&mut self) -> io::Result<Result<Vec<u8>, ProtocolError>> {
         loop {
             let read = self.reader.fill_buf().await?;

@@ -1,11 +1,11 @@
-//! A whole network in one process: nodes on loopback addresses that find each other, lose a quarter of them, ban one
-//! that misbehaves, and take the dead back. Exits with 0 only if every node ended where it should. See `README.md` in
-//! this folder.
+//! A whole network in one process: nodes on loopback addresses find each other, a quarter of them is killed and replaced,
+//! one that misbehaves is banned, and the killed nodes come back. Exits with 0 only if all nodes are in the expected state
+//! at the end. See `README.md` in the folder above.
 
 mod addresses;
 mod board;
-mod member;
-mod town;
+mod node;
+mod nodes;
 
 use std::error::Error;
 use std::process::ExitCode;
@@ -14,8 +14,8 @@ use std::time::{Duration, Instant};
 use board::Board;
 use clap::{Parser, value_parser};
 use network_examples::process;
+use nodes::Nodes;
 use tokio::time;
-use town::Town;
 
 /// Runs a peer-to-peer network in one process and checks that it heals.
 #[derive(Debug, Parser)]
@@ -33,14 +33,14 @@ struct Options {
     limit: u64,
 }
 
-/// How often the nodes are looked at.
-const LOOK_INTERVAL: Duration = Duration::from_millis(50);
+/// Between two checks of all nodes.
+const CHECK_INTERVAL: Duration = Duration::from_millis(50);
 
-/// How often in a row everything has to be as it should be at the end.
-const STEADY_LOOKS: usize = 20;
+/// How many checks in a row have to pass at the end.
+const FINAL_CHECKS: usize = 20;
 
-/// How often the nodes are shown between two phases, in a terminal.
-const LOOKS_BETWEEN_PHASES: usize = 25;
+/// How often the table is updated between two phases, in a terminal.
+const UPDATES_BETWEEN_PHASES: usize = 25;
 
 #[tokio::main]
 async fn main() -> ExitCode {
@@ -49,93 +49,98 @@ async fn main() -> ExitCode {
 
 async fn run(options: &Options) -> Result<(), Box<dyn Error>> {
     let started = Instant::now();
+    let asked_to_end = process::asked_to_end()?;
     let mut run = Run {
-        town: Town::start(options.nodes, options.target.into()).await?,
+        nodes: Nodes::start(options.nodes, options.target.into()).await?,
         board: Board::new(),
         limit: Duration::from_secs(options.limit),
     };
     let ended = tokio::select! {
         ended = run.play() => ended,
-        asked = process::asked_to_end() => Err(asked.map_or_else(Into::into, |()| "interrupted".into())),
+        () = asked_to_end => Err("interrupted".into()),
     };
     run.board.leave();
-    // Nodes that are left must not write into a folder that is about to go.
-    run.town.kill().await;
+    // Running nodes must not write into a folder that is about to be removed.
+    run.nodes.kill().await;
     let summary = ended?;
     println!("{summary}; done in {:.1} s", started.elapsed().as_secs_f64());
     Ok(())
 }
 
 struct Run {
-    town: Town,
+    nodes: Nodes,
     board: Board,
     limit: Duration,
 }
 
 impl Run {
-    /// The whole story, and what is to be said of it.
+    /// All phases. Returns a summary.
     async fn play(&mut self) -> Result<String, Box<dyn Error>> {
         self.phase("find each other", 1).await?;
-        let dead = self.town.kill_a_quarter().await;
-        self.phase(&format!("replace {} dead", dead.len()), 1).await?;
-        let rogue = self.town.turn_rogue();
+        let killed = self.nodes.kill_a_quarter().await;
+        self.phase(&format!("replace {} killed", killed.len()), 1).await?;
+        let rogue = self.nodes.start_misbehaving();
         self.phase(&format!("ban {rogue}, which misbehaves"), 1).await?;
-        self.town.revive().await?;
-        self.phase("take the dead back", 1).await?;
-        self.phase("stay so", STEADY_LOOKS).await?;
-        let totals = self.town.totals();
-        self.town.stop().await?;
+        self.nodes.restart_killed().await?;
+        self.phase("take them back", 1).await?;
+        self.phase("stay so", FINAL_CHECKS).await?;
+        let totals = self.nodes.totals();
+        self.nodes.stop().await?;
         Ok(format!(
             "{} nodes with {} connections after {} dials, never two between a pair; {} banned {rogue}\n\
-             back from the dead: {}\n\
-             every node left a peers file that says so",
-            self.town.len(),
+             killed and back: {}\n\
+             the peers file of each node says so",
+            self.nodes.len(),
             totals.connections,
             totals.dials,
             totals.bans,
-            dead.join(" "),
+            killed.join(" "),
         ))
     }
 
-    /// Waits until nothing is wrong, `looks` times in a row.
-    async fn phase(&mut self, name: &str, looks: usize) -> Result<(), Box<dyn Error>> {
+    /// Waits until so many checks in a row have found nothing wrong.
+    async fn phase(&mut self, name: &str, checks: usize) -> Result<(), Box<dyn Error>> {
         self.board.begin(name);
         let started = Instant::now();
-        let mut steady = 0;
-        while steady < looks {
-            time::sleep(LOOK_INTERVAL).await;
-            let complaints = self.town.complaints()?;
-            steady = if complaints.is_empty() { steady + 1 } else { 0 };
-            self.board.show_nodes(&self.town.rows());
-            if looks > 1 {
-                self.board.show_progress(steady, looks);
+        let mut passed = 0;
+        while passed < checks {
+            time::sleep(CHECK_INTERVAL).await;
+            let problems = self.nodes.problems()?;
+            passed = if problems.is_empty() { passed + 1 } else { 0 };
+            self.board.show_nodes(&self.nodes.rows());
+            if checks > 1 {
+                self.board.show_progress(passed, checks);
             } else {
-                let running = self.town.running();
-                self.board.show_progress(running - complaints.len(), running);
+                let running = self.nodes.running();
+                self.board.show_progress(running - problems.len(), running);
             }
             if started.elapsed() > self.limit {
                 self.board.end("failed");
-                return Err(failure(name, &complaints).into());
+                return Err(failure(name, &problems).into());
             }
         }
         let took = started.elapsed().as_secs_f64();
         self.board.end(&format!("done in {took:.1} s"));
-        self.linger().await;
+        self.pause().await;
         Ok(())
     }
 
-    /// Leaves time to look, where somebody does.
-    async fn linger(&mut self) {
-        let looks = if self.board.is_live() { LOOKS_BETWEEN_PHASES } else { 0 };
-        for _ in 0..looks {
-            time::sleep(LOOK_INTERVAL).await;
-            self.board.show_nodes(&self.town.rows());
+    /// Leaves time to read the table, in a terminal.
+    async fn pause(&mut self) {
+        let updates = if self.board.is_live() {
+            UPDATES_BETWEEN_PHASES
+        } else {
+            0
+        };
+        for _ in 0..updates {
+            time::sleep(CHECK_INTERVAL).await;
+            self.board.show_nodes(&self.nodes.rows());
         }
     }
 }
 
-fn failure(phase: &str, complaints: &[(String, String)]) -> String {
-    let lines: Vec<String> = complaints
+fn failure(phase: &str, problems: &[(String, String)]) -> String {
+    let lines: Vec<String> = problems
         .iter()
         .map(|(node, what)| format!("\n  {node} {what}"))
         .collect();

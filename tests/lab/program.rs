@@ -63,6 +63,13 @@ impl Program {
         assert!(kill.status().unwrap().success(), "{kill:?}");
     }
 
+    /// Sends a signal to the process that was started, which is the program where it runs on no host.
+    pub fn signal_itself(&self, name: &str) {
+        let mut kill = Command::new("sh");
+        kill.args(["-c", &format!("kill -s {name} {}", self.child.id())]);
+        assert!(kill.status().unwrap().success(), "{kill:?}");
+    }
+
     /// Waits until the program has ended by itself, and says whether it was content.
     pub fn ended(mut self) -> bool {
         self.child.wait().unwrap().success()
