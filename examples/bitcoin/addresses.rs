@@ -1,4 +1,4 @@
-//! Addresses in messages: those that others tell of, and those that we tell.
+//! Addresses in messages, received and sent.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
@@ -9,11 +9,11 @@ use bitcoin::p2p::message_network::VersionMessage;
 use bitcoin::p2p::{Address, ServiceFlags};
 use chrono::Utc;
 
-/// Who we are, in words.
+/// The name and version of this node.
 const USER_AGENT: &str = concat!("/network:", env!("CARGO_PKG_VERSION"), "/");
 
-/// How old an address claims to be that we pass on. We do not know when others last saw it, and a fresh one would be
-/// passed on and on as news.
+/// The age of an address that we pass on. We do not know when it was last seen, and full nodes relay fresh addresses
+/// further.
 const HEARSAY_AGE: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// The IP addresses in an `addr`, with their services.
@@ -32,7 +32,7 @@ pub(crate) fn of_addrv2(list: &[AddrV2Message]) -> impl Iterator<Item = (SocketA
         .filter_map(|address| Some((address.socket_addr().ok()?, address.services)))
 }
 
-/// Our own address, as of now.
+/// Our own address, with the present time.
 pub(crate) fn announcement(own: SocketAddr, services: ServiceFlags, is_v2: bool) -> NetworkMessage {
     message(&[(own.ip(), services)], own.port(), now(), is_v2)
 }
@@ -43,9 +43,9 @@ pub(crate) fn answer(peers: &[(IpAddr, ServiceFlags)], port: u16, is_v2: bool) -
     message(peers, port, time, is_v2)
 }
 
-/// The first message of either end; the protocol's version is to be filled in.
+/// The first message of either end. The caller sets the protocol version.
 pub(crate) fn version(receiver: SocketAddr, services: ServiceFlags, nonce: u64) -> VersionMessage {
-    // Nobody believes what one says of one's own address here, so nobody says anything.
+    // Nodes ignore the sender's own address here.
     let nowhere = SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), 0);
     VersionMessage::new(
         services,

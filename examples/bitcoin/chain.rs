@@ -1,9 +1,9 @@
-//! The networks that speak the Bitcoin protocol, and what tells one from another.
+//! The networks that use the Bitcoin protocol, and the parameters of each.
 
 use bitcoin::p2p::Magic;
 use clap::ValueEnum;
 
-/// A network, by the name that `--network` takes.
+/// A network, as `--network` names it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Network {
     Bitcoin,
@@ -16,17 +16,17 @@ pub(crate) enum Network {
     LitecoinRegtest,
 }
 
-/// What its nodes agree on.
+/// The parameters of a network.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Chain {
-    /// What each message begins with.
+    /// The first bytes of each message.
     pub(crate) magic: Magic,
     pub(crate) port: u16,
-    /// Of the protocol, as `version` names it.
+    /// The version of the protocol.
     pub(crate) version: u32,
 }
 
-/// The version since which a feature is negotiated by a message of its own, `sendaddrv2` (BIP 155) among them.
+/// The first version in which features are negotiated by messages such as `sendaddrv2` (BIP 155).
 pub(crate) const FEATURE_MESSAGES: u32 = 70_016;
 
 impl Network {
@@ -48,7 +48,7 @@ impl Network {
         }
     }
 
-    /// Whether its nodes are found on the open Internet, not in a house or on one host.
+    /// Whether its nodes are on the open Internet, rather than on a local network or one host.
     pub(crate) fn is_global(self) -> bool {
         !matches!(self, Self::BitcoinRegtest | Self::LitecoinRegtest)
     }

@@ -33,7 +33,9 @@ fn start(options: &[&str]) -> (Program, SocketAddr, TempDir) {
         .args(options);
     let program = Program::spawn(&mut command);
     let line = program.line();
-    let address = line.strip_prefix("listening on ").and_then(|rest| rest.split(',').next());
+    let address = line
+        .strip_prefix("listening on ")
+        .and_then(|rest| rest.split(',').next());
     let address = address.and_then(|address| address.parse().ok());
     (program, address.unwrap_or_else(|| panic!("{line}")), folder)
 }
@@ -52,7 +54,7 @@ async fn connect(from: IpAddr, to: SocketAddr) -> Option<TcpStream> {
     let socket = TcpSocket::new_v4().unwrap();
     socket.bind((from, 0).into()).unwrap();
     let mut stream = socket.connect(to).await.unwrap();
-    // A node says nothing before it has heard a version.
+    // A node sends nothing on an inbound connection before it has received a version.
     match timeout(Duration::from_millis(500), stream.read(&mut [0])).await {
         Err(_) => Some(stream),
         Ok(Err(error)) => {
