@@ -50,7 +50,8 @@ use crate::transport::{TcpTransport, Transport};
 ///
 /// It is one future, polled through [`Stream`]: nothing is spawned, and dropping it cancels everything. While nobody
 /// polls it, nothing happens: no dial, no accept, no deadline, no dump. So shake hands in another task or beside the
-/// stream (`select!`), not in its loop body if that can take long.
+/// stream (`select!`). A handshake in the body of the loop needs a timeout of its own: no deadline of the controller ends
+/// it, and where both ends of a connection do so, each may wait for the other for ever.
 ///
 /// The application reports what becomes of each connection: by address (the `feedback_…` methods or this type's
 /// [`Sink`]), through a [`FeedbackSink`] from elsewhere, or through the connection's [`PeerLease`].
@@ -58,21 +59,27 @@ use crate::transport::{TcpTransport, Transport};
 /// # Example
 ///
 /// ```
-/// # use std::time::Duration;
+/// use std::time::Duration;
+///
 /// use futures::StreamExt;
 /// use network::{NetworkConfig, NetworkController, NetworkControllerEvent};
+/// use tokio::time::timeout;
 ///
+/// # async fn shake_hands(_: &mut tokio::net::TcpStream) -> bool { true }
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> Result<(), network::NetworkError> {
 /// let mut net = NetworkController::with_config(NetworkConfig::in_memory(0)).await?;
 /// # let address = std::net::SocketAddr::from(([127, 0, 0, 1], net.local_addr().port()));
 /// # let _client = tokio::net::TcpStream::connect(address).await.unwrap();
-/// if let Some(event) = net.next().await {
-///     let NetworkControllerEvent::CandidateConnection { ip, socket, is_outgoing } = event;
+/// while let Some(event) = net.next().await {
+///     let NetworkControllerEvent::CandidateConnection { ip, mut socket, is_outgoing } = event;
 ///     println!("{ip} ({})", if is_outgoing { "we dialed it" } else { "it came in" });
-///     // … shake hands over `socket`, and then:
-///     net.feedback_peer_alive(ip).await;
-/// #   drop(socket);
+///     match timeout(Duration::from_secs(5), shake_hands(&mut socket)).await {
+///         Ok(true) => net.feedback_peer_alive(ip).await,
+///         Ok(false) | Err(_) => net.feedback_peer_failed(ip).await,
+///     }
+///     // … hand `socket` to whatever talks over it.
+/// #   break;
 /// }
 /// net.close().await
 /// # }

@@ -14,10 +14,15 @@ use crate::peer_files::PeerFile;
 
 const GREETING: [u8; 5] = *b"hello";
 
-/// Answers whether the other end greets as we do.
+/// Answers whether the other end greets as we do, and in time: two nodes whose loops shake hands may otherwise wait for
+/// each other for ever.
 async fn handshake(socket: &mut TcpStream) -> bool {
     let mut greeting = [0; GREETING.len()];
-    socket.write_all(&GREETING).await.is_ok() && socket.read_exact(&mut greeting).await.is_ok() && greeting == GREETING
+    let greet = async {
+        socket.write_all(&GREETING).await?;
+        socket.read_exact(&mut greeting).await
+    };
+    matches!(timeout(Duration::from_secs(5), greet).await, Ok(Ok(_))) && greeting == GREETING
 }
 
 /// The example. Remotes say by one more byte what is to become of them; the one that says `q` ends it.

@@ -8,9 +8,9 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use network::PeerStatus;
+use network_lab::topology::{self, Host, Lab};
 
 use super::node::{Connection, Node, Settings, View};
-use super::topology::{self, Host, Lab};
 
 /// Far more than anything takes that is waited for.
 pub(crate) const LIMIT: Duration = Duration::from_secs(60);

@@ -4,21 +4,7 @@
 //! Needs Linux with `unshare` and `ip`, and no root. Where they are missing each test says so and counts as ignored.
 
 mod cluster;
-#[path = "../lab/namespace.rs"]
-mod namespace;
 mod node;
-#[path = "../lab/program.rs"]
-mod program;
-#[path = "../../examples/support/protocol.rs"]
-mod protocol;
-#[path = "../../examples/support/session.rs"]
-mod session;
-#[path = "../lab/topology.rs"]
-mod topology;
-#[path = "../lab/trials.rs"]
-mod trials;
-#[path = "../lab/wire.rs"]
-mod wire;
 
 use std::fs;
 use std::io::{BufRead, BufReader};
@@ -29,9 +15,9 @@ use std::time::{Duration, Instant};
 
 use cluster::{EVERYBODY, LIMIT, LOOK_INTERVAL, Town, require};
 use network::NetworkConfig;
+use network_lab::topology::{self, Lab, Link, Weather, host_of};
+use network_lab::{tests, trials, wire};
 use node::Settings;
-use topology::{Lab, Link, Weather, host_of};
-use trials::tests;
 
 const PORT: u16 = 31_244;
 

@@ -12,14 +12,13 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use futures::StreamExt;
 use network::{NetworkConfig, NetworkController, NetworkControllerEvent, PeerLease, PeerStatus};
+use network_examples::session::{Pace, Session};
+use network_lab::program::Program;
+use network_lab::topology::Host;
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::net::TcpStream;
 use tokio::task::{self, JoinSet};
-
-use super::program::Program;
-use super::session::{Pace, Session};
-use super::topology::Host;
 
 /// The first argument that makes the executable a node; the second one is its [`Settings`].
 const ROLE: &str = "--lab-node";

@@ -1,5 +1,5 @@
-//! Addresses for the nodes of one run: a loopback network of its own and one port that is free on all of it, so that
-//! runs can go on side by side.
+//! Addresses for the nodes of one run: a loopback network of its own, and one port that is free on all of its addresses,
+//! so that several runs can go on at the same time.
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, TcpListener};
@@ -16,7 +16,7 @@ pub(crate) struct Addresses {
 const ATTEMPTS: u32 = 16;
 
 impl Addresses {
-    /// Finds `count` of them.
+    /// Finds `count` addresses.
     pub(crate) fn find(count: u8) -> io::Result<Self> {
         let mut failed = None;
         for attempt in 0..ATTEMPTS {

@@ -1,4 +1,4 @@
-//! One node of the test network, and what it sees.
+//! One node of the test network, and what it knows.
 
 use std::collections::HashMap;
 use std::error::Error;
@@ -15,25 +15,25 @@ use tokio::sync::{oneshot, watch};
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{self, Instant};
 
-use super::session::{Pace, Session};
+use network_examples::session::{Pace, Session};
 
-/// Shorter than a real node's, so that a run takes seconds.
+/// Shorter than those of a real node, so that a run takes seconds.
 const PACE: Pace = Pace {
     handshake: Duration::from_secs(5),
     round: Duration::from_millis(500),
     patience: Duration::from_secs(10),
 };
 
-const GLANCE_INTERVAL: Duration = Duration::from_millis(50);
+const OBSERVE_INTERVAL: Duration = Duration::from_millis(50);
 const RATE_WINDOW: Duration = Duration::from_millis(500);
 
 /// A node that can be started, killed, and started again.
 #[derive(Debug)]
-pub(crate) struct Member {
+pub(crate) struct Node {
     pub(crate) ip: IpAddr,
     config: NetworkConfig,
-    sight: Arc<Mutex<Sight>>,
-    misconduct: Option<watch::Receiver<bool>>,
+    view: Arc<Mutex<View>>,
+    misbehave: Option<watch::Receiver<bool>>,
     running: Option<Running>,
 }
 
@@ -43,13 +43,13 @@ struct Running {
     stop: oneshot::Sender<()>,
 }
 
-/// What a node sees: the sockets that it holds, and a glance at its controller.
+/// What a node knows: the sockets that it holds, and the state of its controller as it was observed last.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Sight {
+pub(crate) struct View {
     /// The connection to each peer, from its event to its end.
     pub(crate) links: HashMap<IpAddr, Link>,
-    /// How often it was given a second connection to a peer while it held one.
-    pub(crate) doubled: u32,
+    /// How often it was given a connection to a peer while it held another one.
+    pub(crate) second_connections: u32,
     pub(crate) known: Vec<IpAddr>,
     pub(crate) banned: Vec<IpAddr>,
     pub(crate) dials: u64,
@@ -65,13 +65,13 @@ pub(crate) struct Link {
     pub(crate) is_alive: bool,
 }
 
-impl Sight {
+impl View {
     pub(crate) fn alive(&self, is_outgoing: bool) -> usize {
         let alive = |link: &&Link| link.is_alive && link.is_outgoing == is_outgoing;
         self.links.values().filter(alive).count()
     }
 
-    fn glance(&mut self, network: &NetworkController) {
+    fn observe(&mut self, network: &NetworkController) {
         self.known = network.peers().map(|peer| peer.ip).collect();
         let banned = network.peers().filter(|peer| peer.status == PeerStatus::Banned);
         self.banned = banned.map(|peer| peer.ip).collect();
@@ -79,14 +79,14 @@ impl Sight {
     }
 }
 
-impl Member {
-    /// A node that does not run yet. With `misconduct` it misbehaves from when that says so.
-    pub(crate) fn new(ip: IpAddr, config: NetworkConfig, misconduct: Option<watch::Receiver<bool>>) -> Self {
+impl Node {
+    /// A node that does not run yet. It misbehaves from when `misbehave` turns true.
+    pub(crate) fn new(ip: IpAddr, config: NetworkConfig, misbehave: Option<watch::Receiver<bool>>) -> Self {
         Self {
             ip,
             config,
-            sight: Arc::default(),
-            misconduct,
+            view: Arc::default(),
+            misbehave,
             running: None,
         }
     }
@@ -95,39 +95,39 @@ impl Member {
         self.running.is_some()
     }
 
-    pub(crate) fn sight(&self) -> Sight {
-        look(&self.sight).clone()
+    pub(crate) fn view(&self) -> View {
+        lock(&self.view).clone()
     }
 
     pub(crate) async fn start(&mut self) -> Result<(), NetworkError> {
         let network = NetworkController::with_config(self.config.clone()).await?;
-        // A new one: what is left of an earlier life must not write into it.
-        self.sight = Arc::default();
-        let life = Life {
+        // A new one: tasks of an earlier run must not write into it.
+        self.view = Arc::default();
+        let shared = Shared {
             session: Session::new(PACE, network.feedback_sink()),
-            sight: Arc::clone(&self.sight),
-            misconduct: self.misconduct.clone(),
+            view: Arc::clone(&self.view),
+            misbehave: self.misbehave.clone(),
         };
         let (stop, stopped) = oneshot::channel();
-        let task = tokio::spawn(live(Arc::new(life), network, stopped));
+        let task = tokio::spawn(run(Arc::new(shared), network, stopped));
         self.running = Some(Running { task, stop });
         Ok(())
     }
 
-    /// Ends the node as a crash would: in the middle of whatever it was doing, without a word or a dump.
+    /// Ends the node as a crash would: at any point, without a goodbye or a dump.
     pub(crate) async fn kill(&mut self) {
         if let Some(running) = self.running.take() {
             running.task.abort();
-            // It was aborted, or had ended by itself: over it is, in either case.
+            // It was aborted, or had ended by itself.
             let _ = running.task.await;
-            look(&self.sight).links.clear();
+            lock(&self.view).links.clear();
         }
     }
 
     /// Ends the node as its user would.
     pub(crate) async fn stop(&mut self) -> Result<(), Box<dyn Error>> {
         if let Some(running) = self.running.take() {
-            // The node listens to this until it ends.
+            // It fails if the node has ended by itself.
             let _ = running.stop.send(());
             running.task.await??;
         }
@@ -135,39 +135,39 @@ impl Member {
     }
 }
 
-fn look(sight: &Mutex<Sight>) -> MutexGuard<'_, Sight> {
-    sight.lock().unwrap_or_else(PoisonError::into_inner)
+fn lock(view: &Mutex<View>) -> MutexGuard<'_, View> {
+    view.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// What all connections of one node share.
-struct Life {
+struct Shared {
     session: Session,
-    sight: Arc<Mutex<Sight>>,
-    misconduct: Option<watch::Receiver<bool>>,
+    view: Arc<Mutex<View>>,
+    misbehave: Option<watch::Receiver<bool>>,
 }
 
-async fn live(
-    life: Arc<Life>,
+async fn run(
+    shared: Arc<Shared>,
     network: NetworkController,
     mut stop: oneshot::Receiver<()>,
 ) -> Result<(), NetworkError> {
     let mut connections = network.leased();
     let mut tasks = JoinSet::new();
-    let mut glances = time::interval(GLANCE_INTERVAL);
+    let mut observations = time::interval(OBSERVE_INTERVAL);
     let mut rate = Rate::new();
     loop {
         tokio::select! {
             Some((event, lease)) = connections.next() => {
                 let NetworkControllerEvent::CandidateConnection { socket, .. } = event;
-                if life.open(&socket, &lease) {
-                    tasks.spawn(Arc::clone(&life).serve(socket, lease));
+                if shared.open(&socket, &lease) {
+                    tasks.spawn(Arc::clone(&shared).serve(socket, lease));
                 }
             }
             Some(_) = tasks.join_next() => {}
-            _ = glances.tick() => {
-                let mut sight = look(&life.sight);
-                sight.glance(connections.get_ref());
-                sight.dials_per_second = rate.update(sight.dials);
+            _ = observations.tick() => {
+                let mut view = lock(&shared.view);
+                view.observe(connections.get_ref());
+                view.dials_per_second = rate.update(view.dials);
             }
             _ = &mut stop => break,
         }
@@ -177,8 +177,8 @@ async fn live(
     Ok(())
 }
 
-impl Life {
-    /// Notes a new connection; `false` if it is dead already.
+impl Shared {
+    /// Records a new connection; `false` if it has ended already.
     fn open(&self, socket: &TcpStream, lease: &PeerLease) -> bool {
         let (Ok(local), Ok(remote)) = (socket.local_addr(), socket.peer_addr()) else {
             return false;
@@ -189,38 +189,38 @@ impl Life {
             is_outgoing: lease.is_outgoing(),
             is_alive: false,
         };
-        let mut sight = look(&self.sight);
-        if sight.links.insert(lease.ip(), link).is_some() {
-            sight.doubled += 1;
+        let mut view = lock(&self.view);
+        if view.links.insert(lease.ip(), link).is_some() {
+            view.second_connections += 1;
         }
         true
     }
 
     async fn serve(self: Arc<Self>, mut socket: TcpStream, lease: PeerLease) {
         let on_alive = || {
-            if let Some(link) = look(&self.sight).links.get_mut(&lease.ip()) {
+            if let Some(link) = lock(&self.view).links.get_mut(&lease.ip()) {
                 link.is_alive = true;
             }
         };
         let ending = tokio::select! {
             ending = self.session.converse(&mut socket, &lease, on_alive) => Some(ending),
-            () = self.misconduct() => None,
+            () = self.misbehaving() => None,
         };
         if ending.is_none() {
             misbehave(&mut socket).await;
         }
         drop(socket);
-        look(&self.sight).links.remove(&lease.ip());
+        lock(&self.view).links.remove(&lease.ip());
         match ending {
             Some(ending) => ending.settle(lease),
             None => lease.closed(),
         }
     }
 
-    /// Resolves when it is time to misbehave, so for most nodes never.
-    async fn misconduct(&self) {
-        if let Some(mut misconduct) = self.misconduct.clone()
-            && misconduct.wait_for(|misbehave| *misbehave).await.is_ok()
+    /// Resolves when this node starts to misbehave, which most never do.
+    async fn misbehaving(&self) {
+        if let Some(mut misbehave) = self.misbehave.clone()
+            && misbehave.wait_for(|started| *started).await.is_ok()
         {
             return;
         }
@@ -228,13 +228,13 @@ impl Life {
     }
 }
 
-/// Says what no node should, and waits until the other end has had enough.
+/// Breaks the protocol, and waits until the other end closes the connection.
 async fn misbehave(socket: &mut TcpStream) {
     let nonsense = async {
         socket.write_all(b"GIVE ME ALL YOUR COINS\n").await?;
         tokio::io::copy(socket, &mut tokio::io::sink()).await
     };
-    // Whichever way it ends, it ends: that is what misbehaving is for.
+    // A reset, an end of the stream and a timeout end the connection alike.
     let _ = time::timeout(Duration::from_secs(1), nonsense).await;
 }
 

@@ -10,12 +10,12 @@ use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
 use network::PeerStatus;
+use network_lab::topology::{self, Lab};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use super::light_node::{self, LightNode, Record};
-use super::litecoind::{Litecoind, PORT, Peer};
-use super::topology::{self, Lab};
+use crate::light_node::{self, LightNode, Record};
+use crate::litecoind::{Litecoind, PORT, Peer};
 
 /// Where our node is, if there is nothing to say against it.
 pub(crate) const OURS: u8 = 1;

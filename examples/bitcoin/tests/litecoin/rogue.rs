@@ -8,11 +8,10 @@ use std::time::Duration;
 
 use bitcoin::consensus::encode::serialize;
 use bitcoin::p2p::message::{NetworkMessage, RawNetworkMessage};
+use bitcoin::p2p::message_network::VersionMessage;
 use bitcoin::p2p::{Address, Magic, ServiceFlags};
-
-use super::example::addresses;
-use super::program::Program;
-use super::topology::Host;
+use network_lab::program::Program;
+use network_lab::topology::Host;
 
 /// The first argument that makes the executable a rogue; its target and its trick follow.
 const ROLE: &str = "--lab-rogue";
@@ -118,7 +117,10 @@ fn run(trick: Trick, target: SocketAddr) -> io::Result<()> {
 }
 
 fn version(target: SocketAddr) -> NetworkMessage {
-    NetworkMessage::Version(addresses::version(target, ServiceFlags::NONE, 1))
+    let address = Address::new(&target, ServiceFlags::NONE);
+    let (services, nonce) = (ServiceFlags::NONE, 1);
+    let version = VersionMessage::new(services, 0, address.clone(), address, nonce, "/rogue/".to_owned(), 0);
+    NetworkMessage::Version(version)
 }
 
 fn message(magic: Magic, message: NetworkMessage) -> Vec<u8> {

@@ -4,19 +4,15 @@ use std::collections::HashMap;
 use std::fs;
 use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
-use std::process;
 
 use chrono::{DateTime, Utc};
-use clap::Parser;
 use network::PeerStatus;
+use network_lab::program::Program;
+use network_lab::topology::Host;
 use serde::Deserialize;
 
-use super::example::node::{self, Options};
-use super::program::Program;
-use super::topology::Host;
-
-/// The first argument that makes the executable the node; its own ones follow.
-const ROLE: &str = "--lab-light-node";
+/// The program of this package.
+const EXECUTABLE: &str = env!("CARGO_BIN_EXE_bitcoin-node");
 
 /// What the peers file says of a peer.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
@@ -64,10 +60,9 @@ pub(crate) struct LightNode {
 impl LightNode {
     /// Starts one with this peers file.
     pub(crate) fn start(host: &Host, file: &Path, options: &[&str]) -> Self {
-        let executable = std::env::current_exe().unwrap();
-        let mut command = host.command(executable.to_str().unwrap());
+        let mut command = host.command(EXECUTABLE);
         command
-            .args([ROLE, "--network", "litecoin-regtest", "--verbose"])
+            .args(["--network", "litecoin-regtest", "--verbose"])
             .args(["--dump-interval", "1", "--listen-ip", &host.ip().to_string()])
             .args(["--peers", file.to_str().unwrap()])
             .args(options);
@@ -98,20 +93,4 @@ impl LightNode {
         self.program.signal("INT");
         assert!(self.program.ended(), "the node failed");
     }
-}
-
-/// Runs this process as the node, if that is what it was started for.
-pub(crate) fn run_if_asked() -> bool {
-    let mut arguments = std::env::args();
-    let name = arguments.next();
-    if arguments.next().as_deref() != Some(ROLE) {
-        return false;
-    }
-    let options = Options::parse_from(name.into_iter().chain(arguments));
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    if let Err(error) = runtime.unwrap().block_on(node::run(options)) {
-        eprintln!("error: {error}");
-        process::exit(1);
-    }
-    true
 }

@@ -1,4 +1,4 @@
-//! What the run looks like: a live table and a progress bar per phase in a terminal, plain lines elsewhere.
+//! The output of a run: a live table and a progress bar per phase in a terminal, plain lines elsewhere.
 
 use std::io::{self, IsTerminal, Write};
 use std::time::{Duration, Instant};
@@ -9,7 +9,7 @@ use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 #[derive(Debug)]
 pub(crate) struct Row {
     pub(crate) name: String,
-    pub(crate) mood: &'static str,
+    pub(crate) state: &'static str,
     pub(crate) out: usize,
     pub(crate) incoming: usize,
     pub(crate) known: usize,
@@ -25,7 +25,7 @@ impl Row {
     fn text(&self) -> String {
         format!(
             "{:<5}{:<6}{:>3}{:>4}{:>6}{:>7}{:>7}",
-            self.name, self.mood, self.out, self.incoming, self.known, self.banned, self.dials_per_second
+            self.name, self.state, self.out, self.incoming, self.known, self.banned, self.dials_per_second
         )
     }
 }
@@ -49,7 +49,7 @@ impl Board {
         }
     }
 
-    /// Whether somebody is watching.
+    /// Whether the output is a terminal.
     pub(crate) fn is_live(&self) -> bool {
         match self {
             Self::Live(_) => true,
@@ -152,7 +152,7 @@ fn as_u64(count: usize) -> u64 {
     u64::try_from(count).unwrap_or(u64::MAX)
 }
 
-/// A line at each phase's begin and end, and one a second in between.
+/// A line at the start and the end of each phase, and one a second in between.
 #[derive(Debug)]
 pub(crate) struct Plain {
     nodes: String,
@@ -190,6 +190,6 @@ impl Plain {
 }
 
 fn say(line: &str) {
-    // A reader who has left does not matter to the run.
+    // The run goes on without a reader.
     let _ = writeln!(io::stdout(), "{line}");
 }

@@ -4,20 +4,10 @@
 //! Needs what a lab needs, and the Debian package litecoind. Where they are missing each test says so and counts as
 //! ignored.
 
-mod lab {
-    #[expect(dead_code, reason = "its `main`")]
-    #[path = "../../examples/bitcoin/main.rs"]
-    pub(crate) mod example;
-    pub(crate) mod light_node;
-    pub(crate) mod litecoin_town;
-    pub(crate) mod litecoind;
-    pub(crate) mod namespace;
-    pub(crate) mod program;
-    pub(crate) mod rogue;
-    pub(crate) mod topology;
-    pub(crate) mod trials;
-    pub(crate) mod wire;
-}
+mod light_node;
+mod litecoind;
+mod rogue;
+mod town;
 
 use std::collections::BTreeSet;
 use std::process::ExitCode;
@@ -26,17 +16,16 @@ use std::time::{Duration, Instant};
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use lab::litecoin_town::{OURS, Town, require};
-use lab::rogue::{self, Trick};
-use lab::topology::{Lab, Link, Weather};
-use lab::trials::{self, tests};
-use lab::{light_node, litecoind, topology, wire};
 use network::PeerStatus;
+use network_lab::topology::{self, Lab, Link, Weather};
+use network_lab::{tests, trials, wire};
+use rogue::Trick;
 use serde_json::json;
+use town::{OURS, Town, require};
 
 fn main() -> ExitCode {
     trials::run(
-        &[light_node::run_if_asked, rogue::run_if_asked, wire::run_if_asked],
+        &[rogue::run_if_asked, wire::run_if_asked],
         litecoind::check,
         Some(AT_ONCE),
         tests![

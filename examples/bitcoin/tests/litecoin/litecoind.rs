@@ -4,12 +4,11 @@ use std::fs;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 
+use network_lab::namespace::{self, Missing};
+use network_lab::program::Program;
+use network_lab::topology::{self, Host, Lab};
 use serde::Deserialize;
 use serde_json::Value;
-
-use super::namespace::{self, Missing};
-use super::program::Program;
-use super::topology::{self, Host, Lab};
 
 /// Where the nodes of the regression test network listen.
 pub(crate) const PORT: &str = "19444";
