@@ -6,8 +6,8 @@ use PeerStatus::{Idle, OutConnecting};
 use futures::future::BoxFuture;
 
 use super::*;
-use crate::transport::memory::{MemoryIncoming, MemoryListener};
 use crate::transport::Dialed;
+use crate::transport::memory::{MemoryIncoming, MemoryListener};
 
 const PEERS: [&str; 4] = ["60.1.0.1", "60.2.0.1", "60.3.0.1", "60.4.0.1"];
 
