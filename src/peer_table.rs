@@ -262,6 +262,7 @@ impl PeerTable {
     }
 
     /// The connection that the peer has, and whether we made it.
+    #[cfg(any(test, feature = "internals"))]
     pub(crate) fn connection(&self, ip: IpAddr) -> Option<(ConnectionId, bool)> {
         let entry = self.slots.get(self.id_of(ip)?);
         let id = entry.connection().filter(|_| entry.peer.status.is_connected())?;

@@ -13,6 +13,7 @@ mod interleavings;
 mod leases;
 mod listening;
 mod long_lists;
+mod mailbox;
 mod ourselves;
 mod reentry;
 mod regressions;
