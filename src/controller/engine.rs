@@ -2,7 +2,7 @@
 //!
 //! One poll does, in this order: what was reported, what is overdue, the dials that are due, the dump, and then events:
 //! outcomes of dials, parked sockets whose wait is over, accepts. Local work comes before remote work, so that a slot
-//! that was freed is free before somebody asks for it, and dials come before accepts, so that a flood of connections
+//! that was freed is free before a connection needs it, and dials come before accepts, so that a flood of connections
 //! does not starve what we asked for ourselves. Each part has a budget per poll; when one is spent the task wakes
 //! itself. It returns `Pending` only after a pass in which every part did.
 //!
@@ -73,7 +73,7 @@ pub(super) enum Phase {
     Open,
     /// Everything is ended but the last dump.
     Dumping,
-    /// So it is here, and the last dump failed; the error is there until somebody was told. To be tried again.
+    /// As in `Dumping`, but the last dump failed and may be tried again. The error is there until it was returned.
     Failed(Option<NetworkError>),
     Closed,
 }
@@ -139,7 +139,7 @@ impl<T: Transport> Engine<T> {
         PeerLease::take(ip, &self.mailbox)
     }
 
-    /// To be polled by whoever polls the stream, with a waker that wakes whoever polls either half.
+    /// To be polled for the stream, with a waker that wakes the tasks of both halves.
     pub(crate) fn poll_event(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Event<T>>> {
         if self.has_ended {
             return Poll::Ready(None);

@@ -8,7 +8,7 @@
 //! A report by address is tagged, when it is made, with the connection that it speaks of, so the mailbox knows which
 //! connections are open. What was reported of an address is applied in the order in which it was reported.
 //!
-//! One lock guards all of it, for a report or a batch; nobody is woken under it.
+//! One lock guards all of it, for a report or a batch; no task is woken under it.
 
 mod merged;
 mod queue;
@@ -162,8 +162,7 @@ impl Mailbox {
         state.open.insert(id, ip, is_outgoing);
     }
 
-    /// A connection is over, and so is its lease. (A lease that ends its connection is spent by that, and nobody can ask
-    /// it any more.)
+    /// A connection is over, and its lease revoked. (One that ended the connection itself is spent: no task holds it.)
     pub(crate) fn end(&self, id: ConnectionId) {
         let lease = self.state().open.remove(id);
         if let Some(lease) = lease {
@@ -183,9 +182,9 @@ impl Mailbox {
 
     /// All reports about connections and of leases, and those about so many absent addresses, in the order in which they
     /// count; and how many others were found to change nothing. `None` if there is nothing to take, not even of lists
-    /// and questions. Whoever leaves anything asks [`Self::has_more`].
+    /// and questions. To be followed by [`Self::has_more`].
     pub(crate) fn take(&self, max_absent: usize) -> Option<(Vec<QueuedReports>, u64)> {
-        // Most polls find nothing; to look at what nobody writes to costs nothing.
+        // Most polls find nothing, and a load costs less than a swap.
         if !self.is_dirty.load(Ordering::Relaxed) || !self.is_dirty.swap(false, Ordering::Acquire) {
             return None;
         }
@@ -296,7 +295,7 @@ impl State {
         self.listed.extend(ips.into_iter().take(room));
     }
 
-    /// Questions that nobody waits for any more make way, so that there are about as many as there are waiters.
+    /// Questions without a waiting task are dropped first, so that there are about as many as there are waiting tasks.
     fn ask(&mut self, question: Question) {
         if self.questions.len() == self.questions.capacity() {
             self.questions.retain(|question| !question.reply.is_closed());

@@ -112,7 +112,7 @@ impl<T: Transport> Engine<T> {
             if !reply.is_closed() {
                 let ips: Vec<_> = self.table.good_peer_ips().take(limit).collect();
                 answered += ips.len();
-                // Whoever asked may have stopped waiting.
+                // The task that asked may have stopped waiting.
                 let _ = reply.send(ips);
             }
         }
