@@ -14,7 +14,7 @@ use crate::peer_file::{self, CHUNK, PeerFileError};
 use crate::peer_table::PeerTable;
 use crate::stats::Stats;
 
-/// How many slots one pass looks at: also where a million of them are empty, nobody waits long.
+/// How many slots one pass looks at, so that even a million empty ones make no poll long.
 const SLOTS_PER_PASS: usize = 16;
 /// How many steps of the last dump one poll takes.
 const STEPS_PER_POLL: usize = 16;

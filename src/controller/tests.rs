@@ -13,6 +13,7 @@ mod interleavings;
 mod leases;
 mod listening;
 mod long_dumps;
+mod mailbox;
 mod ourselves;
 mod random_runs;
 mod reentrant_wakes;
