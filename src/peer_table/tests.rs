@@ -1,16 +1,25 @@
 //! The table against seeded sequences of everything that can happen, and against single rules.
 
 mod attacks;
+mod backoff;
+mod bans;
+mod changes;
+mod clocks;
 mod crossing;
-mod crowds;
 mod dialing;
-mod keeping;
+mod eviction;
+mod inbound;
+mod loading;
+mod many_peers;
 #[cfg(any())]
 mod model;
-mod order;
-mod ourselves;
+mod outage;
+mod own_addresses;
+mod pacing;
+mod peer_lists;
+mod ranking;
+mod scenarios;
 mod statistics;
-mod time;
 mod world;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -127,7 +136,7 @@ impl Node {
             if !self.dials.contains_key(&id) {
                 continue;
             }
-            if at + limit > self.now.since_start {
+            if at.saturating_add(limit) > self.now.since_start {
                 self.dialed_at.insert(id, at);
                 continue;
             }
