@@ -32,14 +32,14 @@ const BACKLOG: u32 = 1_024;
 /// What that takes, with room.
 const CONNECTIONS: usize = 900;
 const ROUNDS: usize = 31;
-const ADMIT_GOAL: f64 = 1.10;
+const ADMIT_GOAL: f64 = 1.20;
 const REFUSE_GOAL: f64 = 0.80;
 const RATE_GOAL: f64 = 1.4;
-const IDLE_GOAL: f64 = 1.5;
+const IDLE_GOAL: f64 = 1.0;
 /// Of this machine.
 const DIALS_LEAVE_FROM: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 5);
-const DIAL_GOAL: f64 = 1.10;
-const READY_GOAL: Duration = Duration::from_millis(10);
+const DIAL_GOAL: f64 = 1.08;
+const READY_GOAL: Duration = Duration::from_millis(5);
 const UNDER_WAY: [usize; 5] = [1, 4, 16, 64, 256];
 /// Dials a round.
 const DIALS: usize = 256;

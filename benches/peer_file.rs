@@ -41,7 +41,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use futures::{Sink, Stream};
-use network::internals::Table;
+use network::internals::{self, Now, PeerTable};
 use network::peer_file::PeerRecord;
 use network::{NetworkConfig, NetworkController, Peer, PeerStatus};
 use peak_alloc::PeakAlloc;
@@ -75,7 +75,7 @@ fn main() {
 struct Bench {
     size: usize,
     rounds: usize,
-    table: Table,
+    table: PeerTable,
     plain: Vec<Plain>,
     runtime: Runtime,
     folder: TempDir,
@@ -98,7 +98,7 @@ impl Bench {
     fn run(&self) {
         let theirs = serde_json::to_vec(&self.plain).expect("plain records");
         let mut ours = Vec::with_capacity(theirs.len() + 4 * self.size);
-        self.table.encode(|chunk| ours.append(chunk));
+        internals::encode_table(&self.table, |chunk| ours.append(chunk));
         let in_lines = String::from_utf8(theirs.clone())
             .expect("JSON")
             .replace("},{", "},\n  {");
@@ -114,7 +114,7 @@ impl Bench {
 
     fn encode(&self) {
         let ours = || {
-            self.table.encode(|chunk| {
+            internals::encode_table(&self.table, |chunk| {
                 black_box(&chunk);
                 chunk.clear();
             });
@@ -156,7 +156,7 @@ impl Bench {
     }
 
     fn load(&self, ours: &[u8], theirs: &[u8]) {
-        let parse = || network::internals::parse(ours).expect("a file");
+        let parse = || internals::parse(ours).expect("a file");
         let plain = || {
             black_box::<Vec<Plain>>(serde_json::from_slice(theirs).expect("plain records"));
         };
@@ -185,7 +185,9 @@ impl Bench {
     }
 
     fn dump_ours(&self, path: &Path) {
-        self.runtime.block_on(self.table.dump(path)).expect("dumped");
+        self.runtime
+            .block_on(internals::dump(&self.table, path))
+            .expect("dumped");
     }
 
     fn dump_theirs(&self, path: &Path) {
@@ -281,12 +283,16 @@ fn runtime(start_paused: bool) -> Runtime {
         .expect("a runtime")
 }
 
-fn table(records: Vec<PeerRecord>) -> Table {
+fn table(records: Vec<PeerRecord>) -> PeerTable {
     let mut config = NetworkConfig::in_memory(4_000);
     config.max_idle_peers = records.len();
     config.max_banned_peers = records.len();
-    let mut table = Table::new(config, "[::]:4000".parse().expect("an address"), 7, start());
-    table.load_records(records);
+    let now = Now {
+        utc: start(),
+        since_start: Duration::ZERO,
+    };
+    let mut table = PeerTable::new(config, "[::]:4000".parse().expect("an address"), 7, now);
+    table.load(now, records, &[]);
     table
 }
 

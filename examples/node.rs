@@ -1,11 +1,5 @@
-//! A whole peer-to-peer node on `network`: it keeps its peers in a file, stays connected to some of them, exchanges
-//! peer lists, and bans who breaks the protocol. See `README.md` in this folder for how to run it.
-
-mod support {
-    pub(crate) mod peers_file;
-    pub(crate) mod protocol;
-    pub(crate) mod session;
-}
+//! A whole peer-to-peer node on `network`: it keeps its peers in a file, stays connected to some of them, exchanges peer
+//! lists, and bans peers that break the protocol. See `README.md` in this folder for how to run it.
 
 use std::error::Error;
 use std::net::IpAddr;
@@ -18,17 +12,16 @@ use std::time::Duration;
 use clap::Parser;
 use futures::StreamExt;
 use network::{NetworkConfig, NetworkController, NetworkControllerEvent, PeerLease};
-use support::peers_file;
-use support::session::{Pace, Session};
+use network_examples::session::{Pace, Session};
+use network_examples::{peers_file, process};
 use tokio::net::TcpStream;
-use tokio::signal;
 use tokio::task::JoinSet;
 use tokio::time;
 
 /// A peer-to-peer node: finds peers, stays connected to them, remembers them in a file.
 #[derive(Debug, Parser)]
 struct Options {
-    /// JSON file of the known peers; read at the start, rewritten while the node runs
+    /// JSON file of the known peers, read at the start and updated while the node runs
     #[arg(long, value_name = "FILE")]
     peers: PathBuf,
 
@@ -40,7 +33,7 @@ struct Options {
     #[arg(long, value_name = "IP")]
     listen_ip: Option<IpAddr>,
 
-    /// A peer to begin with; may be given more than once. Makes the peers file if there is none
+    /// A peer to start from; may be given more than once. Creates the peers file if there is none
     #[arg(long, value_name = "IP")]
     bootstrap: Vec<IpAddr>,
 
@@ -56,7 +49,7 @@ struct Options {
     #[arg(long, default_value_t = 60, value_name = "SECONDS")]
     dump_interval: u64,
 
-    /// Refuse private and loopback addresses that peers tell of; for nodes on the open Internet
+    /// Ignore private and loopback addresses in peer lists; for nodes on the open Internet
     #[arg(long)]
     global_peers_only: bool,
 }
@@ -71,16 +64,11 @@ const STATUS_INTERVAL: Duration = Duration::from_secs(10);
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    match run(Options::parse()).await {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("error: {error}");
-            ExitCode::FAILURE
-        }
-    }
+    process::exit_code(run(Options::parse()).await)
 }
 
 async fn run(options: Options) -> Result<(), Box<dyn Error>> {
+    let mut stop = pin!(process::asked_to_end()?);
     peers_file::prepare(&options.peers, &options.bootstrap)?;
     let network = NetworkController::with_config(config(&options)).await?;
     println!("listening on {}, {}", network.local_addr(), status(&network));
@@ -89,7 +77,6 @@ async fn run(options: Options) -> Result<(), Box<dyn Error>> {
     let mut connections = network.leased();
     let mut tasks = JoinSet::new();
     let mut statuses = time::interval_at(time::Instant::now() + STATUS_INTERVAL, STATUS_INTERVAL);
-    let mut stop = pin!(signal::ctrl_c());
     loop {
         tokio::select! {
             Some((event, lease)) = connections.next() => {
@@ -98,25 +85,22 @@ async fn run(options: Options) -> Result<(), Box<dyn Error>> {
             }
             Some(ended) = tasks.join_next() => ended?,
             _ = statuses.tick() => println!("{}", status(connections.get_ref())),
-            stopped = &mut stop => {
-                stopped?;
-                break;
-            }
+            () = &mut stop => break,
         }
     }
 
-    // The controller first: leases that end after it blame nobody, and are told that they are over.
-    println!("leaving, {}", status(connections.get_ref()));
+    // The controller first: leases that end after that record no failure, and their connections say goodbye.
+    println!("stopping, {}", status(connections.get_ref()));
     connections.get_mut().close().await?;
     let farewell = async { while tasks.join_next().await.is_some() {} };
     if time::timeout(PACE.patience, farewell).await.is_err() {
-        println!("some peers did not take our goodbye");
+        println!("some connections did not end in time");
     }
     println!("peers are in {}", options.peers.display());
     Ok(())
 }
 
-/// One connection, from its event to its end.
+/// Runs one connection from its event to its end.
 async fn serve(session: Arc<Session>, mut socket: TcpStream, lease: PeerLease) {
     let (ip, direction) = (lease.ip(), if lease.is_outgoing() { "out" } else { "in" });
     let on_alive = || println!("{ip} ({direction}) is alive");
@@ -130,6 +114,8 @@ fn config(options: &Options) -> NetworkConfig {
     let mut config = NetworkConfig::new(&options.peers, options.port);
     config.initial_peers.clone_from(&options.bootstrap);
     config.listen_ip = options.listen_ip.unwrap_or(config.listen_ip);
+    // The session's own timeout has to come first.
+    config.handshake_timeout = Some(2 * PACE.handshake);
     config.target_outgoing_connections = options.target;
     config.max_simultaneous_outgoing_connection_attempts = options.target.saturating_mul(2);
     config.max_incoming_connections = options.max_incoming;

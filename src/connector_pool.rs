@@ -1,195 +1,146 @@
-//! Dials under way: bounded in number, each of them cancellable, yielding how they came out.
+//! Dials under way: each of them limited in time and cancellable. A stream of their outcomes.
 //!
-//! Owns the dials, and nothing else does: whatever is called off, ended or cleared is dropped on the spot, so that its
-//! socket is reset at once. A dial is polled when it has been woken and at no other time, in the order of waking;
-//! Tokio's cooperative budget does not hold it back, since the caller bounds how many outcomes it takes in a poll. How
-//! long a dial may take is the caller's to say. Spawns nothing.
+//! Owns the dials, and nothing else does: one that is called off is dropped at once, so that its socket is reset at
+//! once. Tokio's cooperative budget does not hold dials back, since the caller bounds how many outcomes it takes in a
+//! poll. Spawns nothing.
 
-use std::collections::{BTreeMap, VecDeque};
 use std::future::Future;
 use std::io;
-use std::pin::Pin;
-use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::{Pin, pin};
+use std::task::{Context, Poll, Waker, ready};
+use std::thread;
+use std::time::Duration;
 
-use futures::Stream;
-use tokio::task::coop::{Unconstrained, unconstrained};
+use futures::stream::{FuturesUnordered, Stream, StreamExt};
+use pin_project::pin_project;
+use tokio::task::coop::unconstrained;
+use tokio::time::{Timeout, timeout};
 
-use self::woken::{DialWaker, Woken};
 use crate::fault::DialFault;
 use crate::peer::ConnectionId;
 use crate::transport::Dialed;
 
-mod woken;
-
-/// A bounded set of dials, each with a [`ConnectionId`], a stream of their outcomes.
+/// A set of dials, each with a [`ConnectionId`].
 #[must_use = "streams do nothing unless polled"]
 pub(crate) struct ConnectorPool<D> {
-    limit: usize,
-    attempts: BTreeMap<ConnectionId, Attempt<D>>,
-    /// Have had their time.
-    overdue: VecDeque<ConnectionId>,
-    woken: Arc<Woken>,
+    dials: FuturesUnordered<Attempt<D>>,
 }
 
-/// Why a dial brought no connection.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum DialError {
-    /// It took too long.
-    #[error("the connection attempt timed out")]
-    TimedOut,
-    /// The transport gave up.
-    #[error("the connection attempt failed")]
-    Failed(#[from] io::Error),
-}
+/// How a dial came out. That it panicked is an outcome, too, so that the caller can free its slot before the panic goes
+/// on.
+pub(crate) type Outcome<S> = thread::Result<Result<Dialed<S>, DialFault>>;
 
-impl DialError {
-    /// Whose fault it is.
-    pub(crate) fn fault(&self) -> DialFault {
-        match self {
-            Self::TimedOut => DialFault::Peer,
-            Self::Failed(error) => DialFault::of(error),
-        }
-    }
-}
-
+/// An entry of the set. Only a poll takes it out.
+#[pin_project]
 struct Attempt<D> {
-    dial: Pin<Box<Unconstrained<D>>>,
-    waker: Arc<DialWaker>,
+    id: ConnectionId,
+    /// `None` once called off.
+    #[pin]
+    dial: Option<Timeout<D>>,
+    /// Has the set poll this entry. There since its first poll, which comes by itself.
+    waker: Option<Waker>,
 }
 
 impl<D> ConnectorPool<D> {
-    /// An empty pool for at most `limit` dials at a time.
-    pub(crate) fn new(limit: usize) -> Self {
+    pub(crate) fn new() -> Self {
         Self {
-            limit,
-            attempts: BTreeMap::new(),
-            overdue: VecDeque::new(),
-            woken: Arc::default(),
+            dials: FuturesUnordered::new(),
         }
     }
 
-    /// Takes on a dial. It is first polled by the pool's next poll, which is for the caller to see to.
+    /// Takes on a dial that may take until `limit` from now; one that is ready when that is seen has succeeded. It is
+    /// first polled by the pool's next poll, which is for the caller to see to.
     ///
-    /// The caller keeps the number of dials below the limit and uses every id once.
-    pub(crate) fn start(&mut self, id: ConnectionId, dial: D)
+    /// The caller bounds the number of dials and uses every id once.
+    pub(crate) fn start(&mut self, id: ConnectionId, dial: D, limit: Duration)
     where
         D: Future,
     {
-        debug_assert!(self.attempts.len() < self.limit, "a dial beyond the limit");
-        let attempt = Attempt {
-            dial: Box::pin(unconstrained(dial)),
-            waker: DialWaker::new(id, Arc::clone(&self.woken)),
-        };
-        attempt.waker.wake_dial();
-        let replaced = self.attempts.insert(id, attempt);
-        debug_assert!(replaced.is_none(), "a connection id was used twice");
+        self.dials.push(Attempt {
+            id,
+            dial: Some(timeout(limit, dial)),
+            waker: None,
+        });
     }
 
-    /// A dial has had its time: the pool's next poll, which is for the caller to see to, ends it. It has timed out,
-    /// unless it is ready then.
-    pub(crate) fn end(&mut self, id: ConnectionId) {
-        self.overdue.push_back(id);
+    /// Drops a dial at once, if it is under way. It has no outcome then. Looks at each dial under way.
+    pub(crate) fn call_off(&mut self, id: ConnectionId) {
+        let mut attempts = Pin::new(&mut self.dials).iter_pin_mut();
+        if let Some(attempt) = attempts.find(|attempt| attempt.id == id) {
+            attempt.call_off();
+        }
     }
 
-    /// Drops a dial on the spot. It has no outcome then. False if it is not under way.
-    pub(crate) fn call_off(&mut self, id: ConnectionId) -> bool {
-        self.attempts.remove(&id).is_some()
-    }
-
-    /// Drops all dials on the spot.
+    /// Drops all dials at once.
     pub(crate) fn clear(&mut self) {
-        self.attempts.clear();
-        self.overdue.clear();
+        self.dials.clear();
     }
 
     /// How many dials are under way.
     #[cfg(test)]
     pub(crate) fn len(&self) -> usize {
-        self.attempts.len()
-    }
-
-    /// Whether no dial is under way.
-    #[cfg(test)]
-    pub(crate) fn is_empty(&self) -> bool {
-        self.attempts.is_empty()
+        let attempts = Pin::new(&self.dials).iter_pin_ref();
+        attempts.filter(|attempt| attempt.dial.is_some()).count()
     }
 }
-
-impl<D, S> ConnectorPool<D>
-where
-    D: Future<Output = io::Result<Dialed<S>>>,
-{
-    /// Ends the first of the dials that have had their time.
-    fn poll_overdue(&mut self) -> Poll<Outcome<S>> {
-        while let Some(id) = self.overdue.pop_front() {
-            if let Some(mut attempt) = self.attempts.remove(&id) {
-                return Poll::Ready((id, attempt.end()));
-            }
-        }
-        Poll::Pending
-    }
-
-    /// Polls the dials that were woken before, until one is ready. Each wake that comes meanwhile wakes the task too.
-    fn poll_woken(&mut self, cx: &Context<'_>) -> Poll<Outcome<S>> {
-        for _ in 0..self.woken.register(cx.waker()) {
-            let Some(id) = self.woken.pop() else { break };
-            let Some(attempt) = self.attempts.get_mut(&id) else {
-                continue;
-            };
-            if let Poll::Ready(result) = attempt.poll() {
-                self.attempts.remove(&id);
-                return Poll::Ready((id, result.map_err(DialError::from)));
-            }
-        }
-        Poll::Pending
-    }
-}
-
-/// How a dial came out.
-type Outcome<S> = (ConnectionId, Result<Dialed<S>, DialError>);
 
 /// What a poll returns:
 ///
 /// - `Ready(Some((id, outcome)))`: that dial is over, poll again.
 /// - `Ready(None)`: never; an empty pool is pending.
 /// - `Pending`: no dial has come to its end.
-///
-/// Those that have had their time go first: otherwise dials that fail as fast as they are started would keep the others
-/// from ever timing out.
 impl<D, S> Stream for ConnectorPool<D>
 where
     D: Future<Output = io::Result<Dialed<S>>>,
 {
-    type Item = Outcome<S>;
+    type Item = (ConnectionId, Outcome<S>);
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        if self.attempts.is_empty() {
-            return Poll::Pending;
+        while !self.dials.is_empty() {
+            // Otherwise this entry was called off.
+            if let Some(Some(outcome)) = ready!(pin!(unconstrained(self.dials.next())).poll(cx)) {
+                return Poll::Ready(Some(outcome));
+            }
         }
-        if let Poll::Ready(outcome) = self.poll_overdue() {
-            return Poll::Ready(Some(outcome));
-        }
-        self.poll_woken(cx).map(Some)
+        Poll::Pending
     }
 }
 
-impl<D, S> Attempt<D>
+impl<D> Attempt<D> {
+    fn call_off(self: Pin<&mut Self>) {
+        let mut this = self.project();
+        this.dial.set(None);
+        this.waker.take().into_iter().for_each(Waker::wake);
+    }
+}
+
+impl<D, S> Future for Attempt<D>
 where
     D: Future<Output = io::Result<Dialed<S>>>,
 {
-    fn poll(&mut self) -> Poll<D::Output> {
-        let waker = self.waker.begin_poll();
-        self.dial.as_mut().poll(&mut Context::from_waker(&waker))
-    }
+    type Output = Option<(ConnectionId, Outcome<S>)>;
 
-    fn end(&mut self) -> Result<Dialed<S>, DialError> {
-        match self.poll() {
-            Poll::Ready(result) => Ok(result?),
-            Poll::Pending => Err(DialError::TimedOut),
-        }
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.project();
+        let Some(dial) = this.dial.as_pin_mut() else {
+            return Poll::Ready(None);
+        };
+        let is_first_poll = this.waker.is_none();
+        // A future that has panicked is not polled again, so nobody sees what state it is in.
+        let outcome = match catch_unwind(AssertUnwindSafe(|| dial.poll(cx))) {
+            Ok(Poll::Pending) => {
+                this.waker.get_or_insert_with(|| cx.waker().clone());
+                return Poll::Pending;
+            }
+            Ok(Poll::Ready(Ok(Ok(dialed)))) => Ok(Ok(dialed)),
+            Ok(Poll::Ready(Ok(Err(error)))) => Ok(Err(DialFault::of(&error, is_first_poll))),
+            Ok(Poll::Ready(Err(_elapsed))) => Ok(Err(DialFault::TimedOut)),
+            Err(panic) => Err(panic),
+        };
+        Poll::Ready(Some((*this.id, outcome)))
     }
 }
 
-#[cfg(any())]
+#[cfg(test)]
 mod tests;

@@ -8,7 +8,10 @@ mod engine;
 mod feedback;
 mod housekeeping;
 mod lease;
-#[cfg(any())]
+mod mailbox;
+mod open_connections;
+mod reports;
+#[cfg(test)]
 mod tests;
 mod wakers;
 
@@ -33,6 +36,7 @@ pub use self::feedback::{Feedback, FeedbackSink};
 pub use self::lease::{Leased, PeerLease};
 
 use self::engine::Engine;
+use self::feedback::Input;
 use self::wakers::Wakers;
 use crate::config::{ConfigError, NetworkConfig};
 use crate::peer::Peer;
@@ -46,7 +50,8 @@ use crate::transport::{TcpTransport, Transport};
 ///
 /// It is one future, polled through [`Stream`]: nothing is spawned, and dropping it cancels everything. While nobody
 /// polls it, nothing happens: no dial, no accept, no deadline, no dump. So shake hands in another task or beside the
-/// stream (`select!`), not in its loop body if that can take long.
+/// stream (`select!`). A handshake in the body of the loop needs a timeout of its own: no deadline of the controller ends
+/// it, and where both ends of a connection do so, each may wait for the other for ever.
 ///
 /// The application reports what becomes of each connection: by address (the `feedback_…` methods or this type's
 /// [`Sink`]), through a [`FeedbackSink`] from elsewhere, or through the connection's [`PeerLease`].
@@ -54,21 +59,27 @@ use crate::transport::{TcpTransport, Transport};
 /// # Example
 ///
 /// ```
-/// # use std::time::Duration;
+/// use std::time::Duration;
+///
 /// use futures::StreamExt;
 /// use network::{NetworkConfig, NetworkController, NetworkControllerEvent};
+/// use tokio::time::timeout;
 ///
+/// # async fn shake_hands(_: &mut tokio::net::TcpStream) -> bool { true }
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> Result<(), network::NetworkError> {
 /// let mut net = NetworkController::with_config(NetworkConfig::in_memory(0)).await?;
 /// # let address = std::net::SocketAddr::from(([127, 0, 0, 1], net.local_addr().port()));
 /// # let _client = tokio::net::TcpStream::connect(address).await.unwrap();
-/// if let Some(event) = net.next().await {
-///     let NetworkControllerEvent::CandidateConnection { ip, socket, is_outgoing } = event;
+/// while let Some(event) = net.next().await {
+///     let NetworkControllerEvent::CandidateConnection { ip, mut socket, is_outgoing } = event;
 ///     println!("{ip} ({})", if is_outgoing { "we dialed it" } else { "it came in" });
-///     // … shake hands over `socket`, and then:
-///     net.feedback_peer_alive(ip).await;
-/// #   drop(socket);
+///     match timeout(Duration::from_secs(5), shake_hands(&mut socket)).await {
+///         Ok(true) => net.feedback_peer_alive(ip).await,
+///         Ok(false) | Err(_) => net.feedback_peer_failed(ip).await,
+///     }
+///     // … hand `socket` to whatever talks over it.
+/// #   break;
 /// }
 /// net.close().await
 /// # }
@@ -224,8 +235,8 @@ impl<T: Transport> NetworkController<T> {
 
     /// The peer gave a sign of life: the handshake is done, or a message came. Updates `last_alive`.
     ///
-    /// Like every `feedback_…` method it is applied when it is called: awaiting it is for form, and forgetting to is no
-    /// forgotten report. After [`Self::close`] it does nothing.
+    /// Like every `feedback_…` method it takes effect immediately; awaiting is optional. After [`Self::close`] it does
+    /// nothing.
     pub fn feedback_peer_alive(&mut self, ip: IpAddr) -> Ready<()> {
         self.report(ip, Report::Alive)
     }
@@ -240,7 +251,7 @@ impl<T: Transport> NetworkController<T> {
         self.report(ip, Report::Banned)
     }
 
-    /// We have closed the connection cleanly: the peer becomes Idle, blamed for nothing.
+    /// We have closed the connection cleanly: the peer becomes Idle; no failure is recorded.
     pub fn feedback_peer_closed(&mut self, ip: IpAddr) -> Ready<()> {
         self.report(ip, Report::Closed)
     }
@@ -279,7 +290,7 @@ impl<T: Transport> NetworkController<T> {
     /// taken before.
     #[must_use = "a lease that is dropped reports that its connection failed"]
     pub fn lease(&mut self, ip: IpAddr) -> Option<PeerLease> {
-        self.engine.as_mut().lease(ip.to_canonical())
+        self.engine.lease(ip.to_canonical())
     }
 
     /// A stream that yields each event together with the lease of its connection.
@@ -376,14 +387,9 @@ impl<T: Transport> Sink<Feedback> for NetworkController<T> {
 
     fn start_send(mut self: Pin<&mut Self>, feedback: Feedback) -> Result<(), NetworkError> {
         self.engine.check_open()?;
-        let engine = self.engine.as_mut();
-        match feedback {
-            Feedback::Alive(ip) => engine.report(ip, Report::Alive),
-            Feedback::Failed(ip) => engine.report(ip, Report::Failed),
-            Feedback::Banned(ip) => engine.report(ip, Report::Banned),
-            Feedback::Closed(ip) => engine.report(ip, Report::Closed),
-            Feedback::Unbanned(ip) => engine.report(ip, Report::Unbanned),
-            Feedback::PeerList(ips) => engine.merge_list(ips),
+        match Input::from(feedback) {
+            Input::Report(ip, report) => self.engine.as_mut().report(ip, report),
+            Input::List(ips) => self.engine.as_mut().merge_list(ips),
         }
         Ok(())
     }

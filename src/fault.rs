@@ -7,33 +7,35 @@ use std::io::{self, ErrorKind};
 
 /// Whose fault a failed dial is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum DialFault {
-    /// This host has run out of something: files, memory, ports, or the address to dial from.
+pub enum DialFault {
+    /// This host has run out of something: files, memory, or local ports and addresses to dial from.
     Host,
-    /// No way from here to there, which may be the fault of either end.
+    /// No route from here to there, which may be the fault of either end.
     Unroutable {
-        /// The dial failed in its first poll: nothing left this host.
+        /// The dial failed in its very first poll, so nothing has left this host.
         at_once: bool,
     },
-    /// The dial took longer than `connect_timeout`, or than the system lets it.
+    /// The dial took longer than the pool or the kernel allows.
     TimedOut,
     /// The peer refused or reset.
     Peer,
 }
 
 impl DialFault {
-    /// Whose fault it is that a dial failed with `error`.
-    pub(crate) fn of(error: &io::Error) -> Self {
+    /// Whose fault it is that a dial failed with `error`; `at_once` as [`Self::Unroutable`] has it.
+    pub(crate) fn of(error: &io::Error, at_once: bool) -> Self {
         match error.kind() {
-            // A dial binds to port 0 at most: "in use" says that no local port is left.
-            ErrorKind::AddrNotAvailable | ErrorKind::AddrInUse | ErrorKind::OutOfMemory => Self::Host,
-            ErrorKind::NetworkUnreachable
+            // As documented at `Transport::dial`, this says that no local address or port is left.
+            ErrorKind::AddrInUse | ErrorKind::OutOfMemory => Self::Host,
+            ErrorKind::AddrNotAvailable
+            | ErrorKind::NetworkUnreachable
             | ErrorKind::NetworkDown
             | ErrorKind::HostUnreachable
             | ErrorKind::InvalidInput
-            | ErrorKind::PermissionDenied => Self::Unroutable { at_once: false },
+            | ErrorKind::PermissionDenied => Self::Unroutable { at_once },
+            ErrorKind::TimedOut => Self::TimedOut,
             _ if is_one_of(error, code::OUT_OF_FILES) || is_one_of(error, code::OUT_OF_BUFFERS) => Self::Host,
-            _ if is_one_of(error, code::NO_SUCH_FAMILY) => Self::Unroutable { at_once: false },
+            _ if is_one_of(error, code::NO_SUCH_FAMILY) => Self::Unroutable { at_once },
             _ => Self::Peer,
         }
     }
@@ -162,71 +164,4 @@ mod code {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn dial_fault(kind: ErrorKind) -> DialFault {
-        DialFault::of(&io::Error::from(kind))
-    }
-
-    #[test]
-    fn kinds_made_by_hand_are_told_apart() {
-        assert_eq!(dial_fault(ErrorKind::AddrNotAvailable), DialFault::Host);
-        assert_eq!(dial_fault(ErrorKind::OutOfMemory), DialFault::Host);
-        assert_eq!(dial_fault(ErrorKind::NetworkUnreachable), DialFault::Unroutable { at_once: false });
-        assert_eq!(dial_fault(ErrorKind::HostUnreachable), DialFault::Unroutable { at_once: false });
-        assert_eq!(dial_fault(ErrorKind::InvalidInput), DialFault::Unroutable { at_once: false });
-        assert_eq!(dial_fault(ErrorKind::PermissionDenied), DialFault::Unroutable { at_once: false });
-        assert_eq!(dial_fault(ErrorKind::ConnectionRefused), DialFault::Peer);
-        assert_eq!(dial_fault(ErrorKind::ConnectionReset), DialFault::Peer);
-        assert_eq!(dial_fault(ErrorKind::TimedOut), DialFault::Peer);
-        assert_eq!(dial_fault(ErrorKind::Other), DialFault::Peer);
-    }
-
-    #[cfg(any(target_os = "linux", target_os = "android"))]
-    #[test]
-    fn dial_errors_of_the_kernel_are_told_apart() {
-        let faults = |codes: &[i32]| -> Vec<DialFault> {
-            codes
-                .iter()
-                .map(|code| DialFault::of(&io::Error::from_raw_os_error(*code)))
-                .collect()
-        };
-        // EMFILE, ENFILE, ENOBUFS, ENOMEM, EADDRNOTAVAIL, EADDRINUSE.
-        assert_eq!(faults(&[24, 23, 105, 12, 99, 98]), [DialFault::Host; 6]);
-        // ENETUNREACH, EHOSTUNREACH, EINVAL, EAFNOSUPPORT, EACCES, EPERM, ENETDOWN.
-        assert_eq!(faults(&[101, 113, 22, 97, 13, 1, 100]), [DialFault::Unroutable { at_once: false }; 7]);
-        // ECONNREFUSED, ECONNRESET, ETIMEDOUT, EHOSTDOWN, EPROTO.
-        assert_eq!(faults(&[111, 104, 110, 112, 71]), [DialFault::Peer; 5]);
-    }
-
-    #[cfg(any(target_os = "linux", target_os = "android"))]
-    #[test]
-    fn accept_errors_of_the_kernel_are_told_apart() {
-        let faults = |codes: &[i32]| -> Vec<AcceptFault> {
-            codes
-                .iter()
-                .map(|code| AcceptFault::of(&io::Error::from_raw_os_error(*code)))
-                .collect()
-        };
-        // ECONNABORTED, ECONNRESET, EINTR, EPIPE, ENOTCONN, ETIMEDOUT, EHOSTUNREACH, ENETUNREACH, ENETDOWN.
-        assert_eq!(
-            faults(&[103, 104, 4, 32, 107, 110, 113, 101, 100]),
-            [AcceptFault::Aborted; 9]
-        );
-        // EPROTO, ENOPROTOOPT, EHOSTDOWN, EOPNOTSUPP, ENONET.
-        assert_eq!(faults(&[71, 92, 112, 95, 64]), [AcceptFault::Aborted; 5]);
-        assert_eq!(faults(&[24, 23]), [AcceptFault::OutOfFiles; 2]);
-        // ENOMEM, ENOBUFS.
-        assert_eq!(faults(&[12, 105]), [AcceptFault::OutOfMemory; 2]);
-        // EPERM, EINVAL, EBADF.
-        assert_eq!(faults(&[1, 22, 9]), [AcceptFault::Other; 3]);
-    }
-
-    #[test]
-    fn a_missing_address_is_not_a_taken_one() {
-        assert!(is_address_missing(&ErrorKind::AddrNotAvailable.into()));
-        assert!(!is_address_missing(&ErrorKind::AddrInUse.into()));
-        assert!(!is_address_missing(&ErrorKind::PermissionDenied.into()));
-    }
-}
+mod tests;

@@ -18,8 +18,11 @@
 //! # Quick start
 //!
 //! ```no_run
+//! use std::time::Duration;
+//!
 //! use futures::StreamExt;
 //! use network::{NetworkConfig, NetworkController, NetworkControllerEvent};
+//! use tokio::time::timeout;
 //!
 //! # async fn shake_hands(_: tokio::net::TcpStream) -> bool { true }
 //! # async fn start() -> Result<(), network::NetworkError> {
@@ -27,7 +30,8 @@
 //! let mut net = NetworkController::with_config(config).await?.leased();
 //! while let Some((NetworkControllerEvent::CandidateConnection { socket, .. }, lease)) = net.next().await {
 //!     tokio::spawn(async move {
-//!         if shake_hands(socket).await {
+//!         // A peer that says nothing must not hold its slot until the controller's `handshake_timeout`.
+//!         if let Ok(true) = timeout(Duration::from_secs(5), shake_hands(socket)).await {
 //!             lease.alive(); // and again at each sign of life
 //!             lease.closed(); // when we are done with the peer
 //!         } // a lease that is dropped unspent reports a failure
@@ -36,6 +40,9 @@
 //! # Ok(())
 //! # }
 //! ```
+//!
+//! A handshake in the body of the loop, not in a task, needs that timeout even more: the controller is not polled
+//! meanwhile, so where both ends of a connection do so, each may wait for the other for ever.
 //!
 //! # What to rely on
 //!
@@ -99,26 +106,37 @@
 //! | `listener`, `connector_pool`, `dump_interval` | one stream each: inbound sockets, outcomes of dials, when to dump |
 //! | `transport`, `peer_file` | [`Transport`] and TCP; the file's format and its replacement |
 //! | [`controller`] | the one future that polls all of these, and what the application speaks to |
-
-#[cfg(test)]
-extern crate self as network;
+//! | `sim` | feature `sim`: a transport in memory, for tests of a node of one's own |
 
 mod config;
 mod connector_pool;
 pub mod controller;
 mod dump_interval;
+#[cfg_attr(
+    not(feature = "internals"),
+    expect(unreachable_pub, reason = "`internals` shows some of it")
+)]
 mod fault;
 #[cfg(feature = "internals")]
 #[doc(hidden)]
 pub mod internals;
 mod listener;
-#[cfg(test)]
-#[path = "../tests/support/memory.rs"]
-mod memory;
+#[cfg_attr(
+    not(feature = "internals"),
+    expect(unreachable_pub, reason = "`internals` shows some of it")
+)]
 mod peer;
 pub mod peer_file;
+#[cfg_attr(
+    not(feature = "internals"),
+    expect(unreachable_pub, reason = "`internals` shows some of it")
+)]
 mod peer_table;
+#[cfg(any(test, feature = "sim"))]
+pub mod sim;
 mod stats;
+#[cfg(test)]
+mod tests;
 mod transport;
 
 pub use config::{Clock, ConfigError, NetworkConfig};

@@ -6,14 +6,11 @@ use std::net::IpAddr;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-pub(crate) use self::connection::{ConnectionId, ParkedId, PeerId};
+pub use self::connection::{ConnectionId, ParkedId, PeerId};
 
 mod connection;
 mod hasher;
 pub(crate) use self::hasher::NumberHasher;
-
-/// Something for each of many dials or connections.
-pub(crate) type ByConnection<V> = std::collections::HashMap<ConnectionId, V>;
 
 /// A known peer, as [`NetworkController::peers`](crate::NetworkController::peers) and
 /// [`peer`](crate::NetworkController::peer) show it.
@@ -160,37 +157,4 @@ pub(crate) fn is_peer_address(ip: IpAddr) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn ip(text: &str) -> IpAddr {
-        text.parse().unwrap()
-    }
-
-    #[test]
-    fn addresses_that_no_peer_has() {
-        let last_v6 = "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff";
-        for no in [
-            "0.0.0.0",
-            "::",
-            "224.0.0.0",
-            "239.255.255.255",
-            "ff00::",
-            last_v6,
-            "255.255.255.255",
-        ] {
-            assert!(!is_peer_address(ip(no)), "{no}");
-        }
-        for yes in [
-            "0.0.0.1",
-            "::1",
-            "223.255.255.255",
-            "240.0.0.0",
-            "255.255.255.254",
-            "192.0.2.255",
-            "feff::",
-        ] {
-            assert!(is_peer_address(ip(yes)), "{yes}");
-        }
-    }
-}
+mod tests;

@@ -52,11 +52,13 @@ use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroU64;
 use std::time::Duration;
 
-pub(crate) use self::dialing::Reached;
-pub(crate) use self::feedback::Report;
-pub(crate) use self::inbound::Verdict;
-pub(crate) use self::peers::StoredPeer;
-pub(crate) use self::time::Now;
+pub use self::dialing::Reached;
+pub use self::feedback::Report;
+#[cfg(feature = "internals")]
+pub use self::inbound::Refusal;
+pub use self::inbound::Verdict;
+pub use self::peers::StoredPeer;
+pub use self::time::Now;
 
 use self::candidates::Turn;
 use self::entry::Entry;
@@ -66,7 +68,7 @@ use self::pacing::Pace;
 use self::parking::Parking;
 use self::peers::Peers;
 use self::random::Random;
-use self::time::earlier;
+use self::time::{Moment, earlier};
 use crate::config::NetworkConfig;
 use crate::peer::{ConnectionId, ParkedId, Peer, PeerId, PeerStatus};
 use crate::stats::{Counters, Stats, Usage};
@@ -76,7 +78,7 @@ const DEADLINES_PER_CALL: usize = 256;
 
 /// Something to do with a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Action {
+pub enum Action {
     /// Drop this dial.
     CallOff(ConnectionId),
     /// Refuse this parked socket.
@@ -85,8 +87,9 @@ pub(crate) enum Action {
     Ended(ConnectionId),
 }
 
+/// The known peers, and every rule about them.
 #[derive(Debug)]
-pub(crate) struct PeerTable {
+pub struct PeerTable {
     config: NetworkConfig,
     random: Random,
     peers: Peers,
@@ -106,7 +109,7 @@ pub(crate) struct PeerTable {
 
 impl PeerTable {
     /// An empty table of a node that listens at `listen`, for a valid `config`.
-    pub(crate) fn new(config: NetworkConfig, listen: SocketAddr, seed: u64, now: Now) -> Self {
+    pub fn new(config: NetworkConfig, listen: SocketAddr, seed: u64, now: Now) -> Self {
         Self {
             random: Random::new(seed),
             peers: Peers::default(),
@@ -124,13 +127,13 @@ impl PeerTable {
     }
 
     /// What to do next about connections that exist.
-    pub(crate) fn next_action(&mut self) -> Option<Action> {
+    pub fn next_action(&mut self) -> Option<Action> {
         self.actions.pop_front()
     }
 
     /// Ends what is overdue: handshakes, bans, parked sockets, pauses, an outage. May leave some for the next call,
     /// which [`Self::next_deadline`] then wants at once.
-    pub(crate) fn on_time(&mut self, now: Now) {
+    pub fn on_time(&mut self, now: Now) {
         self.judge_outage(now);
         for _ in 0..DEADLINES_PER_CALL {
             match self.peers.overdue(now.moment()) {
@@ -145,45 +148,49 @@ impl PeerTable {
     }
 
     /// When to call [`Self::on_time`] and [`Self::next_dial`] again at the latest; in the past if at once.
-    pub(crate) fn next_deadline(&self) -> Option<Duration> {
+    pub fn next_deadline(&self) -> Option<Duration> {
         let first = earlier(self.peers.next_deadline(), self.parking.next_deadline());
         let first = earlier(first, self.next_outage_change());
-        earlier(first, self.next_dial_time()).map(|at| at.since_start())
+        earlier(first, self.next_dial_at()).map(Moment::since_start)
     }
 
     /// Rises whenever the peer file would say something else than before.
-    pub(crate) fn changes(&self) -> u64 {
+    pub fn changes(&self) -> u64 {
         self.peers.changes()
     }
 
-    pub(crate) fn config(&self) -> &NetworkConfig {
+    /// What it was made with.
+    pub fn config(&self) -> &NetworkConfig {
         &self.config
     }
 
-    pub(crate) fn peers(&self) -> impl Iterator<Item = &Peer> {
+    /// Every known peer, in no particular order.
+    pub fn peers(&self) -> impl Iterator<Item = &Peer> {
         self.peers.iter().map(|entry| &entry.peer)
     }
 
-    pub(crate) fn peer(&self, ip: IpAddr) -> Option<&Peer> {
+    /// A known peer.
+    pub fn peer(&self, ip: IpAddr) -> Option<&Peer> {
         self.peers.by_ip(ip).map(|entry| &entry.peer)
     }
 
     /// Best to worst, without banned peers and own addresses.
-    pub(crate) fn good_peer_ips(&self) -> impl Iterator<Item = IpAddr> {
+    pub fn good_peer_ips(&self) -> impl Iterator<Item = IpAddr> {
         // An address may turn out to be our own long after it was added.
         let ips = self.peers.in_order().map(|entry| entry.peer.ip);
         ips.filter(|&ip| !self.own.contains(ip))
     }
 
     /// All that [`Self::good_peer_ips`] yields.
-    pub(crate) fn all_good_peer_ips(&self) -> Vec<IpAddr> {
+    pub fn all_good_peer_ips(&self) -> Vec<IpAddr> {
         let mut ips = Vec::with_capacity(self.peers.in_order().len());
         ips.extend(self.good_peer_ips());
         ips
     }
 
     /// The connection that the peer has, and whether we made it.
-    pub(crate) fn connection(&self, ip: IpAddr) -> Option<(ConnectionId, bool)> {
+    #[cfg(any(test, feature = "internals"))]
+    pub fn connection(&self, ip: IpAddr) -> Option<(ConnectionId, bool)> {
         let id = self.peers.id_of(ip)?;
         let entry = self.peers.get(id);
         let connection = self.connection_of(id)?;
@@ -192,16 +199,17 @@ impl PeerTable {
     }
 
     /// The slots from `cursor` on, for a dump: `None` for one that holds nothing to be stored.
-    pub(crate) fn stored_from(&self, cursor: usize) -> impl Iterator<Item = Option<StoredPeer<'_>>> {
+    pub fn stored_from(&self, cursor: usize) -> impl Iterator<Item = Option<StoredPeer<'_>>> {
         self.peers.stored_from(cursor)
     }
 
     /// Counts something that the table does not see itself.
-    pub(crate) fn counters_mut(&mut self) -> &mut Counters {
+    pub fn counters_mut(&mut self) -> &mut Counters {
         &mut self.counters
     }
 
-    pub(crate) fn stats(&self) -> Stats {
+    /// Counts, caps and counters.
+    pub fn stats(&self) -> Stats {
         let peers = *self.peers.counts();
         let config = &self.config;
         let parked = self.parking.len();

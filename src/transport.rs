@@ -8,6 +8,8 @@ use futures::Stream;
 
 pub use tcp::{TcpDial, TcpIncoming, TcpListening, TcpTransport};
 
+#[cfg(any(test, feature = "sim"))]
+pub mod memory;
 mod tcp;
 
 /// How connections are made and accepted. [`TcpTransport`] is the default; another one serves tests, simulations, or
@@ -26,6 +28,10 @@ pub trait Transport: Send + 'static {
     fn listen(&mut self, at: SocketAddr) -> impl Future<Output = io::Result<(Self::Listener, SocketAddr)>> + Send;
 
     /// Starts to connect to `to`, from the address `from` if there is one.
+    ///
+    /// The error of a dial says whose fault it is. The kinds `AddrInUse` (no local address or port is left to dial
+    /// from) and `OutOfMemory`, and the system's "too many open files" and "no buffer space", pause all dials and blame
+    /// no peer; kinds such as `NetworkUnreachable` set this one peer aside; all others count as the peer's failure.
     fn dial(&mut self, from: Option<IpAddr>, to: SocketAddr) -> Self::Dial;
 }
 

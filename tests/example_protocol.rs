@@ -1,15 +1,11 @@
 //! The wire protocol of the example nodes: what it reads is what it wrote, and no line that a stranger could send makes
 //! it panic or grow.
 
-#[expect(dead_code, reason = "some of it only the sessions of the examples use")]
-#[path = "../examples/support/protocol.rs"]
-mod protocol;
-
 use std::io;
 use std::net::{IpAddr, Ipv6Addr};
 
+use network_examples::protocol::{Lines, MAX_LINE, MAX_PEERS, Message, ProtocolError};
 use proptest::prelude::*;
-use protocol::{Lines, MAX_LINE, MAX_PEERS, Message, ProtocolError};
 use tokio::io::BufReader;
 
 fn any_message() -> impl Strategy<Value = Message> {

@@ -1,16 +1,15 @@
 //! A peer file whose process is killed, whose disk is full, whose folder cannot be written.
 //!
-//! What concerns a whole process (its death, its limits, its mounts) happens in a child: this binary again, running the
-//! same test, which then plays the part that [`PART`] names.
+//! An executable of its own, as its tests kill processes, limit them and mount file systems, in children of it.
 
 #![cfg(target_os = "linux")]
 
+#[path = "support/child.rs"]
+mod child;
 #[path = "support/peer_files.rs"]
 mod peer_files;
 
 use std::collections::HashSet;
-use std::env;
-use std::ffi::OsStr;
 use std::fs;
 use std::future::poll_fn;
 use std::hash::{BuildHasher, RandomState};
@@ -24,13 +23,12 @@ use std::task::Poll;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use child::{block_on, child};
 use futures::Stream;
 use network::{NetworkConfig, NetworkController, NetworkError, PeerStatus, Stats, peer_file};
 use peer_files::PeerFile;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-/// Set in a child: the peer file of its part.
-const PART: &str = "NETWORK_TEST_PEER_FILE";
 /// Few, with long notes: their file is written in several calls, and yet soon done.
 const PEERS: u32 = 100;
 const NOTE: usize = 700;
@@ -41,27 +39,13 @@ const INTERVAL: Duration = Duration::from_millis(1);
 
 /// The peer file of a child, `None` in the parent.
 fn part() -> Option<PathBuf> {
-    env::var_os(PART).map(PathBuf::from)
-}
-
-/// A child that plays the part of this test, started by a command that takes the command to run as its arguments.
-fn child(test: &str, launcher: &[&str], path: &Path) -> Command {
-    let this = env::current_exe().unwrap();
-    let words = launcher.iter().map(OsStr::new).chain([this.as_os_str()]);
-    let mut words = words.chain([test, "--exact", "--nocapture", "--test-threads=1"].map(OsStr::new));
-    let mut command = Command::new(words.next().unwrap());
-    command.args(words).env(PART, path).stdin(Stdio::null());
-    command
+    child::role().map(PathBuf::from)
 }
 
 /// Lets a child play the part of this test to its end.
 #[track_caller]
 fn play(test: &str, launcher: &[&str], path: &Path) {
-    let output = child(test, launcher, path).output().unwrap();
-    let text = String::from_utf8_lossy(&output.stdout);
-    let errors = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{}\n{text}\n{errors}", output.status);
-    assert!(text.contains("1 passed"), "it ran nothing: {text}");
+    child::assert_passed(&child(test, launcher, path).output().unwrap());
 }
 
 /// Whether this system lets us start a child in this way. If it does not, the test says so and has nothing to say.
@@ -77,14 +61,6 @@ fn can(launcher: &[&str]) -> bool {
 fn run(command: &str, arguments: &[&str]) {
     let output = Command::new(command).args(arguments).output().unwrap();
     assert!(output.status.success(), "{command} {arguments:?}: {output:?}");
-}
-
-fn block_on<R>(work: impl Future<Output = R>) -> R {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .unwrap();
-    runtime.block_on(work)
 }
 
 fn peer(number: u32) -> IpAddr {
@@ -191,8 +167,8 @@ impl Random {
 }
 
 #[test]
-fn killed_at_any_moment_it_leaves_a_whole_file_with_every_peer() {
-    const TEST: &str = "killed_at_any_moment_it_leaves_a_whole_file_with_every_peer";
+fn a_killed_process_leaves_a_whole_file_with_every_peer() {
+    const TEST: &str = "a_killed_process_leaves_a_whole_file_with_every_peer";
     if let Some(path) = part() {
         return block_on(dump_without_pause(&path));
     }
@@ -346,8 +322,8 @@ async fn dump_where_nothing_can_be_written(path: &Path) {
 }
 
 #[test]
-fn a_folder_that_may_not_be_written_fails_the_dump_and_loses_nothing() {
-    const TEST: &str = "a_folder_that_may_not_be_written_fails_the_dump_and_loses_nothing";
+fn a_read_only_folder_fails_the_dump_and_loses_nothing() {
+    const TEST: &str = "a_read_only_folder_fails_the_dump_and_loses_nothing";
     // Root may write everywhere, unless it gives that up.
     const LAUNCHER: [&str; 3] = [
         "setpriv",
@@ -387,7 +363,7 @@ async fn dump_where_it_is_forbidden(path: &Path) {
 }
 
 #[test]
-fn a_folder_that_is_gone_fails_the_dump_until_it_is_there_again() {
+fn a_missing_folder_fails_the_dump_until_it_is_back() {
     let file = file();
     block_on(async {
         let mut net = controller(&file.path).await;

@@ -24,8 +24,6 @@ const COLUMNS: [Contender; 5] = [Ours, Bare, Scan, Sort, Floor];
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Goal {
     None,
-    /// At most so many.
-    Nanoseconds(f64),
     /// At most so many times what this contender takes.
     Ratio(f64, Contender),
 }
@@ -105,7 +103,6 @@ impl<'a> Row<'a> {
         }
         let (ratio, goal, is_met) = match self.goal {
             Goal::None => (String::new(), String::new(), None),
-            Goal::Nanoseconds(limit) => (String::new(), time(limit), Some(median(ours.clone()) <= limit)),
             Goal::Ratio(limit, contender) => {
                 let theirs = of(contender).expect("the goal's baseline runs");
                 let ratio = median(ours.iter().zip(theirs).map(|(ours, theirs)| ours / theirs).collect());

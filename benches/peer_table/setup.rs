@@ -6,8 +6,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use network::internals::{Failure, Inbound, Report, Table};
-use network::{NetworkConfig, Peer};
+use network::internals::{DialFault, Now, PeerTable, Reached, Report, Verdict};
+use network::{NetworkConfig, Peer, PeerRecord};
 
 /// Our end of every connection; no peer's address.
 const LOCAL: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)), 50_000);
@@ -81,34 +81,40 @@ fn distinct(count: usize, mut draw: impl FnMut() -> IpAddr) -> Vec<IpAddr> {
 
 /// What a file of a node that ran for some months might hold: of ten peers two were alive, one of them by our dial, one
 /// never answered, and the others were never tried.
-fn records(ips: &[IpAddr], now: DateTime<Utc>) -> Vec<Peer> {
+fn records(ips: &[IpAddr], now: DateTime<Utc>) -> Vec<PeerRecord> {
     let mut random = Random::new(99);
-    let record = |(place, &ip): (usize, &IpAddr)| {
+    let record = |(index, &ip): (usize, &IpAddr)| {
         let ago = i64::try_from(10_000 + random.below(5_000_000)).expect("it is small");
         let then = Some(now - TimeDelta::seconds(ago));
-        match place % 10 {
-            0 => Table::peer(ip, then, then, None, 0),
-            1 => Table::peer(ip, then, None, None, 0),
-            2 => Table::peer(ip, None, None, then, 1 + u32::try_from(ago % 5).expect("it is below 5")),
-            _ => Table::peer(ip, None, None, None, 0),
+        let mut peer = Peer::new(ip);
+        match index % 10 {
+            0 => (peer.last_alive, peer.last_alive_outgoing) = (then, then),
+            1 => peer.last_alive = then,
+            2 => {
+                peer.last_failure = then;
+                peer.failures_in_row = 1 + u32::try_from(ago % 5).expect("it is below 5");
+            }
+            _ => {}
         }
+        PeerRecord::from(peer)
     };
     ips.iter().enumerate().map(record).collect()
 }
 
-type Moment = (DateTime<Utc>, Duration);
-
 /// A table full of peers, one of them connected by a dial, and its clock.
 pub(crate) struct Node {
-    pub(crate) table: Table,
-    now: Moment,
+    pub(crate) table: PeerTable,
+    pub(crate) now: Now,
     /// The moments to come, last one first.
-    plan: Vec<Moment>,
+    plan: Vec<Now>,
 }
 
 impl Node {
     pub(crate) fn new(ips: &[IpAddr]) -> Self {
-        let start = DateTime::from_timestamp(1_767_225_600, 0).expect("2026 is in range");
+        let now = Now {
+            utc: DateTime::from_timestamp(1_767_225_600, 0).expect("2026 is in range"),
+            since_start: Duration::ZERO,
+        };
         let mut config = NetworkConfig::in_memory(4_000);
         config.max_idle_peers = ips.len();
         config.max_banned_peers = 10_000;
@@ -117,26 +123,27 @@ impl Node {
         config.max_incoming_connections = 500;
         config.max_simultaneous_incoming_connection_attempts = 500;
         config.dial_stagger = Duration::ZERO;
-        let mut table = Table::new(config, "[::]:4000".parse().expect("an address"), 7, start);
-        table.load(records(ips, start));
+        let mut table = PeerTable::new(config, "[::]:4000".parse().expect("an address"), 7, now);
+        table.load(now, records(ips, now.utc), &[]);
         let mut node = Self {
             table,
-            now: (start, Duration::ZERO),
+            now,
             plan: Vec::new(),
         };
-        // Without an outgoing connection it would be an outage, in which nobody is blamed.
-        let (dial, ip) = node.table.next_dial().expect("there are peers");
-        node.table.dialed(dial, LOCAL).expect("it is nobody's address");
-        node.table.report(ip, Report::Alive);
+        // Without an outgoing connection it would be an outage, in which failures are not counted.
+        let ip = node.dial();
+        node.report(ip, Report::Alive);
+        node.plan_after_pauses();
+        node.step();
         node
     }
 
     /// Makes the moments of so many steps ready.
     pub(crate) fn plan(&mut self, steps: usize) {
-        let (mut utc, mut since_start) = self.now;
+        let mut now = self.now;
         let moments = std::iter::repeat_with(|| {
-            (utc, since_start) = (utc + STEP, since_start + STEP);
-            (utc, since_start)
+            now = after(now, STEP);
+            now
         });
         self.plan = moments.take(steps).collect();
         self.plan.reverse();
@@ -144,8 +151,7 @@ impl Node {
 
     /// The next step's moment is one at which every pause is over.
     pub(crate) fn plan_after_pauses(&mut self) {
-        let (utc, since_start) = self.now;
-        self.plan = vec![(utc + AFTER_PAUSES, since_start + AFTER_PAUSES)];
+        self.plan = vec![after(self.now, AFTER_PAUSES)];
     }
 
     /// Ends every pause.
@@ -157,17 +163,16 @@ impl Node {
     /// Ends so many pauses or more, if there are as many.
     pub(crate) fn end_pauses(&mut self, count: usize) {
         self.step();
-        let (utc, since_start) = self.now;
         for _ in 0..count.div_ceil(256) {
-            self.table.set_time(utc, since_start);
+            self.table.on_time(self.now);
         }
     }
 
     pub(crate) fn fail_dials(&mut self, steps: usize) {
         for _ in 0..steps {
             self.step();
-            let (dial, _) = self.table.next_dial().expect("there are candidates");
-            self.table.dial_failed(dial, Failure::Peer);
+            let (dial, _) = self.table.next_dial(self.now).expect("there are candidates");
+            self.table.on_dial_failed(self.now, dial, DialFault::Peer);
             self.carry_out();
         }
     }
@@ -175,10 +180,9 @@ impl Node {
     pub(crate) fn come_and_go(&mut self, steps: usize) {
         for _ in 0..steps {
             self.step();
-            let (dial, _) = self.table.next_dial().expect("there are candidates");
-            let ip = self.table.dialed(dial, LOCAL).expect("it is nobody's address");
-            self.table.report(ip, Report::Alive);
-            self.table.report(ip, Report::Closed);
+            let ip = self.dial();
+            self.report(ip, Report::Alive);
+            self.report(ip, Report::Closed);
             self.carry_out();
         }
     }
@@ -188,12 +192,13 @@ impl Node {
         let ips: Vec<_> = self.table.good_peer_ips().skip(1).take(2 * count).collect();
         let (banned, connected) = ips.split_at(count);
         for &ip in banned {
-            self.table.report(ip, Report::Banned);
+            self.report(ip, Report::Banned);
         }
         for &ip in connected {
-            assert_eq!(self.table.inbound(SocketAddr::new(ip, 5), LOCAL.ip()), Inbound::Admit);
-            self.table.admitted(ip);
-            self.table.report(ip, Report::Alive);
+            let verdict = self.table.on_inbound(self.now, SocketAddr::new(ip, 5), LOCAL.ip());
+            assert_eq!(verdict, Verdict::Admit);
+            self.table.on_admitted(self.now, ip);
+            self.report(ip, Report::Alive);
         }
         self.carry_out();
         (banned.to_vec(), connected.to_vec())
@@ -201,8 +206,22 @@ impl Node {
 
     pub(crate) fn refuse_all(&mut self, ips: &[IpAddr]) {
         for &ip in ips {
-            black_box(self.table.inbound(SocketAddr::new(ip, 5), LOCAL.ip()));
+            black_box(self.table.on_inbound(self.now, SocketAddr::new(ip, 5), LOCAL.ip()));
         }
+    }
+
+    /// A dial that succeeds.
+    fn dial(&mut self) -> IpAddr {
+        let (dial, ip) = self.table.next_dial(self.now).expect("there are candidates");
+        let reached = self.table.on_dialed(self.now, dial, LOCAL);
+        assert_eq!(reached, Reached::Peer(ip));
+        ip
+    }
+
+    /// As a controller does it for feedback by address.
+    fn report(&mut self, ip: IpAddr, report: Report) {
+        let connection = self.table.connection(ip).map(|(id, _)| id);
+        self.table.on_report(self.now, ip, connection, report);
     }
 
     /// There are no sockets to do anything with.
@@ -212,6 +231,13 @@ impl Node {
 
     fn step(&mut self) {
         self.now = self.plan.pop().unwrap_or(self.now);
-        self.table.set_time(self.now.0, self.now.1);
+        self.table.on_time(self.now);
+    }
+}
+
+fn after(now: Now, wait: Duration) -> Now {
+    Now {
+        utc: now.utc + wait,
+        since_start: now.since_start + wait,
     }
 }

@@ -1,4 +1,4 @@
-//! Addresses in messages: those that others tell of, and those that we tell.
+//! Addresses in messages, received and sent.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
@@ -9,42 +9,43 @@ use bitcoin::p2p::message_network::VersionMessage;
 use bitcoin::p2p::{Address, ServiceFlags};
 use chrono::Utc;
 
-/// Who we are, in words.
+/// The name and version of this node.
 const USER_AGENT: &str = concat!("/network:", env!("CARGO_PKG_VERSION"), "/");
 
-/// How old an address claims to be that we pass on. We do not know when others last saw it, and a fresh one would be
-/// passed on and on as news.
+/// The age of an address that we pass on. We do not know when it was last seen, and full nodes relay fresh addresses
+/// further.
 const HEARSAY_AGE: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// Those of an `addr` that are IP addresses.
-pub(crate) fn of_addr(list: &[(u32, Address)]) -> impl Iterator<Item = SocketAddr> {
-    // Hidden services stand there as IPv6 addresses of a range of their own.
+/// The IP addresses in an `addr`, with their services.
+pub(crate) fn of_addr(list: &[(u32, Address)]) -> impl Iterator<Item = (SocketAddr, ServiceFlags)> {
+    // Hidden services have IPv6 addresses of a range of their own.
     let reachable = list.iter().filter(|(_, address)| address.socket_addr().is_ok());
     reachable.map(|(_, address)| {
         let ip = Ipv6Addr::from(address.address).to_canonical();
-        SocketAddr::new(ip, address.port)
+        (SocketAddr::new(ip, address.port), address.services)
     })
 }
 
-/// Those of an `addrv2` that are IP addresses.
-pub(crate) fn of_addrv2(list: &[AddrV2Message]) -> impl Iterator<Item = SocketAddr> {
-    list.iter().filter_map(|address| address.socket_addr().ok())
+/// The IP addresses in an `addrv2`, with their services.
+pub(crate) fn of_addrv2(list: &[AddrV2Message]) -> impl Iterator<Item = (SocketAddr, ServiceFlags)> {
+    list.iter()
+        .filter_map(|address| Some((address.socket_addr().ok()?, address.services)))
 }
 
-/// Our own address, as of now.
+/// Our own address, with the present time.
 pub(crate) fn announcement(own: SocketAddr, services: ServiceFlags, is_v2: bool) -> NetworkMessage {
-    message(&[own.ip()], own.port(), services, now(), is_v2)
+    message(&[(own.ip(), services)], own.port(), now(), is_v2)
 }
 
-/// Addresses of peers. What each of them offers we do not keep; that of a full node is most likely.
-pub(crate) fn answer(ips: &[IpAddr], port: u16, services: ServiceFlags, is_v2: bool) -> NetworkMessage {
+/// Addresses of peers, each with its services.
+pub(crate) fn answer(peers: &[(IpAddr, ServiceFlags)], port: u16, is_v2: bool) -> NetworkMessage {
     let time = now().saturating_sub_unsigned(HEARSAY_AGE.as_secs());
-    message(ips, port, services, time, is_v2)
+    message(peers, port, time, is_v2)
 }
 
-/// The first message of either end; the protocol's version is to be filled in.
+/// The first message of either end. The caller sets the protocol version.
 pub(crate) fn version(receiver: SocketAddr, services: ServiceFlags, nonce: u64) -> VersionMessage {
-    // Nobody believes what one says of one's own address here, so nobody says anything.
+    // Nodes ignore the sender's own address here.
     let nowhere = SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), 0);
     VersionMessage::new(
         services,
@@ -57,10 +58,10 @@ pub(crate) fn version(receiver: SocketAddr, services: ServiceFlags, nonce: u64) 
     )
 }
 
-fn message(ips: &[IpAddr], port: u16, services: ServiceFlags, time: i64, is_v2: bool) -> NetworkMessage {
+fn message(peers: &[(IpAddr, ServiceFlags)], port: u16, time: i64, is_v2: bool) -> NetworkMessage {
     let time = u32::try_from(time).unwrap_or_default();
     if is_v2 {
-        let address = |ip: &IpAddr| AddrV2Message {
+        let address = |&(ip, services): &(IpAddr, ServiceFlags)| AddrV2Message {
             time,
             services,
             addr: match ip.to_canonical() {
@@ -69,10 +70,13 @@ fn message(ips: &[IpAddr], port: u16, services: ServiceFlags, time: i64, is_v2: 
             },
             port,
         };
-        NetworkMessage::AddrV2(ips.iter().map(address).collect())
+        NetworkMessage::AddrV2(peers.iter().map(address).collect())
     } else {
-        let address = |ip: &IpAddr| (time, Address::new(&SocketAddr::new(*ip, port), services));
-        NetworkMessage::Addr(ips.iter().map(address).collect())
+        let address = |&(ip, services): &(IpAddr, ServiceFlags)| {
+            let addr = SocketAddr::new(ip, port);
+            (time, Address::new(&addr, services))
+        };
+        NetworkMessage::Addr(peers.iter().map(address).collect())
     }
 }
 

@@ -1,9 +1,9 @@
-//! The networks that speak the Bitcoin protocol, and what tells one from another.
+//! The networks that use the Bitcoin protocol, and the parameters of each.
 
-use bitcoin::p2p::{Magic, ServiceFlags};
+use bitcoin::p2p::Magic;
 use clap::ValueEnum;
 
-/// A network, by the name that `--network` takes.
+/// A network, as `--network` names it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Network {
     Bitcoin,
@@ -16,23 +16,18 @@ pub(crate) enum Network {
     LitecoinRegtest,
 }
 
-/// What its nodes agree on.
+/// The parameters of a network.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Chain {
-    /// What each message begins with.
+    /// The first bytes of each message.
     pub(crate) magic: Magic,
     pub(crate) port: u16,
-    /// Of the protocol, as `version` names it.
+    /// The version of the protocol.
     pub(crate) version: u32,
-    /// What a full node offers, without which nobody dials it.
-    pub(crate) full_node: ServiceFlags,
 }
 
-/// The version since which a feature is negotiated by a message of its own, `sendaddrv2` (BIP 155) among them.
+/// The first version in which features are negotiated by messages such as `sendaddrv2` (BIP 155).
 pub(crate) const FEATURE_MESSAGES: u32 = 70_016;
-
-/// The bit of litecoin's extension blocks (LIP 3), which its nodes want in those that they dial.
-const MWEB: u64 = 1 << 24;
 
 impl Network {
     pub(crate) fn chain(self) -> Chain {
@@ -46,28 +41,31 @@ impl Network {
             Self::LitecoinTestnet => (Magic::from_bytes([0xfd, 0xd2, 0xc8, 0xf1]), 19_335),
             Self::LitecoinRegtest => (Magic::REGTEST, 19_444),
         };
-        let full_node = match self {
-            Self::Litecoin | Self::LitecoinTestnet | Self::LitecoinRegtest => blocks() | MWEB.into(),
-            Self::Bitcoin
-            | Self::BitcoinTestnet
-            | Self::BitcoinTestnet4
-            | Self::BitcoinSignet
-            | Self::BitcoinRegtest => blocks(),
-        };
         Chain {
             magic,
             port,
             version: FEATURE_MESSAGES,
-            full_node,
         }
     }
 
-    /// Whether its nodes are found on the open Internet, not in a house or on one host.
+    /// Whether its nodes are on the open Internet, rather than on a local network or one host.
     pub(crate) fn is_global(self) -> bool {
         !matches!(self, Self::BitcoinRegtest | Self::LitecoinRegtest)
     }
 }
 
-fn blocks() -> ServiceFlags {
-    ServiceFlags::NETWORK | ServiceFlags::WITNESS
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn networks_differ() {
+        let all = Network::value_variants();
+        for (place, one) in all.iter().enumerate() {
+            for other in &all[place + 1..] {
+                let (one, other) = (one.chain(), other.chain());
+                assert_ne!((one.magic, one.port), (other.magic, other.port));
+            }
+        }
+    }
 }

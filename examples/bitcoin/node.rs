@@ -1,4 +1,4 @@
-//! The node: what it is told at its start, and its life.
+//! The node: its options, and the loop over its connections.
 
 use std::error::Error;
 use std::hash::{BuildHasher, RandomState};
@@ -6,37 +6,37 @@ use std::net::IpAddr;
 use std::num::ParseIntError;
 use std::path::PathBuf;
 use std::pin::pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bitcoin::p2p::{Magic, ServiceFlags};
 use clap::Parser;
 use futures::StreamExt;
 use network::{NetworkConfig, NetworkController, NetworkControllerEvent, PeerLease};
+use network_examples::{peers_file, process};
 use tokio::net::TcpStream;
-use tokio::signal;
 use tokio::task::JoinSet;
 use tokio::time;
 
-use super::chain::{Chain, Network};
-use super::peers_file;
-use super::session::Session;
+use crate::address_book::AddressBook;
+use crate::chain::{Chain, Network};
+use crate::session::{HANDSHAKE_LIMIT, Session};
 
-/// A light node of the Bitcoin and Litecoin networks: keeps connections and addresses, and neither asks for blocks nor
-/// serves them.
+/// A light node of the Bitcoin and Litecoin networks: keeps connections and addresses, and neither requests nor serves
+/// blocks.
 #[derive(Debug, Parser)]
-#[command(name = "bitcoin")]
+#[command(name = "bitcoin-node")]
 pub(crate) struct Options {
     /// The network to join; sets magic, port and version. On all but the regtest ones, private and loopback addresses
-    /// that peers tell of are refused
+    /// in peer lists are ignored
     #[arg(long, value_enum)]
     network: Network,
 
-    /// JSON file of the known peers; read at the start, rewritten while the node runs
+    /// JSON file of the known peers, read at the start and updated while the node runs
     #[arg(long, value_name = "FILE")]
     peers: PathBuf,
 
-    /// A peer to begin with; may be given more than once. Makes the peers file if there is none
+    /// A peer to start from; may be given more than once. Creates the peers file if there is none
     #[arg(long, value_name = "IP")]
     bootstrap: Vec<IpAddr>,
 
@@ -44,11 +44,11 @@ pub(crate) struct Options {
     #[arg(long, value_name = "IP")]
     listen_ip: Option<IpAddr>,
 
-    /// Port to listen on, and on which peers do; those on others are not dialed [default: the network's]
+    /// Port to listen on, and to dial peers on; peers on other ports are ignored [default: the network's]
     #[arg(long)]
     port: Option<u16>,
 
-    /// What each message begins with, as 8 hexadecimal digits [default: the network's]
+    /// The first bytes of each message, as 8 hexadecimal digits [default: the network's]
     #[arg(long, value_name = "HEX")]
     magic: Option<Magic>,
 
@@ -56,12 +56,12 @@ pub(crate) struct Options {
     #[arg(long, value_name = "NUMBER")]
     protocol_version: Option<u32>,
 
-    /// What to claim to offer, in hexadecimal. Full nodes take up, pass on and dial only addresses of those who claim
-    /// what they want: 9 for Bitcoin, 1000009 for Litecoin. An honest light node claims nothing
+    /// Our services, in hexadecimal. Full nodes store, pass on and dial only addresses with the services that they need:
+    /// 9 for Bitcoin, 1000009 for Litecoin. A light node offers none
     #[arg(long, value_name = "HEX", default_value = "0", value_parser = parse_services)]
     services: ServiceFlags,
 
-    /// Tell peers that we can be reached at this address
+    /// Announce this address to peers as our own
     #[arg(long, value_name = "IP")]
     announce: Option<IpAddr>,
 
@@ -73,7 +73,12 @@ pub(crate) struct Options {
     #[arg(long, default_value_t = 117, value_name = "COUNT")]
     max_incoming: usize,
 
-    /// Seconds for which who breaks the protocol stays banned
+    /// Incoming connections to allow from one /24 (IPv4) or /48 (IPv6) network, so that none can take all of them
+    /// [default: no limit]
+    #[arg(long, value_name = "COUNT")]
+    max_incoming_per_subnet: Option<usize>,
+
+    /// Seconds for which a peer that breaks the protocol stays banned
     #[arg(long, default_value_t = 24 * 60 * 60, value_name = "SECONDS")]
     ban_duration: u64,
 
@@ -81,19 +86,20 @@ pub(crate) struct Options {
     #[arg(long, default_value_t = 60, value_name = "SECONDS")]
     dump_interval: u64,
 
-    /// Say what happens on each connection, too
+    /// Print the events of each connection, too
     #[arg(long, short)]
     verbose: bool,
 }
 
-/// How often a change of the counts is looked for.
-const LOOK_INTERVAL: Duration = Duration::from_millis(500);
+/// How often the counts are printed if they have changed.
+const STATUS_INTERVAL: Duration = Duration::from_millis(500);
 
-/// How long the connections may take to end once we leave.
-const LEAVING_LIMIT: Duration = Duration::from_secs(10);
+/// How long the connections may take to end when the node stops.
+const STOP_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Runs until Ctrl-C.
+/// Runs until Ctrl-C or SIGTERM.
 pub(crate) async fn run(options: Options) -> Result<(), Box<dyn Error>> {
+    let mut stop = pin!(process::asked_to_end()?);
     peers_file::prepare(&options.peers, &options.bootstrap)?;
     let chain = options.chain();
     let network = NetworkController::with_config(options.config(chain)).await?;
@@ -102,9 +108,8 @@ pub(crate) async fn run(options: Options) -> Result<(), Box<dyn Error>> {
     let session = Arc::new(options.session(chain, &network));
     let mut connections = network.leased();
     let mut tasks = JoinSet::new();
-    let mut looks = time::interval(LOOK_INTERVAL);
+    let mut statuses = time::interval(STATUS_INTERVAL);
     let mut shown = String::new();
-    let mut stop = pin!(signal::ctrl_c());
     loop {
         tokio::select! {
             Some((event, lease)) = connections.next() => {
@@ -112,29 +117,26 @@ pub(crate) async fn run(options: Options) -> Result<(), Box<dyn Error>> {
                 tasks.spawn(serve(Arc::clone(&session), socket, lease));
             }
             Some(ended) = tasks.join_next() => ended?,
-            _ = looks.tick() => show_change(connections.get_ref(), &mut shown),
-            stopped = &mut stop => {
-                stopped?;
-                break;
-            }
+            _ = statuses.tick() => show_change(connections.get_ref(), &mut shown),
+            () = &mut stop => break,
         }
     }
 
-    // The controller first: leases that end after it blame nobody, and are told that they are over.
-    println!("leaving");
+    // The controller first: leases that end after that record no failure, and their connections end.
+    println!("stopping");
     connections.get_mut().close().await?;
-    let farewell = async { while tasks.join_next().await.is_some() {} };
-    if time::timeout(LEAVING_LIMIT, farewell).await.is_err() {
-        println!("some connections did not end");
+    let ended = async { while tasks.join_next().await.is_some() {} };
+    if time::timeout(STOP_TIMEOUT, ended).await.is_err() {
+        println!("some connections did not end in time");
     }
     println!("peers are in {}", options.peers.display());
     Ok(())
 }
 
-/// One connection, from its event to its end.
+/// Runs one connection from its event to its end.
 async fn serve(session: Arc<Session>, mut socket: TcpStream, lease: PeerLease) {
     session.note(&lease, format_args!("is connected"));
-    // Handshakes are several small messages in a row. A socket that is dead already says so to whoever reads from it.
+    // A handshake is several small messages in a row. If the socket is dead already, its first read fails.
     drop(socket.set_nodelay(true));
     let ending = session.converse(&mut socket, &lease).await;
     session.note(&lease, format_args!("is gone: {ending}"));
@@ -158,7 +160,7 @@ fn show_change(network: &NetworkController, shown: &mut String) {
 }
 
 impl Options {
-    /// What the network's nodes agree on, or what we were told instead.
+    /// The parameters of the network, or those given instead.
     fn chain(&self) -> Chain {
         let mut chain = self.network.chain();
         chain.magic = self.magic.unwrap_or(chain.magic);
@@ -174,6 +176,9 @@ impl Options {
         config.target_outgoing_connections = self.target;
         config.max_simultaneous_outgoing_connection_attempts = self.target.max(1).saturating_mul(2);
         config.max_incoming_connections = self.max_incoming;
+        config.max_incoming_per_subnet = self.max_incoming_per_subnet;
+        // The session's own limit has to be the first to end a handshake.
+        config.handshake_timeout = Some(2 * HANDSHAKE_LIMIT);
         config.peer_file_dump_interval = Duration::from_secs(self.dump_interval);
         config.ban_duration = Some(Duration::from_secs(self.ban_duration));
         config.global_peers_only = self.network.is_global();
@@ -187,6 +192,7 @@ impl Options {
             announce: self.announce,
             nonce: RandomState::new().hash_one(chain.port),
             feedback: network.feedback_sink(),
+            book: Arc::new(Mutex::new(AddressBook::new(2 * network.config().max_idle_peers))),
             is_verbose: self.verbose,
         }
     }

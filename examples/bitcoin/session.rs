@@ -1,9 +1,11 @@
-//! What a node says over one connection, from the first byte to the last, and what it tells the controller of it.
+//! One connection of the node: handshake, messages, and the reports to the controller.
 
+use std::collections::HashSet;
 use std::convert::Infallible;
 use std::fmt;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bitcoin::p2p::ServiceFlags;
@@ -13,44 +15,46 @@ use network::{Feedback, FeedbackSink, PeerLease};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{self, Instant, MissedTickBehavior, timeout};
 
-use super::addresses;
-use super::chain::{Chain, FEATURE_MESSAGES};
-use super::wire::{Violation, Wire, WireError};
+use crate::address_book::AddressBook;
+use crate::addresses;
+use crate::chain::{Chain, FEATURE_MESSAGES};
+use crate::wire::{Violation, Wire, WireError};
 
-/// For the handshake; below the controller's `handshake_timeout`, or its verdict would come first.
+/// The timeout of a handshake. The controller's `handshake_timeout` is longer, so that this end reports first.
 pub(crate) const HANDSHAKE_LIMIT: Duration = Duration::from_secs(10);
 
 /// Between two pings.
 pub(crate) const PING_INTERVAL: Duration = Duration::from_secs(30);
 
-/// For how long a peer may say nothing.
+/// After how long without a message a peer is given up.
 pub(crate) const SILENCE_LIMIT: Duration = Duration::from_secs(90);
 
-/// The most addresses in one message, by the protocol.
+/// The most addresses that the protocol allows in one message.
 pub(crate) const MAX_ADDRESSES: usize = 1_000;
 
-/// The oldest version to talk to: the first whose pings are answered (BIP 31).
+/// The oldest version that is accepted: the first that answers pings (BIP 31).
 const OLDEST_VERSION: u32 = 60_001;
 
-/// What one node is to all of its connections.
+/// What all connections of a node share.
 #[derive(Clone, Debug)]
 pub(crate) struct Session {
     pub(crate) chain: Chain,
-    /// What we claim to offer.
+    /// Our own services.
     pub(crate) services: ServiceFlags,
-    /// The address under which others can reach us.
+    /// Our own address, to be announced to peers.
     pub(crate) announce: Option<IpAddr>,
-    /// Drawn anew by each process, so that a node knows itself wherever it meets itself.
+    /// Random, one a process, so that a node recognises a connection to itself.
     pub(crate) nonce: u64,
     pub(crate) feedback: FeedbackSink,
-    /// Whether to say what happens on each connection.
+    pub(crate) book: Arc<Mutex<AddressBook>>,
+    /// Whether to print the events of each connection.
     pub(crate) is_verbose: bool,
 }
 
-/// How a conversation ended.
+/// How a connection ended.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Ending {
-    #[error("we let it go")]
+    #[error("we closed it")]
     Revoked,
     #[error("it was this node itself")]
     Ourselves,
@@ -69,14 +73,14 @@ pub(crate) enum Ending {
 }
 
 impl Ending {
-    /// Tells the controller, whom it frees to use the place for somebody else.
+    /// Reports the end to the controller, which frees the slot.
     pub(crate) fn settle(&self, lease: PeerLease) {
         match self {
             Self::Revoked => lease.closed(),
-            // From outside it may be a gateway's address, which others behind it share: there is nobody to ban.
+            // An inbound connection may come from the address of a gateway, which other nodes share: not to be banned.
             Self::Ourselves if lease.is_outgoing() => lease.banned(),
             Self::Ourselves => lease.closed(),
-            // The protocol has no goodbye, so every end that is not ours is a loss.
+            // The protocol has no goodbye, so every end that is not ours counts as a failure.
             Self::Late | Self::Silent | Self::Outdated(_) | Self::Lost(_) | Self::Unreadable(_) => lease.failed(),
             Self::Violation(_) => lease.banned(),
         }
@@ -94,16 +98,16 @@ impl From<WireError> for Ending {
     }
 }
 
-/// What a handshake told of the other end.
+/// What a handshake revealed of the other end.
 #[derive(Debug)]
 struct Handshake {
     version: VersionMessage,
-    /// Whether it asked for `addrv2` in the place of `addr`.
+    /// Whether it asked for `addrv2` instead of `addr`.
     wants_addrv2: bool,
 }
 
 impl Session {
-    /// Shakes hands and talks until one of both ends leaves or does something wrong.
+    /// Shakes hands and exchanges messages until one end leaves or breaks the protocol.
     pub(crate) async fn converse<S: AsyncRead + AsyncWrite + Unpin>(&self, socket: S, lease: &PeerLease) -> Ending {
         let mut wire = Wire::new(socket, self.chain.magic);
         let shaken = tokio::select! {
@@ -117,6 +121,8 @@ impl Session {
         };
         lease.alive();
         let version = &handshake.version;
+        self.book()
+            .on_version(lease.ip(), version.services, lease.is_outgoing());
         self.note(
             lease,
             format_args!("is alive: {:?}, version {}", version.user_agent, version.version),
@@ -127,7 +133,7 @@ impl Session {
         }
     }
 
-    /// Says something about a connection, to those who want to hear it.
+    /// Prints an event of a connection, if that was asked for.
     pub(crate) fn note(&self, lease: &PeerLease, what: fmt::Arguments<'_>) {
         if self.is_verbose {
             let direction = if lease.is_outgoing() { "out" } else { "in" };
@@ -135,7 +141,7 @@ impl Session {
         }
     }
 
-    /// Whoever dialed speaks first.
+    /// The end that dialed sends its version first.
     async fn shake_hands<S: AsyncRead + AsyncWrite + Unpin>(
         &self,
         wire: &mut Wire<S>,
@@ -183,7 +189,7 @@ impl Session {
         if !lease.is_outgoing() {
             wire.send(self.version(lease.ip())).await?;
         }
-        // Some older nodes hang up on what they do not know before the verack.
+        // Some older nodes close the connection on unknown messages before the verack.
         if theirs.version >= FEATURE_MESSAGES {
             wire.send(NetworkMessage::SendAddrV2).await?;
         }
@@ -210,8 +216,8 @@ impl Session {
         let mut silence = Box::pin(time::sleep(SILENCE_LIMIT));
         let mut was_asked = false;
         loop {
-            // What has arrived comes before the silence: it must not be taken for it. Nothing is ever cut off in the
-            // middle of a write, as all writing is done outside of the select.
+            // Received messages come before the timeout, so that one that has arrived is not missed. All writes are
+            // outside of the select, so none is cancelled halfway.
             tokio::select! {
                 biased;
                 () = lease.revoked() => return Err(Ending::Revoked),
@@ -235,7 +241,7 @@ impl Session {
         }
     }
 
-    /// What we cannot read may well be meant for others: networks have messages that the codec does not know.
+    /// `None` for a message that the codec cannot read: networks have messages that it does not know.
     fn readable(
         &self,
         received: Result<NetworkMessage, WireError>,
@@ -260,48 +266,68 @@ impl Session {
         match message {
             NetworkMessage::Version(_) => Err(Ending::Violation(Violation::SecondVersion)),
             NetworkMessage::Ping(number) => Ok(wire.send(NetworkMessage::Pong(number)).await?),
-            NetworkMessage::Addr(list) => self.on_addresses(list.len(), addresses::of_addr(&list), lease),
-            NetworkMessage::AddrV2(list) => self.on_addresses(list.len(), addresses::of_addrv2(&list), lease),
-            // Blocks, transactions and features are for full nodes.
+            NetworkMessage::Addr(list) => self.on_addresses(list.len(), addresses::of_addr(&list), lease).await,
+            NetworkMessage::AddrV2(list) => self.on_addresses(list.len(), addresses::of_addrv2(&list), lease).await,
+            // Messages for full nodes: blocks, transactions, features.
             _ => Ok(()),
         }
     }
 
-    fn on_addresses(
+    async fn on_addresses(
         &self,
         length: usize,
-        list: impl Iterator<Item = SocketAddr>,
+        list: impl Iterator<Item = (SocketAddr, ServiceFlags)>,
         lease: &PeerLease,
     ) -> Result<(), Ending> {
         if length > MAX_ADDRESSES {
             return Err(Ending::Violation(Violation::TooManyAddresses(length)));
         }
-        // A peer is known by its IP address alone, so one on another port cannot be dialed.
-        let here = list.filter(|address| address.port() == self.chain.port);
-        let ips: Vec<IpAddr> = here
-            .map(|address| address.ip())
-            .filter(|ip| Some(*ip) != self.announce)
+        // All peers are dialed on one port.
+        let peers: Vec<(IpAddr, ServiceFlags)> = list
+            .filter(|(address, _)| address.port() == self.chain.port && Some(address.ip()) != self.announce)
+            .map(|(address, services)| (address.ip(), services))
             .collect();
-        self.note(lease, format_args!("told of {length} addresses, {} of use", ips.len()));
+        self.note(
+            lease,
+            format_args!("told of {length} addresses, {} of use", peers.len()),
+        );
+        if self.book().is_full(peers.len()) {
+            let known = self.known_peers().await?.into_iter().collect::<HashSet<_>>();
+            self.book().retain(&known);
+        }
+        for &(ip, services) in &peers {
+            self.book().on_announcement(ip, services);
+        }
+        let ips = peers.into_iter().map(|(ip, _)| ip).collect();
         let reported = self.feedback.report(Feedback::PeerList(ips));
         reported.map_err(|_| Ending::Revoked)
     }
 
-    /// The best peers that we know.
+    async fn known_peers(&self) -> Result<Vec<IpAddr>, Ending> {
+        let known = self.feedback.good_peer_ips(usize::MAX).await;
+        known.map_err(|_| Ending::Revoked)
+    }
+
+    /// Never held across an await.
+    fn book(&self) -> MutexGuard<'_, AddressBook> {
+        self.book.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Tells of a random sample. If it told of the best peers, these would become hubs and all others would stay unknown.
     async fn tell_addresses<S: AsyncRead + AsyncWrite + Unpin>(
         &self,
         wire: &mut Wire<S>,
         handshake: &Handshake,
         lease: &PeerLease,
     ) -> Result<(), Ending> {
-        let known = self.feedback.good_peer_ips(MAX_ADDRESSES).await;
-        let mut known = known.map_err(|_| Ending::Revoked)?;
-        known.retain(|ip| *ip != lease.ip());
-        if known.is_empty() {
+        let mut others = self.known_peers().await?;
+        others.retain(|ip| *ip != lease.ip());
+        let told = self.book().sample(others, MAX_ADDRESSES);
+        if told.is_empty() {
             return Ok(());
         }
-        self.note(lease, format_args!("asked for addresses, gets {}", known.len()));
-        let answer = addresses::answer(&known, self.chain.port, self.chain.full_node, handshake.wants_addrv2);
+        self.note(lease, format_args!("asked for addresses, gets {}", told.len()));
+        let answer = addresses::answer(&told, self.chain.port, handshake.wants_addrv2);
         Ok(wire.send(answer).await?)
     }
 
@@ -311,3 +337,6 @@ impl Session {
         NetworkMessage::Version(version)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,4 +1,4 @@
-//! A socket that speaks in messages of the Bitcoin protocol, by the codec of the `bitcoin` crate.
+//! Sends and receives messages of the Bitcoin protocol over a socket, by the codec of the `bitcoin` crate.
 
 use std::io;
 use std::time::Duration;
@@ -9,20 +9,20 @@ use bitcoin::p2p::message::{CommandString, NetworkMessage, RawNetworkMessage};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::time::timeout;
 
-/// The longest payload that the protocol allows, the same for all messages.
+/// The longest payload that the protocol allows in any message.
 pub(crate) const MAX_PAYLOAD: usize = MAX_VEC_SIZE;
 
 /// Magic, command, length and checksum.
 const HEADER: usize = 24;
 
-/// Where in it the command and the length begin.
+/// Where the command and the length begin in it.
 const COMMAND_AT: usize = 4;
 const LENGTH_AT: usize = 16;
 
-/// How long the other end may take nothing of what we write.
-const WRITE_PATIENCE: Duration = Duration::from_secs(10);
+/// The timeout of a write.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// What a connection makes room for at its start; most messages fit.
+/// The initial size of the buffer; most messages fit.
 const BUFFER: usize = 1024;
 
 /// How a peer broke the protocol.
@@ -47,11 +47,11 @@ pub(crate) enum Violation {
 pub(crate) enum WireError {
     #[error(transparent)]
     Lost(#[from] io::Error),
-    #[error("it takes nothing")]
+    #[error("it does not read")]
     Stuck,
     #[error(transparent)]
     Violation(#[from] Violation),
-    /// It arrived whole, and the connection can go on.
+    /// The message arrived whole, so the connection can go on.
     #[error("a {command} that we cannot read: {source}")]
     Unreadable {
         command: CommandString,
@@ -76,9 +76,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
         }
     }
 
-    /// The next message. It is held whole, so a stranger can make us hold [`MAX_PAYLOAD`] bytes, as it sends them.
+    /// The next message. It is buffered whole, so that a peer can make us hold up to [`MAX_PAYLOAD`] bytes.
     ///
-    /// Cancel safe: what was read of a message is kept for the next call.
+    /// Cancel safe: the part of a message that was read is kept for the next call.
     pub(crate) async fn receive(&mut self) -> Result<NetworkMessage, WireError> {
         loop {
             if let Some(length) = self.message_length()?
@@ -95,12 +95,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
     /// Writes a message. Not cancel safe.
     pub(crate) async fn send(&mut self, message: NetworkMessage) -> Result<(), WireError> {
         let bytes = encode::serialize(&RawNetworkMessage::new(self.magic, message));
-        let written = timeout(WRITE_PATIENCE, self.socket.write_all(&bytes)).await;
+        let written = timeout(WRITE_TIMEOUT, self.socket.write_all(&bytes)).await;
         Ok(written.map_err(|_| WireError::Stuck)??)
     }
 
-    /// How long the first message is with its header, once that is known. What is wrong is found at the first byte that
-    /// tells.
+    /// The length of the first message with its header, once it is known. A violation is found as soon as the bytes that
+    /// show it have arrived.
     fn message_length(&self) -> Result<Option<usize>, WireError> {
         if let Some(magic) = self.field(0).filter(|magic| *magic != self.magic) {
             return Err(Violation::Magic(magic).into());
@@ -114,7 +114,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
         }
     }
 
-    /// What stands there in the first message, if that much of it has come.
+    /// The field at this position of the first message, if it has arrived.
     fn field<T: Decodable>(&self, at: usize) -> Option<T> {
         T::consensus_decode(&mut self.read.get(at..)?).ok()
     }
@@ -123,7 +123,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
         let decoded = encode::deserialize::<RawNetworkMessage>(&self.read[..length]);
         let command = self.field::<CommandString>(COMMAND_AT);
         self.read.drain(..length);
-        // The next message is a small one again.
+        // Frees the memory of a long message.
         self.read.shrink_to(BUFFER);
         match (decoded, command) {
             (Ok(message), _) => Ok(message.into_payload()),
@@ -135,3 +135,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

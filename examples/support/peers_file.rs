@@ -1,4 +1,4 @@
-//! The peers file of a node that is started for the first time.
+//! The peers file of a node at its first start.
 
 use std::error::Error;
 use std::fs::OpenOptions;
@@ -6,8 +6,12 @@ use std::io::{self, Write};
 use std::net::IpAddr;
 use std::path::Path;
 
-/// Makes an empty peers file where there is none, if we know whom to begin with.
-pub(crate) fn prepare(path: &Path, bootstrap: &[IpAddr]) -> Result<(), Box<dyn Error>> {
+/// Creates an empty peers file if there is none and there are bootstrap peers.
+///
+/// # Errors
+///
+/// There is neither a peers file nor a bootstrap peer, or the file cannot be created.
+pub fn prepare(path: &Path, bootstrap: &[IpAddr]) -> Result<(), Box<dyn Error>> {
     if path.try_exists()? {
         return Ok(());
     }
@@ -16,18 +20,18 @@ pub(crate) fn prepare(path: &Path, bootstrap: &[IpAddr]) -> Result<(), Box<dyn E
     }
     let made = OpenOptions::new().write(true).create_new(true).open(path);
     made.and_then(|mut file| file.write_all(b"[]\n"))
-        .map_err(|error| cannot_make(path, &error).into())
+        .map_err(|error| cannot_create(path, &error).into())
 }
 
 fn missing_peers_file(path: &Path) -> String {
     let path = path.display();
     format!(
         "there is no peers file {path}\n\
-         To make one, name a peer to begin with: --bootstrap IP\n\
-         The first node of a network begins with nobody: echo '[]' > {path}"
+         To create it, name a peer to start from: --bootstrap IP\n\
+         The first node of a network starts with an empty one: echo '[]' > {path}"
     )
 }
 
-fn cannot_make(path: &Path, error: &io::Error) -> String {
-    format!("cannot make the peers file {}: {error}", path.display())
+fn cannot_create(path: &Path, error: &io::Error) -> String {
+    format!("cannot create the peers file {}: {error}", path.display())
 }

@@ -1,8 +1,8 @@
-//! The wire protocol of the example nodes: lines of text, and nothing of the network.
+//! The wire protocol of the example nodes: its messages as lines of text, and a reader of such lines.
 //!
-//! Each end opens with `HELLO <protocol> <nonce>`. Then either may send `PING <number>` (answered by `PONG` with the
+//! Each end starts with `HELLO <protocol> <nonce>`. Then either may send `PING <number>` (answered by `PONG` with the
 //! same number), `GETPEERS` (answered by `PEERS <ip> <ip> ...`) and `BYE`. A line is at most [`MAX_LINE`] bytes long and
-//! ends with `\n`, so a stranger can make us hold one line and no more.
+//! ends with `\n`, so that a peer cannot make us buffer more than one line.
 
 use std::fmt;
 use std::io;
@@ -11,25 +11,31 @@ use std::net::IpAddr;
 use tokio::io::{AsyncBufRead, AsyncBufReadExt};
 
 /// The protocol and its version, as `HELLO` names them.
-pub(crate) const PROTOCOL: &str = "network-example/1";
+pub const PROTOCOL: &str = "network-example/1";
 
 /// The longest line, without its end.
-pub(crate) const MAX_LINE: usize = 4096;
+pub const MAX_LINE: usize = 4096;
 
-/// The most addresses in one `PEERS`; as many of the longest kind still fit in a line.
-pub(crate) const MAX_PEERS: usize = 64;
+/// The most addresses in one `PEERS`. As many IPv6 addresses of full length fit in a line.
+pub const MAX_PEERS: usize = 64;
 
-/// One line.
+/// A message, which is one line.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Message {
-    /// Who is speaking: drawn anew by each process, so that a node knows itself wherever it meets itself.
+pub enum Message {
+    /// The first message of either end.
     Hello {
+        /// Random, one a process, so that a node recognises a connection to itself.
         nonce: u64,
     },
+    /// Asks for a pong with the same number.
     Ping(u64),
+    /// The answer to a ping.
     Pong(u64),
+    /// Asks for peers.
     GetPeers,
+    /// The answer to `GETPEERS`.
     Peers(Vec<IpAddr>),
+    /// The sender is about to close the connection.
     Bye,
 }
 
@@ -51,7 +57,8 @@ impl fmt::Display for Message {
 
 /// How a peer broke the protocol.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum ProtocolError {
+#[expect(missing_docs, reason = "the texts say it")]
+pub enum ProtocolError {
     #[error("a line of more than {MAX_LINE} bytes")]
     TooLong,
     #[error("a line that is not UTF-8")]
@@ -69,8 +76,8 @@ pub(crate) enum ProtocolError {
 }
 
 impl Message {
-    /// Reads a line, without its end.
-    pub(crate) fn parse(line: &[u8]) -> Result<Self, ProtocolError> {
+    /// Parses a line, without its end.
+    pub fn parse(line: &[u8]) -> Result<Self, ProtocolError> {
         let line = str::from_utf8(line).map_err(|_| ProtocolError::NotText)?;
         let (command, rest) = line.split_once(' ').unwrap_or((line, ""));
         match command {
@@ -108,23 +115,24 @@ fn parse_peers(rest: &str) -> Result<Message, ProtocolError> {
 
 /// Reads lines of a bounded length.
 #[derive(Debug)]
-pub(crate) struct Lines<R> {
+pub struct Lines<R> {
     reader: R,
     line: Vec<u8>,
 }
 
 impl<R: AsyncBufRead + Unpin> Lines<R> {
-    pub(crate) fn new(reader: R) -> Self {
+    /// Reads lines from `reader`.
+    pub fn new(reader: R) -> Self {
         Self {
             reader,
             line: Vec::new(),
         }
     }
 
-    /// The next line without its end. The end of the stream is an error: nobody leaves without a `BYE`.
+    /// The next line without its end. The end of the stream is an error, as a peer sends `BYE` before it closes.
     ///
-    /// Cancel safe: what was read of a line is kept for the next call.
-    pub(crate) async fn next_line(&mut self) -> io::Result<Result<Vec<u8>, ProtocolError>> {
+    /// Cancel safe: the part of a line that was read is kept for the next call.
+    pub async fn next_line(&mut self) -> io::Result<Result<Vec<u8>, ProtocolError>> {
         loop {
             let read = self.reader.fill_buf().await?;
             if read.is_empty() {

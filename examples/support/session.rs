@@ -1,4 +1,4 @@
-//! What a node says over one connection, from the first byte to the last, and what it tells the controller of it.
+//! One connection of a node: handshake, pings and peer lists, and the reports to the controller.
 
 use std::convert::Infallible;
 use std::hash::{BuildHasher, RandomState};
@@ -13,28 +13,29 @@ use tokio::time::{self, Instant, MissedTickBehavior, timeout};
 
 use super::protocol::{Lines, MAX_PEERS, Message, ProtocolError};
 
-/// What one node is to all of its connections.
+/// What all connections of a node share.
 #[derive(Clone, Debug)]
-pub(crate) struct Session {
+pub struct Session {
     nonce: u64,
     pace: Pace,
     feedback: FeedbackSink,
 }
 
-/// How long things may take.
+/// Intervals and timeouts of a connection.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Pace {
-    /// For the handshake; has to stay below the controller's `handshake_timeout`, or its verdict comes first.
-    pub(crate) handshake: Duration,
-    /// Between two rounds of a ping and a request for peers.
-    pub(crate) round: Duration,
-    /// For an answer, and for the other end to take what we write.
-    pub(crate) patience: Duration,
+pub struct Pace {
+    /// The timeout of a handshake. Below the controller's `handshake_timeout`, so that this end reports first.
+    pub handshake: Duration,
+    /// Between two pings, each with a request for peers.
+    pub round: Duration,
+    /// The timeout of an answer, and of a write.
+    pub patience: Duration,
 }
 
-/// How a conversation ended.
+/// How a connection ended.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum Ending {
+#[expect(missing_docs, reason = "the texts say it")]
+pub enum Ending {
     #[error("we are leaving")]
     Revoked,
     #[error("it said goodbye")]
@@ -50,11 +51,11 @@ pub(crate) enum Ending {
 }
 
 impl Ending {
-    /// Tells the controller, whom it frees to use the place for somebody else.
-    pub(crate) fn settle(&self, lease: PeerLease) {
+    /// Reports the end to the controller, which frees the slot.
+    pub fn settle(&self, lease: PeerLease) {
         match self {
             Self::Revoked | Self::Bye => lease.closed(),
-            // From outside it may be a gateway's address, which others behind it share: there is nobody to ban.
+            // An inbound connection may come from the address of a gateway, which other nodes share: not to be banned.
             Self::Ourselves if lease.is_outgoing() => lease.banned(),
             Self::Ourselves => lease.closed(),
             Self::Silent | Self::Lost(_) | Self::Protocol(ProtocolError::OtherVersion(_)) => lease.failed(),
@@ -64,14 +65,14 @@ impl Ending {
 }
 
 impl Session {
-    /// A node with a nonce of its own.
-    pub(crate) fn new(pace: Pace, feedback: FeedbackSink) -> Self {
+    /// The session of a node with a random nonce.
+    pub fn new(pace: Pace, feedback: FeedbackSink) -> Self {
         let nonce = RandomState::new().hash_one(pace.handshake);
         Self { nonce, pace, feedback }
     }
 
-    /// Shakes hands, calls `on_alive`, and talks until one of both ends leaves or does something wrong.
-    pub(crate) async fn converse(&self, socket: &mut TcpStream, lease: &PeerLease, on_alive: impl FnOnce()) -> Ending {
+    /// Shakes hands, calls `on_alive`, and exchanges messages until one end leaves or breaks the protocol.
+    pub async fn converse(&self, socket: &mut TcpStream, lease: &PeerLease, on_alive: impl FnOnce()) -> Ending {
         let mut wire = Wire::new(socket, self.pace);
         let shaken = tokio::select! {
             shaken = timeout(self.pace.handshake, self.shake_hands(&mut wire)) => shaken,
@@ -86,7 +87,7 @@ impl Session {
         on_alive();
         match self.talk(&mut wire, lease).await {
             Ok(never) => match never {},
-            // We may have found it closed before we came to read why.
+            // A write may have failed before the peer's goodbye was read.
             Err(Ending::Lost(_)) if wire.has_goodbye().await => Ending::Bye,
             Err(ending) => ending,
         }
@@ -106,8 +107,8 @@ impl Session {
         rounds.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut open = Questions::default();
         loop {
-            // What has arrived comes first: an answer that is here already must not be taken for a late one. Nothing is
-            // ever cut off in the middle of a write, as all writing is done outside of the select.
+            // Received messages first, so that an answer that has arrived is not counted as late. All writes are outside
+            // of the select, so none is cancelled halfway.
             tokio::select! {
                 biased;
                 message = wire.receive() => self.on_message(message?, wire, &mut open, lease).await?,
@@ -163,10 +164,10 @@ impl Session {
     }
 }
 
-/// The most messages that a peer may send between two of our rounds.
+/// The most messages that a peer may send in one round.
 const MAX_MESSAGES_PER_ROUND: u32 = 64;
 
-/// What we asked and have no answer to yet.
+/// Our questions that have no answer yet.
 #[derive(Debug, Default)]
 struct Questions {
     asked_at: Option<Instant>,
@@ -218,7 +219,7 @@ impl Questions {
     }
 }
 
-/// A socket that speaks in messages.
+/// Sends and receives messages over a socket.
 struct Wire<'a> {
     lines: Lines<BufReader<ReadHalf<'a>>>,
     writer: WriteHalf<'a>,
@@ -241,7 +242,7 @@ impl<'a> Wire<'a> {
         Ok(Message::parse(&line)?)
     }
 
-    /// Whether there is a goodbye among what the other end sent before the connection was lost.
+    /// Whether the peer said goodbye before the connection was lost.
     async fn has_goodbye(&mut self) -> bool {
         let patience = self.patience;
         let find = async {
@@ -257,7 +258,7 @@ impl<'a> Wire<'a> {
         timeout(patience, find).await.unwrap_or(false)
     }
 
-    /// A peer that does not read is given up on, not waited for.
+    /// Sends a message, unless the peer does not read for too long.
     async fn send(&mut self, message: &Message) -> Result<(), Ending> {
         let line = format!("{message}\n");
         let written = timeout(self.patience, self.writer.write_all(line.as_bytes())).await;

@@ -14,7 +14,9 @@ use arbitrary::Arbitrary;
 use chrono::{DateTime, TimeDelta, Utc};
 use libfuzzer_sys::fuzz_target;
 use network::NetworkConfig;
-use network::internals::{Action, Failure, Inbound, Report, Table};
+use network::internals::{
+    Action, ConnectionId, DialFault, Now, ParkedId, PeerTable, Reached, Report, Verdict, stored_records,
+};
 
 const PORT: u16 = 4_000;
 const LISTEN: SocketAddr = SocketAddr::new(IpAddr::V6(Ipv6Addr::UNSPECIFIED), PORT);
@@ -75,39 +77,38 @@ enum Step {
     Inbound { peer: u8, is_lost: bool },
     DialReaches { dial: u8 },
     DialFails { dial: u8, kind: u8 },
-    Report { peer: u8, kind: u8 },
+    Report { peer: u8, kind: u8, was_connected: bool },
     LeaseReport { connection: u8, kind: u8 },
     List { peers: Vec<u8> },
     Wait { ms: u16 },
     WaitLong { seconds: u16 },
     WallClockJumps { hours: i16 },
-    Restart { seed: u8 },
+    Restart { seed: u8, initial: Vec<u8> },
 }
 
 /// A table and what a controller would hold for it.
 struct Node {
-    table: Table,
-    utc: DateTime<Utc>,
-    since_start: Duration,
-    dials: BTreeMap<u64, IpAddr>,
+    table: PeerTable,
+    now: Now,
+    dials: BTreeMap<ConnectionId, IpAddr>,
     /// Those that are over, too: a lease may outlive its connection.
-    leases: BTreeMap<u64, IpAddr>,
-    connections: BTreeMap<u64, IpAddr>,
-    parked: BTreeMap<u64, SocketAddr>,
+    leases: BTreeMap<ConnectionId, IpAddr>,
+    connections: BTreeMap<ConnectionId, IpAddr>,
+    parked: BTreeMap<ParkedId, SocketAddr>,
     last_port: u16,
 }
 
 impl Node {
     fn new(config: NetworkConfig) -> Self {
         let utc = DateTime::from_timestamp(1_767_225_600, 0).expect("2026 is in range");
-        Self::with(Table::new(config, LISTEN, 7, utc), utc)
+        let now = starting_at(utc);
+        Self::with(PeerTable::new(config, LISTEN, 7, now), now)
     }
 
-    fn with(table: Table, utc: DateTime<Utc>) -> Self {
+    fn with(table: PeerTable, now: Now) -> Self {
         Self {
             table,
-            utc,
-            since_start: Duration::ZERO,
+            now,
             dials: BTreeMap::new(),
             leases: BTreeMap::new(),
             connections: BTreeMap::new(),
@@ -126,22 +127,31 @@ impl Node {
             Step::DialFails { dial, kind } => {
                 if let Some((id, _)) = nth(&self.dials, dial) {
                     self.dials.remove(&id);
-                    self.table.dial_failed(id, failure(kind));
+                    self.table.on_dial_failed(self.now, id, fault(kind));
                 }
             }
-            Step::Report { peer, kind } => self.table.report(address(peer), report(kind)),
+            Step::Report { peer, kind, was_connected } => {
+                let ip = address(peer).to_canonical();
+                let connection = self.table.connection(ip).map(|(id, _)| id);
+                let connection = connection.filter(|_| was_connected);
+                self.table.on_report(self.now, ip, connection, report(kind));
+            }
             Step::LeaseReport { connection, kind } => {
                 if let Some((id, ip)) = nth(&self.leases, connection) {
-                    self.table.lease_report(ip, id, report(kind % 4));
+                    self.table.on_report(self.now, ip, Some(id), report(kind % 4));
                 }
             }
-            Step::List { peers } => self.table.list(peers.into_iter().map(address)),
+            Step::List { peers } => self.table.on_peer_list(peers.into_iter().map(address)),
             Step::Wait { ms } => self.wait(Duration::from_millis(u64::from(ms))),
             Step::WaitLong { seconds } => self.wait(Duration::from_secs(u64::from(seconds))),
-            Step::WallClockJumps { hours } => self.utc += TimeDelta::hours(i64::from(hours)),
-            Step::Restart { seed } => {
-                let table = self.table.restarted(LISTEN, u64::from(seed));
-                *self = Self::with(table, self.utc);
+            Step::WallClockJumps { hours } => self.now.utc += TimeDelta::hours(i64::from(hours)),
+            Step::Restart { seed, initial } => {
+                let now = starting_at(self.now.utc);
+                let config = self.table.config().clone();
+                let mut table = PeerTable::new(config, LISTEN, seed.into(), now);
+                let initial: Vec<_> = initial.into_iter().map(address).collect();
+                table.load(now, stored_records(&self.table), &initial);
+                *self = Self::with(table, now);
             }
         }
         self.settle();
@@ -151,50 +161,48 @@ impl Node {
     fn poll(&mut self) {
         // Deadlines are dealt with some at a time.
         for _ in 0..4 {
-            self.table.set_time(self.utc, self.since_start);
+            self.table.on_time(self.now);
             self.settle();
-            while let Some(id) = self.table.next_overdue_dial() {
-                assert!(self.dials.remove(&id).is_some(), "{id} is no dial");
-                self.table.dial_failed(id, Failure::TimedOut);
-                self.settle();
-            }
             while let Some(id) = self.table.next_settled() {
                 let remote = self.parked.remove(&id).expect("a settled socket is held");
                 self.inbound(remote, false);
             }
-            while let Some((id, ip)) = self.table.next_dial() {
+            while let Some((id, ip)) = self.table.next_dial(self.now) {
                 assert!(self.dials.insert(id, ip).is_none(), "an id is never used twice");
                 self.settle();
             }
         }
         let due = self.table.next_deadline();
         assert!(
-            due.is_none_or(|due| due > self.since_start),
+            due.is_none_or(|due| due > self.now.since_start),
             "due at {due:?}, and yet nothing done at {:?}",
-            self.since_start
+            self.now.since_start
         );
     }
 
     fn settle(&mut self) {
         while let Some(action) = self.table.next_action() {
             match action {
-                Action::CallOff(id) => assert!(self.dials.remove(&id).is_some(), "{id} is no dial"),
-                Action::RefuseParked(id) => assert!(self.parked.remove(&id).is_some(), "{id} is not parked"),
-                Action::Ended(id) => assert!(self.connections.remove(&id).is_some(), "{id} is no connection"),
+                Action::CallOff(id) => assert!(self.dials.remove(&id).is_some(), "{id:?} is no dial"),
+                Action::RefuseParked(id) => assert!(self.parked.remove(&id).is_some(), "{id:?} is not parked"),
+                Action::Ended(id) => assert!(self.connections.remove(&id).is_some(), "{id:?} is no connection"),
             }
         }
         self.table.check();
     }
 
     fn inbound(&mut self, remote: SocketAddr, is_lost: bool) {
-        match self.table.inbound(remote, US) {
-            Inbound::Admit if is_lost => {}
-            Inbound::Admit => {
-                let id = self.table.admitted(remote.ip());
+        match self.table.on_inbound(self.now, remote, US) {
+            Verdict::Admit | Verdict::Park(_) if is_lost => {}
+            Verdict::Admit => {
+                let id = self.table.on_admitted(self.now, remote.ip());
                 self.connect(id, remote.ip());
             }
-            Inbound::Park(id) => assert!(self.parked.insert(id, remote).is_none(), "an id is never used twice"),
-            Inbound::Refuse => {}
+            Verdict::Park(self_dial) => {
+                let id = self.table.on_parked(self.now, remote, self_dial);
+                assert!(self.parked.insert(id, remote).is_none(), "an id is never used twice");
+            }
+            Verdict::Refuse(_) => {}
         }
         self.settle();
     }
@@ -205,13 +213,16 @@ impl Node {
         };
         self.dials.remove(&id);
         let local = if ip.is_loopback() { ip } else { US };
-        if let Some(reached) = self.table.dialed(id, SocketAddr::new(local, 50_000)) {
-            assert_eq!(reached, ip);
-            self.connect(id, ip);
+        match self.table.on_dialed(self.now, id, SocketAddr::new(local, 50_000)) {
+            Reached::Peer(reached) => {
+                assert_eq!(reached, ip);
+                self.connect(id, ip);
+            }
+            Reached::Ourselves | Reached::Nothing => {}
         }
     }
 
-    fn connect(&mut self, id: u64, ip: IpAddr) {
+    fn connect(&mut self, id: ConnectionId, ip: IpAddr) {
         assert!(
             self.connections.values().all(|other| *other != ip),
             "{ip} is connected twice"
@@ -221,8 +232,8 @@ impl Node {
     }
 
     fn wait(&mut self, time: Duration) {
-        self.since_start += time;
-        self.utc += TimeDelta::from_std(time).expect("a day at most");
+        self.now.since_start += time;
+        self.now.utc += TimeDelta::from_std(time).expect("a day at most");
     }
 }
 
@@ -244,17 +255,23 @@ fn address(number: u8) -> IpAddr {
     }
 }
 
-fn nth(connections: &BTreeMap<u64, IpAddr>, place: u8) -> Option<(u64, IpAddr)> {
-    let place = usize::from(place) % connections.len().max(1);
-    connections.iter().nth(place).map(|(&id, &ip)| (id, ip))
+fn starting_at(utc: DateTime<Utc>) -> Now {
+    let since_start = Duration::ZERO;
+    Now { utc, since_start }
 }
 
-fn failure(kind: u8) -> Failure {
-    match kind % 4 {
-        0 => Failure::Peer,
-        1 => Failure::TimedOut,
-        2 => Failure::Unroutable,
-        _ => Failure::Host,
+fn nth(connections: &BTreeMap<ConnectionId, IpAddr>, number: u8) -> Option<(ConnectionId, IpAddr)> {
+    let number = usize::from(number) % connections.len().max(1);
+    connections.iter().nth(number).map(|(&id, &ip)| (id, ip))
+}
+
+fn fault(kind: u8) -> DialFault {
+    match kind % 5 {
+        0 => DialFault::Peer,
+        1 => DialFault::TimedOut,
+        2 => DialFault::Unroutable { at_once: true },
+        3 => DialFault::Unroutable { at_once: false },
+        _ => DialFault::Host,
     }
 }
 

@@ -5,7 +5,6 @@ use std::task::{Context, Poll, ready};
 
 use crate::controller::engine::{Engine, Phase};
 use crate::controller::{NetworkError, peer_file_error};
-use crate::peer_table::Report;
 use crate::transport::Transport;
 
 impl<T: Transport> Engine<T> {
@@ -53,9 +52,10 @@ impl<T: Transport> Engine<T> {
 
     /// Applies what was reported and ends everything but the dump. From here on the table does not change any more.
     fn end_all(mut self: Pin<&mut Self>) {
+        self.mailbox.seal();
         self.as_mut().apply_everything();
         let mut this = self.project();
-        this.handed_over.end_all();
+        this.mailbox.close();
         if let Some(listener) = this.listener.as_ref().get_ref() {
             listener.errors().describe(this.table.counters_mut());
         }
@@ -65,23 +65,5 @@ impl<T: Transport> Engine<T> {
         this.timer.set(None);
         *this.phase = Phase::Dumping;
         this.wakers.wake_stream();
-    }
-
-    fn apply_everything(mut self: Pin<&mut Self>) {
-        self.mailbox.seal();
-        let Some(urgent) = self.mailbox.look() else {
-            return;
-        };
-        for _ in 0..urgent.absent {
-            self.as_mut().apply_absent();
-        }
-        for _ in 0..urgent.present {
-            self.as_mut().apply_present();
-        }
-        for _ in 0..urgent.leases {
-            self.as_mut().apply_lease(Report::Closed);
-        }
-        // The bound of the mailbox bounds this.
-        self.apply_listed(usize::MAX);
     }
 }

@@ -8,29 +8,31 @@
 //!
 //! Nothing here spawns. The table decides, the parts wait, and this file carries decisions to parts.
 
-use std::io::ErrorKind;
+use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
+use std::panic::resume_unwind;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use futures::Stream;
-use pin_project::pin_project;
+use pin_project::{pin_project, pinned_drop};
 use tokio::time::Sleep;
 
 use crate::config::NetworkConfig;
-use crate::connector_pool::{ConnectorPool, DialError};
+use crate::connector_pool::{ConnectorPool, Outcome};
 use crate::controller::clock::RunningClock;
 use crate::controller::dumping::Dumping;
-use crate::controller::feedback::{FeedbackSink, Mailbox};
-use crate::controller::lease::{HandedOver, PeerLease};
+use crate::controller::feedback::FeedbackSink;
+use crate::controller::lease::PeerLease;
+use crate::controller::mailbox::Mailbox;
 use crate::controller::wakers::Wakers;
 use crate::controller::{NetworkControllerEvent, NetworkError};
 use crate::fault::DialFault;
 use crate::listener::Listener;
 use crate::peer::{ConnectionId, ParkedId, PeerRecord};
-use crate::peer_table::{Now, PeerTable, Reached, Report, Verdict};
+use crate::peer_table::{Now, PeerTable, Reached, Verdict};
 use crate::stats::Stats;
 use crate::transport::{Dialed, Incoming, Transport};
 
@@ -39,7 +41,7 @@ const PASSES_PER_POLL: usize = 16;
 /// How many dial outcomes without an event, and how many refusals, one pass may see.
 const OUTCOMES_PER_PASS: usize = 32;
 
-#[pin_project]
+#[pin_project(PinnedDrop)]
 pub(crate) struct Engine<T: Transport> {
     pub(super) transport: T,
     pub(super) table: PeerTable,
@@ -47,8 +49,7 @@ pub(crate) struct Engine<T: Transport> {
     #[pin]
     pub(super) listener: Option<Listener<T::Listener>>,
     pub(super) dials: ConnectorPool<T::Dial>,
-    pub(super) parked: std::collections::HashMap<ParkedId, T::Incoming>,
-    pub(super) handed_over: HandedOver,
+    pub(super) parked: HashMap<ParkedId, T::Incoming>,
     pub(super) mailbox: Arc<Mailbox>,
     pub(super) wakers: Arc<Wakers>,
     pub(super) clock: RunningClock,
@@ -91,16 +92,14 @@ impl<T: Transport> Engine<T> {
     ) -> Self {
         let clock = RunningClock::start(config.clock);
         let mailbox = Arc::new(Mailbox::new(&config, Arc::clone(&wakers)));
-        let max_dials = config.max_simultaneous_outgoing_connection_attempts;
         let mut table = PeerTable::new(config.clone(), local_addr, seed, clock.now());
         table.load(clock.now(), records, &config.initial_peers);
         Self {
             transport,
             table,
             listener: Some(Listener::new(listener)),
-            dials: ConnectorPool::new(max_dials),
-            parked: std::collections::HashMap::default(),
-            handed_over: HandedOver::new(Arc::clone(&mailbox)),
+            dials: ConnectorPool::new(),
+            parked: HashMap::new(),
             mailbox,
             wakers,
             clock,
@@ -124,7 +123,7 @@ impl<T: Transport> Engine<T> {
     }
 
     pub(crate) fn feedback_sink(&self) -> FeedbackSink {
-        self.handed_over.feedback_sink()
+        FeedbackSink::new(Arc::clone(&self.mailbox))
     }
 
     pub(crate) fn stats(&self) -> Stats {
@@ -136,30 +135,8 @@ impl<T: Transport> Engine<T> {
         stats
     }
 
-    /// Feedback by address, applied at once.
-    pub(crate) fn report(mut self: Pin<&mut Self>, ip: IpAddr, report: Report) {
-        if self.check_open().is_err() {
-            return;
-        }
-        let this = self.as_mut().project();
-        let connection = this.table.connection(ip.to_canonical()).map(|(id, _)| id);
-        this.table.on_report(this.clock.now(), ip, connection, report);
-        self.as_mut().run_actions();
-        self.wakers.wake_stream();
-    }
-
-    pub(crate) fn merge_list(self: Pin<&mut Self>, ips: impl IntoIterator<Item = IpAddr>) {
-        if self.check_open().is_ok() {
-            let this = self.project();
-            this.table.on_peer_list(ips);
-            this.wakers.wake_stream();
-        }
-    }
-
-    pub(crate) fn lease(self: Pin<&mut Self>, ip: IpAddr) -> Option<PeerLease> {
-        let this = self.project();
-        let (id, is_outgoing) = this.table.connection(ip)?;
-        this.handed_over.lease(id, is_outgoing)
+    pub(crate) fn lease(&self, ip: IpAddr) -> Option<PeerLease> {
+        PeerLease::take(ip, &self.mailbox)
     }
 
     /// To be polled by whoever polls the stream, with a waker that wakes whoever polls either half.
@@ -170,12 +147,13 @@ impl<T: Transport> Engine<T> {
         if self.check_open().is_err() {
             return self.poll_end(cx).map(|()| None);
         }
+        self.as_mut().apply_reports(cx);
         for _ in 0..PASSES_PER_POLL {
             self.as_mut().project().clock.begin_pass();
-            let kept_house = self.as_mut().poll_housekeeping(cx);
+            let housekeeping = self.as_mut().poll_housekeeping(cx);
             match self.as_mut().poll_connections(cx) {
                 Poll::Ready(Some(event)) => return Poll::Ready(Some(event)),
-                Poll::Pending if kept_house.is_pending() => return Poll::Pending,
+                Poll::Pending if housekeeping.is_pending() => return Poll::Pending,
                 Poll::Ready(None) | Poll::Pending => {}
             }
         }
@@ -227,17 +205,13 @@ impl<T: Transport> Engine<T> {
         }
     }
 
-    fn on_dial_outcome(
-        mut self: Pin<&mut Self>,
-        id: ConnectionId,
-        outcome: Result<Dialed<T::Socket>, DialError>,
-    ) -> Option<Event<T>> {
+    fn on_dial_outcome(mut self: Pin<&mut Self>, id: ConnectionId, outcome: Outcome<T::Socket>) -> Option<Event<T>> {
         let this = self.as_mut().project();
         let now = this.clock.pass_time();
         match outcome {
-            Ok(Dialed { socket, local_addr }) => match this.table.on_dialed(now, id, local_addr) {
+            Ok(Ok(Dialed { socket, local_addr })) => match this.table.on_dialed(now, id, local_addr) {
                 Reached::Peer(ip) => {
-                    this.handed_over.insert(id, ip);
+                    this.mailbox.open(id, ip, true);
                     Some(NetworkControllerEvent::CandidateConnection {
                         ip,
                         socket,
@@ -246,25 +220,31 @@ impl<T: Transport> Engine<T> {
                 }
                 Reached::Ourselves | Reached::Nothing => None,
             },
-            Err(error) => {
-                this.table.on_dial_failed(now, id, failure(&error));
+            Ok(Err(fault)) => {
+                this.table.on_dial_failed(now, id, fault);
                 None
+            }
+            Err(panic) => {
+                this.table.on_dial_failed(now, id, DialFault::Peer);
+                self.run_actions();
+                resume_unwind(panic)
             }
         }
     }
 
     /// Decides on an inbound connection, new or no longer parked.
     fn on_incoming(mut self: Pin<&mut Self>, incoming: T::Incoming) -> Option<Event<T>> {
+        let remote = incoming.remote_addr();
+        self.as_mut().apply_queued(remote.ip().to_canonical());
         let this = self.as_mut().project();
         let now = this.clock.pass_time();
-        let remote = incoming.remote_addr();
         let Ok(local) = incoming.local_addr() else {
             this.table.counters_mut().inbound_dead += 1;
             return None;
         };
         match this.table.on_inbound(now, remote, local.ip()) {
             Verdict::Refuse(_) => incoming.refuse(),
-            // Whoever is turned away need not be asked.
+            // A refusal needs no liveness check.
             Verdict::Admit | Verdict::Park(_) if incoming.check_alive().is_err() => {
                 this.table.counters_mut().inbound_dead += 1;
             }
@@ -283,7 +263,7 @@ impl<T: Transport> Engine<T> {
         match incoming.admit() {
             Ok(socket) => {
                 let id = this.table.on_admitted(now, ip);
-                this.handed_over.insert(id, ip);
+                this.mailbox.open(id, ip, false);
                 self.run_actions();
                 Some(NetworkControllerEvent::CandidateConnection {
                     ip,
@@ -309,10 +289,9 @@ impl<T: Transport> Engine<T> {
     }
 }
 
-fn failure(error: &DialError) -> DialFault {
-    match error {
-        DialError::TimedOut => DialFault::TimedOut,
-        DialError::Failed(error) if error.kind() == ErrorKind::TimedOut => DialFault::TimedOut,
-        DialError::Failed(_) => error.fault(),
+#[pinned_drop]
+impl<T: Transport> PinnedDrop for Engine<T> {
+    fn drop(self: Pin<&mut Self>) {
+        self.mailbox.close();
     }
 }

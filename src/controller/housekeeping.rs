@@ -1,4 +1,4 @@
-//! What a controller does of its own: it applies reports, keeps deadlines, starts dials, and dumps.
+//! What a controller does of its own: it keeps deadlines, starts dials, and dumps.
 
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll, ready};
@@ -8,28 +8,22 @@ use tokio::task::coop::unconstrained;
 use tokio::time::{Instant, sleep_until};
 
 use crate::controller::engine::Engine;
-use crate::controller::feedback::{LeaseReport, Question};
-use crate::peer_table::{Action, Report};
+use crate::peer::PeerStatus;
+use crate::peer_table::Action;
 use crate::transport::{Incoming, Transport};
 
-/// How many listed addresses one pass merges.
-const LISTED_PER_PASS: usize = 64;
-/// How many addresses of answers one pass collects before it leaves the other questions to the next.
-const ANSWERS_PER_PASS: usize = 1024;
 /// How many dials one pass starts.
 const DIALS_PER_PASS: usize = 32;
 /// Stands for what the clock cannot express.
 const FAR_FUTURE: Duration = Duration::from_secs(365 * 24 * 3600);
 
 impl<T: Transport> Engine<T> {
-    /// `Ready` if anything was done that may have something else to do follow.
+    /// `Ready` after progress that may create more work.
     pub(super) fn poll_housekeeping(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        let reported = self.as_mut().poll_reports();
         let due = self.as_mut().poll_deadlines(cx);
         let dialed = self.as_mut().poll_due_dials();
         let dumped = self.poll_dump(cx);
-        let is_done = |part: &Poll<()>| part.is_pending();
-        if [reported, due, dialed, dumped].iter().all(is_done) {
+        if [due, dialed, dumped].iter().all(Poll::is_pending) {
             Poll::Pending
         } else {
             Poll::Ready(())
@@ -41,125 +35,15 @@ impl<T: Transport> Engine<T> {
         let this = self.project();
         while let Some(action) = this.table.next_action() {
             match action {
-                Action::CallOff(id) => {
-                    this.dials.call_off(id);
-                }
+                Action::CallOff(id) => this.dials.call_off(id),
                 Action::RefuseParked(id) => {
                     if let Some(incoming) = this.parked.remove(&id) {
                         incoming.refuse();
                     }
                 }
-                Action::Ended(id) => this.handed_over.end(id),
+                Action::Ended(id) => this.mailbox.end(id),
             }
         }
-    }
-
-    /// Applies everything that sinks and leases have reported of peers, and some of the rest. What was said of a peer
-    /// before it was connected goes before what was said after.
-    pub(super) fn poll_reports(mut self: Pin<&mut Self>) -> Poll<()> {
-        let Some(urgent) = self.mailbox.look() else {
-            return Poll::Pending;
-        };
-        for _ in 0..urgent.absent {
-            self.as_mut().apply_absent();
-        }
-        for _ in 0..urgent.present {
-            self.as_mut().apply_present();
-        }
-        for _ in 0..urgent.leases {
-            self.as_mut().apply_lease(Report::Failed);
-        }
-        if self.as_mut().apply_rest() {
-            self.mailbox.leave();
-        }
-        Poll::Ready(())
-    }
-
-    /// Each report has a time of its own: a failure that follows a sign of life is later than that.
-    pub(super) fn apply_present(mut self: Pin<&mut Self>) {
-        if let Some((ip, reported)) = self.mailbox.next_present() {
-            for report in reported.iter() {
-                let this = self.as_mut().project();
-                if let LeaseReport::Of(report) = report {
-                    let connection = this.table.connection(ip).map(|(id, _)| id);
-                        this.table.on_report(this.clock.now(), ip, connection, report);
-                }
-                self.as_mut().run_actions();
-            }
-        }
-    }
-
-    /// Applies what one lease has reported; `dropped` is what a lease means that was dropped unspent.
-    pub(super) fn apply_lease(mut self: Pin<&mut Self>, dropped: Report) {
-        if let Some(((connection, ip), reported)) = self.mailbox.next_lease() {
-            for report in reported.iter() {
-                let this = self.as_mut().project();
-                let report = match report {
-                    LeaseReport::Of(report) => report,
-                    LeaseReport::Dropped => dropped,
-                };
-                this.table.on_report(this.clock.now(), ip, Some(connection), report);
-                self.as_mut().run_actions();
-            }
-        }
-    }
-
-    /// Applies some of what are no reports; answers whether there is more.
-    fn apply_rest(mut self: Pin<&mut Self>) -> bool {
-        let this = self.as_mut().project();
-        this.table.counters_mut().feedback_stale += this.mailbox.take_stale();
-        let more_listed = self.as_mut().apply_listed(LISTED_PER_PASS);
-        let more_questions = self.answer_questions();
-        more_listed || more_questions
-    }
-
-    /// Applies what was reported of a peer while it was not connected; if it is now, only a ban has to do with it.
-    pub(super) fn apply_absent(mut self: Pin<&mut Self>) {
-        if let Some((ip, reported)) = self.mailbox.next_absent() {
-            for report in reported.without_connection() {
-                let this = self.as_mut().project();
-                match report {
-                    LeaseReport::Of(report @ (Report::Banned | Report::Unbanned)) => {
-                        let connection = this.table.connection(ip).map(|(id, _)| id);
-                        this.table.on_report(this.clock.now(), ip, connection, report);
-                    }
-                    LeaseReport::Of(report) if this.table.connection(ip).is_none() => {
-                        let connection = this.table.connection(ip).map(|(id, _)| id);
-                        this.table.on_report(this.clock.now(), ip, connection, report);
-                    }
-                    LeaseReport::Of(_) | LeaseReport::Dropped => this.table.counters_mut().feedback_stale += 1,
-                }
-                self.as_mut().run_actions();
-            }
-        }
-    }
-
-    pub(super) fn apply_listed(self: Pin<&mut Self>, at_most: usize) -> bool {
-        let this = self.project();
-        for _ in 0..at_most {
-            let Some(ip) = this.mailbox.next_listed() else {
-                return false;
-            };
-            this.table.on_listed(ip);
-        }
-        true
-    }
-
-    fn answer_questions(self: Pin<&mut Self>) -> bool {
-        let mut answered = 0;
-        while answered < ANSWERS_PER_PASS {
-            let Some(Question { limit, reply }) = self.mailbox.next_question() else {
-                return false;
-            };
-            answered += 1;
-            if !reply.is_closed() {
-                let ips: Vec<_> = self.table.good_peer_ips().take(limit).collect();
-                answered += ips.len();
-                // Whoever asked may have stopped waiting.
-                let _ = reply.send(ips);
-            }
-        }
-        true
     }
 
     /// Ends what is overdue and sets the timer for the next deadline.
@@ -177,8 +61,6 @@ impl<T: Transport> Engine<T> {
         *this.timer_due = None;
         let now = this.clock.pass_time();
         this.table.on_time(now);
-        // That the timer has fired means that the runtime has looked at its sockets since it was due. So a dial that was
-        // to end by then shows now whether it made it, however late this task is to see it.
         self.run_actions();
         Poll::Ready(())
     }
@@ -199,21 +81,26 @@ impl<T: Transport> Engine<T> {
         }
     }
 
-    fn poll_due_dials(self: Pin<&mut Self>) -> Poll<()> {
-        let this = self.project();
+    fn poll_due_dials(mut self: Pin<&mut Self>) -> Poll<()> {
         let mut progress = Poll::Pending;
-        // Nothing to dial is no reason to ask what time it is.
-        if this.table.next_dial_time().is_none() {
+        // Avoid a clock read when there is nothing to dial.
+        if self.table.next_dial_time().is_none() {
             return progress;
         }
-        let now = this.clock.pass_time();
+        let now = self.as_mut().project().clock.pass_time();
         for _ in 0..DIALS_PER_PASS {
-            let Some((id, ip)) = this.table.next_dial(now) else {
+            let Some((id, ip)) = self.as_mut().project().table.next_dial(now) else {
                 break;
             };
-            let dial = this.transport.dial(*this.dial_from, (ip, *this.peer_port).into());
-            this.dials.start(id, dial);
             progress = Poll::Ready(());
+            let has_changed = self.as_mut().apply_queued(ip);
+            let status = || self.table.peer(ip).map(|peer| peer.status);
+            if has_changed && status() != Some(PeerStatus::OutConnecting) {
+                continue;
+            }
+            let this = self.as_mut().project();
+            let dial = this.transport.dial(*this.dial_from, (ip, *this.peer_port).into());
+            this.dials.start(id, dial, this.table.config().connect_timeout);
         }
         progress
     }

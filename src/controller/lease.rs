@@ -1,26 +1,25 @@
-//! [`PeerLease`]: one connection's own voice, for the task that serves the connection. And [`Leased`], a controller
-//! that hands one out with each event.
+//! [`PeerLease`]: a handle to one connection, for the task that serves it. And [`Leased`], a controller that yields one
+//! with each event.
 
 use std::fmt;
 use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, ready};
 
 use futures::stream::{FusedStream, Stream};
 use futures::{Sink, SinkExt, StreamExt};
-use tokio::sync::Notify;
 
-use crate::controller::feedback::{Feedback, FeedbackSink, LeaseReport, Mailbox};
-use crate::controller::{NetworkController, NetworkControllerEvent, NetworkError};
-use crate::peer::{ByConnection, ConnectionId};
+use crate::controller::mailbox::Mailbox;
+use crate::controller::open_connections::LeaseState;
+use crate::controller::{Feedback, NetworkController, NetworkControllerEvent, NetworkError};
+use crate::peer::ConnectionId;
 use crate::peer_table::Report;
 use crate::transport::Transport;
 
-/// Speaks for one connection: reports of it, and learns when it is over for another reason.
+/// A handle to one connection: reports of it, and learns when it is over for another reason.
 ///
-/// Feedback by address speaks of whatever connection the peer has at that time; a lease speaks of the one it was made
+/// Feedback by address is about whatever connection the peer has at that time; a lease is about the one it was made
 /// for. Once that is over, nothing that the lease says changes anything but a ban. A lease that is dropped unspent
 /// reports that the connection failed, so a task that panics or is aborted frees its slot.
 ///
@@ -32,11 +31,24 @@ pub struct PeerLease {
     ip: IpAddr,
     is_outgoing: bool,
     is_spent: bool,
-    slot: Arc<Slot>,
+    state: Arc<LeaseState>,
     mailbox: Arc<Mailbox>,
 }
 
 impl PeerLease {
+    /// The lease of the peer's open connection; `None` if it has none, or if its lease was taken before.
+    pub(crate) fn take(ip: IpAddr, mailbox: &Arc<Mailbox>) -> Option<Self> {
+        let (connection, is_outgoing, state) = mailbox.lease(ip)?;
+        Some(Self {
+            connection,
+            ip,
+            is_outgoing,
+            is_spent: false,
+            state,
+            mailbox: Arc::clone(mailbox),
+        })
+    }
+
     /// The address of the peer.
     #[must_use]
     pub fn ip(&self) -> IpAddr {
@@ -54,7 +66,7 @@ impl PeerLease {
         self.report(Report::Alive);
     }
 
-    /// The connection was closed cleanly: the peer becomes Idle, blamed for nothing.
+    /// The connection was closed cleanly: the peer becomes Idle; no failure is recorded.
     pub fn closed(self) {
         self.spend(Report::Closed);
     }
@@ -76,13 +88,12 @@ impl PeerLease {
     ///
     /// Dropping the future loses nothing.
     pub async fn revoked(&self) {
-        self.slot.revoked().await;
+        self.state.revoked().await;
     }
 
     fn report(&self, report: Report) {
-        if report == Report::Banned || !self.slot.is_revoked() {
-            self.mailbox
-                .report_lease(self.connection, self.ip, LeaseReport::Of(report));
+        if report == Report::Banned || !self.state.is_revoked() {
+            self.mailbox.report_lease(self.ip, self.connection, report);
         }
     }
 
@@ -97,126 +108,16 @@ impl fmt::Debug for PeerLease {
         f.debug_struct("PeerLease")
             .field("ip", &self.ip)
             .field("is_outgoing", &self.is_outgoing)
-            .field("is_revoked", &self.slot.is_revoked())
+            .field("is_revoked", &self.state.is_revoked())
             .finish_non_exhaustive()
     }
 }
 
 impl Drop for PeerLease {
     fn drop(&mut self) {
-        if !self.is_spent && !self.slot.is_revoked() {
-            self.mailbox
-                .report_lease(self.connection, self.ip, LeaseReport::Dropped);
+        if !self.is_spent && !self.state.is_revoked() {
+            self.mailbox.drop_lease(self.ip, self.connection);
         }
-    }
-}
-
-/// Whether a connection's slot has ended by anything but its lease.
-#[derive(Debug, Default)]
-struct Slot {
-    is_revoked: AtomicBool,
-    waiting: Notify,
-}
-
-impl Slot {
-    fn is_revoked(&self) -> bool {
-        self.is_revoked.load(Ordering::Acquire)
-    }
-
-    fn revoke(&self) {
-        self.is_revoked.store(true, Ordering::Release);
-        self.waiting.notify_waiters();
-    }
-
-    async fn revoked(&self) {
-        let waiting = self.waiting.notified();
-        if !self.is_revoked() {
-            waiting.await;
-        }
-    }
-}
-
-/// The connections whose events were returned and that are not over, and their leases. Dropping it revokes these.
-#[derive(Debug)]
-pub(crate) struct HandedOver {
-    connections: ByConnection<Connection>,
-    mailbox: Arc<Mailbox>,
-}
-
-#[derive(Debug)]
-struct Connection {
-    ip: IpAddr,
-    slot: Option<Arc<Slot>>,
-}
-
-impl HandedOver {
-    pub(crate) fn new(mailbox: Arc<Mailbox>) -> Self {
-        Self {
-            connections: ByConnection::default(),
-            mailbox,
-        }
-    }
-
-    pub(crate) fn insert(&mut self, id: ConnectionId, ip: IpAddr) {
-        self.mailbox.connect(ip);
-        self.connections.insert(id, Connection { ip, slot: None });
-    }
-
-    /// A sink, whose reports by address are from now on told apart by who is connected.
-    pub(crate) fn feedback_sink(&self) -> FeedbackSink {
-        self.mailbox
-            .route(self.connections.values().map(|connection| connection.ip));
-        FeedbackSink::new(Arc::clone(&self.mailbox))
-    }
-
-    /// How many connections there are.
-    #[cfg(test)]
-    pub(crate) fn len(&self) -> usize {
-        self.connections.len()
-    }
-
-    /// The connection's one lease; `None` if it was taken before, or the connection was not handed over.
-    pub(crate) fn lease(&mut self, id: ConnectionId, is_outgoing: bool) -> Option<PeerLease> {
-        let connection = self
-            .connections
-            .get_mut(&id)
-            .filter(|connection| connection.slot.is_none())?;
-        let slot = Arc::clone(connection.slot.insert(Arc::default()));
-        let (ip, mailbox) = (connection.ip, Arc::clone(&self.mailbox));
-        Some(PeerLease {
-            connection: id,
-            ip,
-            is_outgoing,
-            is_spent: false,
-            slot,
-            mailbox,
-        })
-    }
-
-    /// The connection is over, and so is its lease. (A lease that ends its connection is spent by that, and has nobody
-    /// left to ask.)
-    pub(crate) fn end(&mut self, id: ConnectionId) {
-        let Some(connection) = self.connections.remove(&id) else {
-            return;
-        };
-        self.mailbox.disconnect(connection.ip);
-        if let Some(slot) = connection.slot {
-            slot.revoke();
-        }
-    }
-
-    /// Every connection is over.
-    pub(crate) fn end_all(&mut self) {
-        self.mailbox.close();
-        for (_, connection) in self.connections.drain() {
-            connection.slot.iter().for_each(|slot| slot.revoke());
-        }
-    }
-}
-
-impl Drop for HandedOver {
-    fn drop(&mut self) {
-        self.end_all();
     }
 }
 

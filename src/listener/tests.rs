@@ -1,7 +1,7 @@
 use std::collections::VecDeque;
 use std::io::ErrorKind;
 
-use network::TcpListening;
+use crate::transport::TcpListening;
 use static_assertions::assert_impl_all;
 use tokio::time::advance;
 use tokio_test::{assert_pending, assert_ready_eq, task};

@@ -5,11 +5,11 @@ use std::num::NonZeroU64;
 
 /// Names a peer's slot in the table, which is another peer's once the peer is forgotten.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(crate) struct PeerId(pub(crate) u32);
+pub struct PeerId(pub(crate) u32);
 
 /// Names a dial or an admitted socket, from its start to the end of the connection that may come of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(crate) struct ConnectionId {
+pub struct ConnectionId {
     /// Rises with each new one.
     pub(crate) number: NonZeroU64,
     pub(crate) peer: PeerId,
@@ -17,8 +17,16 @@ pub(crate) struct ConnectionId {
 
 /// Names an inbound socket that is held until it is decided on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(crate) struct ParkedId(pub(crate) NonZeroU64);
+pub struct ParkedId(pub(crate) NonZeroU64);
 
-impl ParkedId {
-    pub(crate) const FIRST: Self = Self(NonZeroU64::MIN);
+#[cfg(test)]
+impl ConnectionId {
+    /// A connection that no table knows.
+    pub(crate) fn numbered(number: u64) -> Self {
+        let number = NonZeroU64::new(number).expect("numbers begin with 1");
+        Self {
+            number,
+            peer: PeerId(u32::MAX),
+        }
+    }
 }

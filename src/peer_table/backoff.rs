@@ -23,7 +23,9 @@ impl PeerTable {
     /// `retry_backoff` of their start: the pause doubles for each, as a full peer may say so and hang up.
     pub(super) fn pause_after_end(&self, now: Now, id: PeerId) -> (Duration, u8) {
         let entry = self.peers.get(id);
-        let lasted = entry.connection.map_or(Duration::ZERO, |it| now.moment().since(it.since));
+        let lasted = entry
+            .connection
+            .map_or(Duration::ZERO, |it| now.moment().since(it.since));
         let short_in_row = if lasted < self.config.retry_backoff {
             entry.short_in_row.saturating_add(1)
         } else {

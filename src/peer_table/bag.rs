@@ -66,27 +66,4 @@ impl Positions {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    impl Numbered for u8 {
-        fn number(self) -> usize {
-            self.into()
-        }
-    }
-
-    #[test]
-    fn members_leave_in_any_order() {
-        let (mut bag, mut other, mut positions) = (Bag::default(), Bag::default(), Positions::default());
-        (0..5_u8).for_each(|thing| bag.insert(thing, &mut positions));
-        for thing in [1, 4, 0] {
-            bag.remove(thing, &mut positions);
-            other.insert(thing, &mut positions);
-        }
-        assert_eq!((bag.members(), other.members()), (&[3, 2][..], &[1, 4, 0][..]));
-        for thing in [2, 3] {
-            bag.remove(thing, &mut positions);
-        }
-        assert!(bag.is_empty());
-    }
-}
+mod tests;

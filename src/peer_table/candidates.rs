@@ -43,13 +43,7 @@ impl Turn {
 }
 
 impl Candidates {
-    pub(crate) fn choose(
-        &self,
-        turn: Turn,
-        from_taken: bool,
-        groups: &Groups,
-        random: &mut Random,
-    ) -> Option<PeerId> {
+    pub(crate) fn choose(&self, turn: Turn, from_taken: bool, groups: &Groups, random: &mut Random) -> Option<PeerId> {
         let lots = if from_taken { &self.taken } else { &self.untaken };
         match turn {
             Turn::Proven => lots.proven.first().map(|best| best.id),

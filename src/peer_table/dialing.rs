@@ -1,6 +1,7 @@
 //! Dials: when one is due, which peer it is for, and what its outcome means.
 
 use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
 
 use crate::fault::DialFault;
 use crate::peer::{ConnectionId, PeerId, PeerStatus};
@@ -13,7 +14,7 @@ const OWN_PER_CALL: usize = 64;
 
 /// What a dial reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Reached {
+pub enum Reached {
     /// The peer: a candidate.
     Peer(IpAddr),
     /// This node itself.
@@ -24,7 +25,7 @@ pub(crate) enum Reached {
 
 impl PeerTable {
     /// Starts the next dial that is due, if one is: its id and the peer. To be asked again until there is none.
-    pub(crate) fn next_dial(&mut self, now: Now) -> Option<(ConnectionId, IpAddr)> {
+    pub fn next_dial(&mut self, now: Now) -> Option<(ConnectionId, IpAddr)> {
         self.end_pauses(now);
         self.pace.refill(now, &self.config, self.outage.since());
         if self.dial_gate()? > now.moment() {
@@ -37,7 +38,7 @@ impl PeerTable {
     }
 
     /// A dial succeeded; `local` is our end of it.
-    pub(crate) fn on_dialed(&mut self, now: Now, dial: ConnectionId, local: SocketAddr) -> Reached {
+    pub fn on_dialed(&mut self, now: Now, dial: ConnectionId, local: SocketAddr) -> Reached {
         let Some(id) = self.peer_of(dial) else {
             return Reached::Nothing;
         };
@@ -67,7 +68,7 @@ impl PeerTable {
     }
 
     /// A dial failed.
-    pub(crate) fn on_dial_failed(&mut self, now: Now, dial: ConnectionId, fault: DialFault) {
+    pub fn on_dial_failed(&mut self, now: Now, dial: ConnectionId, fault: DialFault) {
         let Some(id) = self.peer_of(dial) else {
             return;
         };
@@ -99,7 +100,11 @@ impl PeerTable {
     }
 
     /// When a dial may start, if one is wanted and there is a peer to dial; in the past if at once.
-    pub(crate) fn next_dial_time(&self) -> Option<Moment> {
+    pub(crate) fn next_dial_time(&self) -> Option<Duration> {
+        self.next_dial_at().map(Moment::since_start)
+    }
+
+    pub(super) fn next_dial_at(&self) -> Option<Moment> {
         let gate = self.dial_gate()?;
         let candidates = self.peers.candidates();
         if candidates.has_any(false) {
@@ -149,7 +154,7 @@ impl PeerTable {
     }
 
     /// The turn's own kind from subnets that are not taken, then from those that are; then the other kind likewise.
-    pub(crate) fn choose(&mut self, now: Now) -> Option<(PeerId, bool)> {
+    pub fn choose(&mut self, now: Now) -> Option<(PeerId, bool)> {
         let may_take_again = self.pace.next_to_taken_subnet() <= now.moment();
         let turns = [self.turn, self.turn.other()];
         let choices = turns.into_iter().flat_map(|turn| [(turn, false), (turn, true)]);
@@ -187,7 +192,7 @@ impl PeerTable {
 
     /// The peer refused the dial, reset it, or did not answer.
     fn on_peer_failed(&mut self, now: Now, id: PeerId, was_in_outage: bool) {
-        let is_outage = self.is_outage();
+        let is_outage = self.is_outage(now);
         let streak = self.peers.get(id).peer.failures_in_row;
         let pause = if is_outage {
             self.pause_in_outage(id)
@@ -208,7 +213,7 @@ impl PeerTable {
 
     /// No way to the address was found, which may be this host's fault or the peer's.
     fn set_aside(&mut self, now: Now, id: PeerId) {
-        let is_outage = self.is_outage();
+        let is_outage = self.is_outage(now);
         let in_row = self.peers.get(id).unroutable_in_row.saturating_add(1);
         let pause = if is_outage {
             self.pause_in_outage(id)
@@ -228,9 +233,7 @@ impl PeerTable {
         self.counters.dials_to_self += 1;
         self.pace.on_dial_failed();
         let ip = self.peers.get(id).peer.ip;
-        let parked = self.parking.of_dial(dial);
-        let other_end = parked.into_iter().find(|&id| self.parking.remote(id) == Some(local));
-        match other_end {
+        match self.parking.other_end(dial, local) {
             Some(other_end) => {
                 self.counters.refused_self += 1;
                 self.refuse_parked(other_end);

@@ -117,6 +117,9 @@ impl Entry {
         if record.other.is_some() {
             entry.rare_mut().other = record.other;
         }
+        if entry.peer.status == PeerStatus::Banned {
+            entry.rare_mut().banned_at = record.banned_at;
+        }
         entry.judge_proven(now.utc);
         entry
     }

@@ -9,18 +9,23 @@ use crate::peer_table::{Action, PeerTable};
 
 /// What is reported of one peer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Report {
+pub enum Report {
+    /// It gave a sign of life.
     Alive,
+    /// Its handshake failed, or its connection ended unexpectedly.
     Failed,
+    /// Its connection was closed cleanly.
     Closed,
+    /// It misbehaved.
     Banned,
+    /// It is banned no more.
     Unbanned,
 }
 
 impl PeerTable {
     /// A report about a peer and the connection that it had when the report was made, if any. Once that connection is
     /// over, only a ban counts, and the end of one.
-    pub(crate) fn on_report(&mut self, now: Now, ip: IpAddr, connection: Option<ConnectionId>, report: Report) {
+    pub fn on_report(&mut self, now: Now, ip: IpAddr, connection: Option<ConnectionId>, report: Report) {
         let ip = ip.to_canonical();
         let current = connection.and_then(|connection| self.peer_of(connection));
         match (report, current) {
@@ -66,7 +71,7 @@ impl PeerTable {
         }
         // Our connection that the other end gave up for its own, as the lower address has it, is no failure to connect.
         let is_crossed = self.parking.crossing(entry.peer.ip).is_some();
-        let is_outage = self.is_outage();
+        let is_outage = self.is_outage(now);
         let streak = entry.peer.failures_in_row;
         let backoff = match is_outage {
             true => self.pause_in_outage(id),

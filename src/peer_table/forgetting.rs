@@ -1,13 +1,13 @@
 //! Which peer to forget when there are too many, and which ban to drop.
 //!
-//! One network can neither flush the list nor the bans: the victim is of the subnet that holds most.
+//! One network can flush neither the list nor the bans: the victim is of the subnet that holds most.
 
 use crate::peer::{PeerId, PeerStatus};
 use crate::peer_table::PeerTable;
-use crate::peer_table::groups::GroupId;
-use crate::peer_table::rank::Ranked;
+use crate::peer_table::random::Random;
+use crate::peer_table::rank::Rank;
 
-/// How many peers of a subnet, and how many subnets of one size, are drawn; Redis draws 5 for its approximated LRU.
+/// Of how many peers, drawn by lot, the worst is forgotten; Redis draws 5 for its approximated LRU.
 const SAMPLE: usize = 5;
 /// Of a subnet with no more peers than this, all are looked at.
 const SMALL: usize = 32;
@@ -29,10 +29,7 @@ impl PeerTable {
             self.peers.remove(victim);
         }
         while self.peers.counts().banned > self.config.max_banned_peers.min(MOST) {
-            let group = self.peers.crowds().with_most_bans();
-            let Some(victim) = group.and_then(|group| self.peers.groups().get(group).quietest_ban()) else {
-                break;
-            };
+            let Some(victim) = self.ban_victim() else { break };
             self.counters.peers_forgotten += 1;
             self.peers.remove(victim);
         }
@@ -52,52 +49,74 @@ impl PeerTable {
         }
     }
 
-    /// Of the unproven peers of the subnet that holds most of them, the worst of a few; a proven peer only if no
-    /// unproven one is Idle. A newcomer among them that is no better than the worst is forgotten as often as not:
-    /// otherwise a full list would never learn a fresh address.
+    /// Of the unproven Idle peers of the subnet that holds most of them, the worst of a few; a proven peer only if no
+    /// unproven one is Idle. A newcomer among them that is as good as the worst is forgotten as often as not: otherwise
+    /// a full list would never learn a fresh address.
     fn idle_victim(&mut self, newcomer: PeerId) -> Option<PeerId> {
-        let worst = self.worst_of_crowd(newcomer);
-        let Some(worst) = worst else {
-            let is_alone = !self.peers.crowds().largest().is_empty();
-            return if is_alone { Some(newcomer) } else { self.peers.worst_idle() };
+        if self.peers.largest_crowds().is_empty() {
+            return self.peers.worst_idle();
+        }
+        let Some((worst_rank, _, worst)) = self.worst_of_crowd(newcomer) else {
+            return Some(newcomer);
         };
         if !self.is_in_crowd(newcomer) {
-            return Some(worst.id);
+            return Some(worst);
         }
-        let rank = Ranked::of(self.peers.get(newcomer), newcomer).rank;
-        let loses = rank > worst.rank || (rank == worst.rank && self.random.coin());
-        Some(if loses { newcomer } else { worst.id })
+        let rank = Rank::of(self.peers.get(newcomer));
+        let loses = rank > worst_rank || (rank == worst_rank && self.random.coin());
+        Some(if loses { newcomer } else { worst })
     }
 
-    /// Whether the peer is in one of the subnets that hold most.
+    /// Whether the peer is one of those that [`Self::worst_of_crowd`] chooses from.
     fn is_in_crowd(&self, id: PeerId) -> bool {
         let entry = self.peers.find(id).filter(|entry| entry.is_unproven_idle());
-        let size = |group: GroupId| self.peers.groups().get(group).crowd_len();
-        let most = self.peers.crowds().largest().first().map(|&group| size(group));
+        let size = |group| self.peers.groups().get(group).crowd_len();
+        let most = self.peers.largest_crowds().first().map(|&group| size(group));
         entry.is_some_and(|entry| Some(size(entry.group)) == most)
     }
 
-    /// The worst of a few peers, but for the newcomer, of a few of the subnets that hold most.
-    fn worst_of_crowd(&mut self, newcomer: PeerId) -> Option<Ranked> {
-        let largest = self.peers.crowds().largest();
-        let subnets = draw(largest.len(), SAMPLE, SAMPLE, |len| self.random.below(len));
+    /// The worst of at least a few peers, but for the newcomer, of the subnets that hold most; of equals by their keyed
+    /// hashes.
+    fn worst_of_crowd(&mut self, newcomer: PeerId) -> Option<(Rank, u32, PeerId)> {
+        let (peers, random) = (&self.peers, &mut self.random);
         let mut worst = None;
-        for subnet in subnets {
-            let group = self.peers.groups().get(largest[subnet]);
-            let members = draw(group.crowd_len(), SAMPLE, SMALL, |len| self.random.below(len));
-            let members = members.into_iter().map(|number| group.crowd_member(number));
-            let others = members.filter(|&id| id != newcomer);
-            worst = worst.max(others.map(|id| Ranked::of(self.peers.get(id), id)).max());
+        let mut looked_at = 0;
+        for subnet in sample(peers.largest_crowds().len(), SAMPLE, random) {
+            if looked_at >= SAMPLE {
+                break;
+            }
+            let group = peers.groups().get(peers.largest_crowds()[subnet]);
+            for number in sample(group.crowd_len(), SMALL, random) {
+                let id = group.crowd_member(number);
+                looked_at += 1;
+                if id != newcomer {
+                    let entry = peers.get(id);
+                    worst = worst.max(Some((Rank::of(entry), entry.tie, id)));
+                }
+            }
         }
         worst
     }
+
+    /// Of the subnet that holds most bans, the one that has been quiet for longest; of several such subnets, of a few.
+    fn ban_victim(&mut self) -> Option<PeerId> {
+        let crowds = self.peers.largest_ban_crowds();
+        let subnets = sample(crowds.len(), SAMPLE, &mut self.random);
+        let quietest = subnets.filter_map(|subnet| self.peers.groups().get(crowds[subnet]).quietest_ban());
+        quietest.min().map(|(_, id)| id)
+    }
 }
 
-/// All of `len` numbers if there are no more than `small`, otherwise some by lot.
-fn draw(len: usize, some: usize, small: usize, mut below: impl FnMut(usize) -> usize) -> Vec<usize> {
-    if len <= small {
-        (0..len).collect()
-    } else {
-        (0..some).map(|_| below(len)).collect()
-    }
+/// All of `len` indices if there are no more than `small`, from one drawn by lot on; otherwise some by lot.
+fn sample(len: usize, small: usize, random: &mut Random) -> impl Iterator<Item = usize> + use<> {
+    let is_small = len <= small;
+    let drawn: [usize; SAMPLE] = std::array::from_fn(|_| random.below(len.max(1)));
+    let count = if is_small { len } else { SAMPLE };
+    (0..count).map(move |index| {
+        if is_small {
+            (drawn[0] + index) % len
+        } else {
+            drawn[index]
+        }
+    })
 }

@@ -51,8 +51,7 @@ pub(crate) struct Summary {
     pub(crate) best_proven: Option<Ranked>,
     /// How many unproven Idle peers there are.
     pub(crate) crowd: usize,
-    /// How many bans there are, and the event of the one that has been quiet for longest.
-    pub(crate) bans: Option<(usize, u64)>,
+    pub(crate) bans: usize,
 }
 
 #[derive(Debug, Default)]
@@ -84,13 +83,12 @@ impl Group {
     }
 
     pub(crate) fn summary(&self) -> Summary {
-        let first_ban = self.banned.first();
         Summary {
             is_taken: self.taken_by > 0,
             has_ready: !self.ready.is_empty(),
             best_proven: self.proven.first().copied(),
             crowd: self.crowd_len(),
-            bans: first_ban.map(|&(event, _)| (self.banned.len(), event)),
+            bans: self.banned.len(),
         }
     }
 
@@ -104,11 +102,7 @@ impl Group {
         self.ready.len() + self.waiting.len()
     }
 
-    /// The unproven Idle peers.
-    pub(crate) fn crowd(&self) -> impl Iterator<Item = PeerId> {
-        self.ready.members().iter().chain(self.waiting.members()).copied()
-    }
-
+    /// One of the unproven Idle peers, of which there are `crowd_len`.
     pub(crate) fn crowd_member(&self, number: usize) -> PeerId {
         let ready = self.ready.members();
         match number.checked_sub(ready.len()) {
@@ -117,9 +111,9 @@ impl Group {
         }
     }
 
-    /// The ban that has been quiet for longest.
-    pub(crate) fn quietest_ban(&self) -> Option<PeerId> {
-        self.banned.first().map(|&(_, id)| id)
+    /// The ban that has been quiet for longest: its last event, and its peer.
+    pub(crate) fn quietest_ban(&self) -> Option<(u64, PeerId)> {
+        self.banned.first().copied()
     }
 
     fn enter(&mut self, id: PeerId, membership: Membership, positions: &mut Positions) {

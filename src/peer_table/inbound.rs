@@ -8,30 +8,39 @@ use std::net::{IpAddr, SocketAddr};
 
 use crate::peer::{ConnectionId, ParkedId, Peer, PeerId, PeerStatus, is_peer_address};
 use crate::peer_table::entry::{Connection, Entry};
+use crate::peer_table::parking::Parked;
 use crate::peer_table::subnet::Subnet;
 use crate::peer_table::time::Now;
 use crate::peer_table::{Action, PeerTable};
 
 /// What to do with an inbound socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Verdict {
+pub enum Verdict {
     /// Take it and say so by [`PeerTable::on_admitted`]; nothing has changed yet.
     Admit,
     /// Hold it and say so by [`PeerTable::on_parked`]; nothing has changed yet. This may be the dial whose other end it
     /// is.
     Park(Option<ConnectionId>),
+    /// Turn it away.
     Refuse(Refusal),
 }
 
 /// Why an inbound socket is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Refusal {
+pub enum Refusal {
+    /// No peer can have its address.
     NotAPeer,
+    /// It is the other end of a dial of ours.
     Ourselves,
+    /// Its peer is banned.
     Banned,
+    /// Its peer has a connection already.
     Connected,
+    /// `max_simultaneous_incoming_connection_attempts`.
     AttemptsFull,
+    /// `max_incoming_connections`.
     IncomingFull,
+    /// `max_incoming_per_subnet`.
     SubnetFull,
 }
 
@@ -48,7 +57,7 @@ enum Crossing {
 
 impl PeerTable {
     /// A socket came in from `remote` to our address `local`.
-    pub(crate) fn on_inbound(&mut self, now: Now, remote: SocketAddr, local: IpAddr) -> Verdict {
+    pub fn on_inbound(&mut self, now: Now, remote: SocketAddr, local: IpAddr) -> Verdict {
         let verdict = self.judge(now, canonical(remote), local.to_canonical());
         if let Verdict::Refuse(refusal) = verdict {
             self.count_refusal(refusal);
@@ -58,7 +67,7 @@ impl PeerTable {
 
     /// The socket that was to be admitted is in hand. What [`Verdict::Admit`] said must still hold. A dial of the same
     /// peer is called off: its slot passes straight to the inbound connection.
-    pub(crate) fn on_admitted(&mut self, now: Now, remote: IpAddr) -> ConnectionId {
+    pub fn on_admitted(&mut self, now: Now, remote: IpAddr) -> ConnectionId {
         let ip = remote.to_canonical();
         let is_own = self.own.contains(ip);
         let id = self.peers.id_of(ip).unwrap_or_else(|| self.add_inbound(ip, is_own));
@@ -89,7 +98,7 @@ impl PeerTable {
 
     /// The socket that was to be parked is held. What [`Verdict::Park`] said must still hold. It goes by this id until
     /// [`Self::next_settled`] or an action names it.
-    pub(crate) fn on_parked(&mut self, now: Now, remote: SocketAddr, self_dial: Option<ConnectionId>) -> ParkedId {
+    pub fn on_parked(&mut self, now: Now, remote: SocketAddr, self_dial: Option<ConnectionId>) -> ParkedId {
         let remote = canonical(remote);
         let peer = self.peers.id_of(remote.ip());
         let status = peer.map(|id| self.peers.get(id).peer.status);
@@ -98,7 +107,13 @@ impl PeerTable {
         // What waits for a dial ends with it, at its connect timeout at the latest.
         let waits_for_dial = self_dial.is_some() || status == Some(PeerStatus::OutConnecting);
         let deadline = (!waits_for_dial).then(|| now.after(self.config.connect_timeout));
-        self.parking.park(parked, remote, self_dial, deadline);
+        let socket = Parked {
+            remote,
+            self_dial,
+            deadline,
+            is_settled: false,
+        };
+        self.parking.park(parked, socket);
         if let Some(id) = peer {
             self.peers.update(id, |entry| entry.has_parked = true);
         }
@@ -106,7 +121,7 @@ impl PeerTable {
     }
 
     /// A parked socket whose wait is over; it is parked no more and to be judged like a new one.
-    pub(crate) fn next_settled(&mut self) -> Option<ParkedId> {
+    pub fn next_settled(&mut self) -> Option<ParkedId> {
         let id = self.parking.next_settled()?;
         self.unpark(id);
         Some(id)
@@ -127,15 +142,13 @@ impl PeerTable {
         if peer.status == PeerStatus::Banned {
             self.refuse_parked(parked);
         } else {
-            self.parking.settle(parked);
+            self.parking.settle(|id, _| id == parked);
         }
     }
 
     /// A dial is over, so it can be told of which sockets it was the other end.
     pub(super) fn settle_maybe_self(&mut self, dial: ConnectionId) {
-        for parked in self.parking.of_dial(dial) {
-            self.parking.settle(parked);
-        }
+        self.parking.settle(|_, parked| parked.self_dial == Some(dial));
     }
 
     fn unpark(&mut self, parked: ParkedId) {

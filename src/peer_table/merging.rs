@@ -18,7 +18,7 @@ impl PeerTable {
     /// long as there is room for any; of the file's records the best do.
     ///
     /// What the file says already is no change.
-    pub(crate) fn load(&mut self, now: Now, records: Vec<PeerRecord>, initial: &[IpAddr]) {
+    pub fn load(&mut self, now: Now, records: Vec<PeerRecord>, initial: &[IpAddr]) {
         let entries: Vec<_> = records.into_iter().map(|record| self.loaded(now, record)).collect();
         let initial: HashSet<_> = initial.iter().map(IpAddr::to_canonical).collect();
         let known: HashSet<_> = entries.iter().map(|entry| entry.peer.ip).collect();
@@ -40,14 +40,14 @@ impl PeerTable {
 
     /// Merges a peer list: adds peers that are not known and leaves the others as they were. Looks at no more addresses
     /// than there may be Idle peers.
-    pub(crate) fn on_peer_list(&mut self, ips: impl IntoIterator<Item = IpAddr>) {
+    pub fn on_peer_list(&mut self, ips: impl IntoIterator<Item = IpAddr>) {
         for ip in ips.into_iter().take(self.config.max_idle_peers) {
             self.on_listed(ip);
         }
     }
 
     /// Merges one address of a peer list.
-    pub(crate) fn on_listed(&mut self, ip: IpAddr) {
+    pub fn on_listed(&mut self, ip: IpAddr) {
         let ip = ip.to_canonical();
         if self.peers.id_of(ip).is_some() || self.own.contains(ip) {
             return;
@@ -135,7 +135,9 @@ fn is_banned(entry: &Entry) -> bool {
 
 /// The entries that are dropped because no more than `room` Idle peers may be kept: the worst, and initial peers last.
 fn beyond_room(entries: &[Entry], initial: &HashSet<IpAddr>, room: usize) -> HashSet<usize> {
-    let mut idle: Vec<_> = (0..entries.len()).filter(|&index| !is_banned(&entries[index])).collect();
+    let mut idle: Vec<_> = (0..entries.len())
+        .filter(|&index| !is_banned(&entries[index]))
+        .collect();
     if idle.len() <= room {
         return HashSet::new();
     }

@@ -52,8 +52,9 @@ impl Outage {
 }
 
 impl PeerTable {
-    pub(super) fn is_outage(&self) -> bool {
-        self.outage.since.is_some()
+    /// Whether there is one now: also one that has just become over is none.
+    pub(super) fn is_outage(&self, now: Now) -> bool {
+        self.outage.since.is_some() && self.outage_over_at().is_none_or(|at| at > now.moment())
     }
 
     /// When [`Self::judge_outage`] has something to do.
@@ -66,8 +67,7 @@ impl PeerTable {
 
     /// Ends the outage if an outgoing connection has been alive for long enough, and releases some of its peers.
     pub(super) fn judge_outage(&mut self, now: Now) {
-        let is_over = self.outage_over_at().is_some_and(|at| at <= now.moment());
-        if self.is_outage() && is_over {
+        if self.outage.since.is_some() && !self.is_outage(now) {
             self.outage.since = None;
             self.outage.last_dial = self.last_number;
             self.outage.is_releasing = std::mem::replace(&mut self.outage.has_been_over, true);
@@ -80,7 +80,7 @@ impl PeerTable {
 
     /// Begins an outage if an outgoing connection that has just ended was the last.
     pub(super) fn begin_outage(&mut self, now: Now) {
-        if !self.is_outage() && self.peers.counts().out_alive == 0 {
+        if self.outage.since.is_none() && self.peers.counts().out_alive == 0 {
             self.outage.since = Some(now.moment());
             self.outage.is_releasing = false;
         }

@@ -1,6 +1,9 @@
 //! Inbound sockets that are held, not handed over, until a dial or connection of ours settles.
+//!
+//! A socket is parked only where it crosses a dial or an outgoing connection, so there are no more of them than of those,
+//! and most of the time none: they are looked through, not indexed.
 
-use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 
 use crate::peer::{ConnectionId, ParkedId};
@@ -12,136 +15,70 @@ pub(crate) struct Parked {
     pub(crate) remote: SocketAddr,
     /// The dial whose other end the socket may be; `None` where it crosses a dial or connection to the same peer.
     pub(crate) self_dial: Option<ConnectionId>,
-    /// `None` while it waits for a dial, which has a limit of its own.
-    deadline: Option<Moment>,
+    /// `None` while it waits for a dial, which has a limit of its own, and once it has settled.
+    pub(crate) deadline: Option<Moment>,
+    /// What it waited for is over: to be decided on in the next poll.
+    pub(crate) is_settled: bool,
 }
 
 /// At most one socket a peer.
 #[derive(Debug, Default)]
-pub(crate) struct Parking {
-    sockets: HashMap<ParkedId, Parked>,
-    by_ip: HashMap<IpAddr, ParkedId>,
-    by_dial: BTreeSet<(ConnectionId, ParkedId)>,
-    deadlines: BTreeSet<(Moment, ParkedId)>,
-    /// What they waited for has settled: to be decided on in the next poll.
-    settled: VecDeque<ParkedId>,
-    subnets: HashMap<Subnet, usize>,
-}
+pub(crate) struct Parking(BTreeMap<ParkedId, Parked>);
 
 impl Parking {
     pub(crate) fn len(&self) -> usize {
-        self.sockets.len()
+        self.0.len()
     }
 
     pub(crate) fn in_subnet(&self, subnet: Subnet) -> usize {
-        self.subnets.get(&subnet).copied().unwrap_or(0)
+        let subnets = self.0.values().map(|parked| Subnet::of_inbound(parked.remote.ip()));
+        subnets.filter(|&other| other == subnet).count()
     }
 
     pub(crate) fn has(&self, ip: IpAddr) -> bool {
-        self.by_ip.contains_key(&ip)
+        self.0.values().any(|parked| parked.remote.ip() == ip)
     }
 
-    pub(crate) fn park(
-        &mut self,
-        id: ParkedId,
-        remote: SocketAddr,
-        self_dial: Option<ConnectionId>,
-        deadline: Option<Moment>,
-    ) {
-        let ip = remote.ip();
-        let other = self.by_ip.insert(ip, id);
-        debug_assert!(other.is_none(), "at most one socket a peer is parked");
-        let parked = Parked {
-            remote,
-            self_dial,
-            deadline,
-        };
-        self.sockets.insert(id, parked);
-        self.deadlines.extend(deadline.map(|deadline| (deadline, id)));
-        self.by_dial.extend(self_dial.map(|dial| (dial, id)));
-        *self.subnets.entry(Subnet::of_inbound(ip)).or_insert(0) += 1;
+    pub(crate) fn park(&mut self, id: ParkedId, parked: Parked) {
+        debug_assert!(!self.has(parked.remote.ip()), "at most one socket a peer is parked");
+        self.0.insert(id, parked);
     }
 
     pub(crate) fn remove(&mut self, id: ParkedId) -> Option<Parked> {
-        let parked = self.sockets.remove(&id)?;
-        let ip = parked.remote.ip();
-        self.by_ip.remove(&ip);
-        self.end_wait(id, &parked);
-        if let Some(dial) = parked.self_dial {
-            self.by_dial.remove(&(dial, id));
-        }
-        let subnet = Subnet::of_inbound(ip);
-        let left = self.in_subnet(subnet).saturating_sub(1);
-        if left == 0 {
-            self.subnets.remove(&subnet);
-        } else {
-            self.subnets.insert(subnet, left);
-        }
-        Some(parked)
+        self.0.remove(&id)
     }
 
     /// The socket that crosses our dial of, or our connection with, this peer.
     pub(crate) fn crossing(&self, ip: IpAddr) -> Option<ParkedId> {
-        let id = *self.by_ip.get(&ip)?;
-        self.sockets.get(&id)?.self_dial.is_none().then_some(id)
+        self.find(|parked| parked.self_dial.is_none() && parked.remote.ip() == ip)
     }
 
-    /// The sockets that may be the other end of this dial.
-    pub(crate) fn of_dial(&self, dial: ConnectionId) -> Vec<ParkedId> {
-        let from_first = self.by_dial.range((dial, ParkedId::FIRST)..);
-        let of_dial = from_first.take_while(|(other, _)| *other == dial);
-        of_dial.map(|&(_, id)| id).collect()
+    /// The socket that is the other end of this dial, which left from `local`.
+    pub(crate) fn other_end(&self, dial: ConnectionId, local: SocketAddr) -> Option<ParkedId> {
+        self.find(|parked| parked.self_dial == Some(dial) && parked.remote == local)
     }
 
-    pub(crate) fn remote(&self, id: ParkedId) -> Option<SocketAddr> {
-        self.sockets.get(&id).map(|parked| parked.remote)
-    }
-
-    /// What the socket waited for is over.
-    pub(crate) fn settle(&mut self, id: ParkedId) {
-        if let Some(parked) = self.sockets.get(&id).copied()
-            && !self.settled.contains(&id)
-        {
-            self.end_wait(id, &parked);
-            self.settled.push_back(id);
+    /// What these sockets waited for is over.
+    pub(crate) fn settle(&mut self, which: impl Fn(ParkedId, &Parked) -> bool) {
+        for (_, parked) in self.0.iter_mut().filter(|(id, parked)| which(**id, parked)) {
+            (parked.is_settled, parked.deadline) = (true, None);
         }
     }
 
-    pub(crate) fn next_settled(&mut self) -> Option<ParkedId> {
-        while let Some(id) = self.settled.pop_front() {
-            if self.sockets.contains_key(&id) {
-                return Some(id);
-            }
-        }
-        None
+    pub(crate) fn next_settled(&self) -> Option<ParkedId> {
+        self.find(|parked| parked.is_settled)
     }
 
     pub(crate) fn next_deadline(&self) -> Option<Moment> {
-        self.deadlines.first().map(|&(at, _)| at)
+        self.0.values().filter_map(|parked| parked.deadline).min()
     }
 
     pub(crate) fn overdue(&self, by: Moment) -> Option<ParkedId> {
-        self.deadlines.first().filter(|&&(at, _)| at <= by).map(|&(_, id)| id)
+        self.find(|parked| parked.deadline.is_some_and(|deadline| deadline <= by))
     }
 
-    fn end_wait(&mut self, id: ParkedId, parked: &Parked) {
-        if let Some(deadline) = parked.deadline {
-            self.deadlines.remove(&(deadline, id));
-        }
-    }
-
-    #[cfg(any(test, feature = "internals"))]
-    pub(crate) fn check(&self) {
-        let waits = |(id, parked): (&ParkedId, &Parked)| {
-            let deadline = parked.deadline.filter(|_| !self.settled.contains(id))?;
-            Some((deadline, *id))
-        };
-        assert_eq!(self.sockets.iter().filter_map(waits).collect::<BTreeSet<_>>(), self.deadlines);
-        assert_eq!(self.by_ip.len(), self.sockets.len());
-        for (ip, id) in &self.by_ip {
-            assert_eq!(self.sockets[id].remote.ip(), *ip);
-        }
-        assert!(self.by_dial.iter().all(|(_, id)| self.sockets.contains_key(id)));
-        assert_eq!(self.subnets.values().sum::<usize>(), self.sockets.len());
+    fn find(&self, which: impl Fn(&Parked) -> bool) -> Option<ParkedId> {
+        let mut found = self.0.iter().filter(|(_, parked)| which(parked));
+        found.next().map(|(&id, _)| id)
     }
 }

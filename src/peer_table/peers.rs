@@ -25,10 +25,13 @@ use crate::stats::StatusCounts;
 
 /// A stored peer, as the peer file wants it.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct StoredPeer<'a> {
-    pub(crate) peer: &'a Peer,
-    pub(crate) banned_at: Option<DateTime<Utc>>,
-    pub(crate) other: Option<&'a OtherFields>,
+pub struct StoredPeer<'a> {
+    /// What is known of it.
+    pub peer: &'a Peer,
+    /// When it was banned.
+    pub banned_at: Option<DateTime<Utc>>,
+    /// Fields of its record that this crate does not know.
+    pub other: Option<&'a OtherFields>,
 }
 
 #[derive(Debug, Default)]
@@ -41,7 +44,10 @@ pub(crate) struct Peers {
     order: BTreeSet<Ranked>,
     groups: Groups,
     candidates: Candidates,
+    /// By unproven Idle peers.
     crowds: Crowds,
+    /// By bans.
+    ban_crowds: Crowds,
     /// Ends of the pauses of peers that could be dialed otherwise.
     pauses: BTreeSet<(Moment, PeerId)>,
     /// Ends of handshakes and of bans.
@@ -72,11 +78,12 @@ struct Facts {
 
 impl Facts {
     fn of(entry: &Entry, id: PeerId) -> Self {
-        let ranked = Ranked::of(entry, id);
         let status = entry.peer.status;
+        let is_listed = status != PeerStatus::Banned && !entry.is_own;
+        let ranked = is_listed.then(|| Ranked::of(entry, id));
         Self {
             status: Some(status),
-            ranked: Some(ranked).filter(|_| status != PeerStatus::Banned && !entry.is_own),
+            ranked,
             membership: membership(entry, ranked),
             pause: entry.paused_until.filter(|_| entry.is_free()),
             deadline: entry.deadline(),
@@ -155,8 +162,14 @@ impl Peers {
         &self.candidates
     }
 
-    pub(crate) fn crowds(&self) -> &Crowds {
-        &self.crowds
+    /// The subnets with most unproven Idle peers.
+    pub(crate) fn largest_crowds(&self) -> &[GroupId] {
+        self.crowds.largest()
+    }
+
+    /// The subnets with most bans.
+    pub(crate) fn largest_ban_crowds(&self) -> &[GroupId] {
+        self.ban_crowds.largest()
     }
 
     pub(crate) fn next_pause_end(&self) -> Option<Moment> {
@@ -263,7 +276,8 @@ impl Peers {
         if before.membership != after.membership {
             let (was, is) = self.groups.shift(group, id, before.membership, after.membership);
             self.candidates.shift(group, &was, &is);
-            self.crowds.shift(group, &was, &is);
+            self.crowds.shift(group, was.crowd, is.crowd);
+            self.ban_crowds.shift(group, was.bans, is.bans);
         }
         shift_timer(&mut self.pauses, id, before.pause, after.pause);
         shift_timer(&mut self.deadlines, id, before.deadline, after.deadline);
@@ -306,17 +320,17 @@ fn shift_member(members: &mut BTreeSet<PeerId>, id: PeerId, (was, is): (bool, bo
     }
 }
 
-fn membership(entry: &Entry, ranked: Ranked) -> Membership {
+fn membership(entry: &Entry, ranked: Option<Ranked>) -> Membership {
     let status = entry.peer.status;
     let may_be_dialed = entry.is_free() && entry.paused_until.is_none();
     match status {
         PeerStatus::Banned => Membership::Banned(entry.rare.as_ref().map_or(0, |rare| rare.ban_event)),
         PeerStatus::Idle if entry.is_own => Membership::None,
-        PeerStatus::Idle => match (entry.is_proven, may_be_dialed) {
-            (true, true) => Membership::Proven(ranked),
-            (true, false) => Membership::None,
-            (false, true) => Membership::Ready,
-            (false, false) => Membership::Waiting,
+        PeerStatus::Idle => match (entry.is_proven, may_be_dialed, ranked) {
+            (true, true, Some(ranked)) => Membership::Proven(ranked),
+            (true, ..) => Membership::None,
+            (false, true, _) => Membership::Ready,
+            (false, false, _) => Membership::Waiting,
         },
         _ if is_outgoing(status) => Membership::Outgoing {
             takes_subnet: entry.is_global,

@@ -11,7 +11,6 @@ mod eviction;
 mod inbound;
 mod loading;
 mod many_peers;
-#[cfg(any())]
 mod model;
 mod outage;
 mod own_addresses;
@@ -34,19 +33,12 @@ use super::random::Random;
 use super::*;
 use crate::fault::DialFault;
 use crate::peer::PeerRecord;
+use crate::tests::{ip, start};
 
 const PORT: u16 = 4000;
 
-fn ip(text: &str) -> IpAddr {
-    text.parse().unwrap()
-}
-
 fn at(ip: IpAddr, port: u16) -> SocketAddr {
     SocketAddr::new(ip, port)
-}
-
-fn start() -> DateTime<Utc> {
-    "2026-01-01T00:00:00Z".parse().unwrap()
 }
 
 fn config() -> NetworkConfig {

@@ -7,15 +7,15 @@ use chrono::{DateTime, Utc};
 
 /// The present, on both clocks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Now {
+pub struct Now {
     /// Wall-clock time, for what is stored. May jump.
-    pub(crate) utc: DateTime<Utc>,
+    pub utc: DateTime<Utc>,
     /// Monotonic time since the start, for what is waited for. Never goes back.
-    pub(crate) since_start: Duration,
+    pub since_start: Duration,
 }
 
-/// A monotonic time: nanoseconds since the start, which last for 584 years. Half the size of a `Duration`, and an
-/// `Option` of it takes no more.
+/// A monotonic time: nanoseconds since the start and one more, which last for 584 years. Half the size of a `Duration`,
+/// and an `Option` of it takes no more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Moment(NonZeroU64);
 
@@ -35,11 +35,11 @@ impl Moment {
 
     pub(crate) fn of(since_start: Duration) -> Self {
         let nanos = u64::try_from(since_start.as_nanos()).unwrap_or(u64::MAX);
-        Self(NonZeroU64::new(nanos).unwrap_or(NonZeroU64::MIN))
+        Self(NonZeroU64::MIN.saturating_add(nanos))
     }
 
     pub(crate) fn since_start(self) -> Duration {
-        Duration::from_nanos(self.0.get())
+        Duration::from_nanos(self.0.get() - 1)
     }
 
     pub(crate) fn plus(self, wait: Duration) -> Self {

@@ -17,7 +17,7 @@ const HOLD: &str = "echo; exec cat >/dev/null";
 
 /// What this machine lacks for a lab.
 #[derive(Debug)]
-pub(crate) struct Missing(String);
+pub struct Missing(String);
 
 impl fmt::Display for Missing {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -26,7 +26,7 @@ impl fmt::Display for Missing {
 }
 
 /// Whether namespaces can be made here, with a bridge and a pair of linked interfaces in them.
-pub(crate) fn check() -> Result<(), Missing> {
+pub fn check() -> Result<(), Missing> {
     for (tool, package) in [
         ("unshare", "util-linux"),
         ("nsenter", "util-linux"),
@@ -49,7 +49,7 @@ pub(crate) fn check() -> Result<(), Missing> {
 }
 
 /// Whether there is a tool, and it takes this option.
-pub(crate) fn check_tool(tool: &str, package: &str, option: &str) -> Result<(), Missing> {
+pub fn check_tool(tool: &str, package: &str, option: &str) -> Result<(), Missing> {
     let complaint = match tool_command(tool).arg(option).stdin(Stdio::null()).output() {
         Ok(version) if version.status.success() => return Ok(()),
         Ok(_) => "it is another one".to_owned(),
@@ -62,7 +62,7 @@ pub(crate) fn check_tool(tool: &str, package: &str, option: &str) -> Result<(), 
 
 /// A network namespace.
 #[derive(Debug)]
-pub(crate) struct Namespace {
+pub struct Namespace {
     holder: Child,
     /// The process whose user and process namespaces are entered too.
     root: u32,
@@ -70,7 +70,7 @@ pub(crate) struct Namespace {
 
 impl Namespace {
     /// One of its own users and processes, in which others are made.
-    pub(crate) fn root() -> Self {
+    pub fn root() -> Self {
         let mut unshare = tool_command("unshare");
         unshare.args(UNSHARE).args(["sh", "-c", HOLD]);
         let holder = hold(&mut unshare);
@@ -81,7 +81,7 @@ impl Namespace {
     }
 
     /// One beside it, with the same users and processes.
-    pub(crate) fn beside(&self) -> Self {
+    pub fn beside(&self) -> Self {
         let mut command = self.command_as_seen_from_outside("unshare");
         command.args(["--net", "sh", "-c", HOLD]);
         Self {
@@ -91,13 +91,13 @@ impl Namespace {
     }
 
     /// The process by which `ip link set netns` knows this namespace.
-    pub(crate) fn id(&self) -> u32 {
+    pub fn id(&self) -> u32 {
         self.holder.id()
     }
 
     /// A program that is going to run in here. It ends when the child that is spawned from this command does, and with
     /// it ends whatever it has started when the lab does.
-    pub(crate) fn command(&self, program: &str) -> Command {
+    pub fn command(&self, program: &str) -> Command {
         let mut command = self.enter();
         command.arg(format!("--pid=/proc/{}/ns/pid_for_children", self.root));
         command.args(["--", "setpriv", "--pdeathsig", "KILL", "--", program]);
@@ -105,7 +105,7 @@ impl Namespace {
     }
 
     /// Runs `ip` with these commands, one a line.
-    pub(crate) fn ip(&self, batch: &str) {
+    pub fn ip(&self, batch: &str) {
         let mut ip = self.command_as_seen_from_outside("ip");
         let mut child = ip.args(["-batch", "-"]).stdin(Stdio::piped()).spawn().unwrap();
         child.stdin.take().unwrap().write_all(batch.as_bytes()).unwrap();
@@ -113,7 +113,7 @@ impl Namespace {
     }
 
     /// A short-lived tool, for which processes have the numbers that they have for us.
-    pub(crate) fn command_as_seen_from_outside(&self, program: &str) -> Command {
+    pub fn command_as_seen_from_outside(&self, program: &str) -> Command {
         let mut command = self.enter();
         command.args(["--", program]);
         command

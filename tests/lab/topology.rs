@@ -16,8 +16,6 @@
 //! Any program runs on a host: `lab.host(1).spawn("program", &["argument"])` reads its lines and ends it when it is
 //! dropped, `lab.host(1).command("program")` gives a [`Command`] to do more with, and `ask` is for short-lived tools.
 
-#![allow(dead_code, reason = "no test needs all of it")]
-
 use std::fmt::Write;
 use std::net::{IpAddr, Ipv4Addr};
 use std::process::Command;
@@ -32,7 +30,7 @@ const SEGMENTS: u8 = 2;
 
 /// The switch, and the hosts. All of it is gone once it is dropped, or once the process that made it is.
 #[derive(Debug)]
-pub(crate) struct Lab {
+pub struct Lab {
     // Fields are dropped in this order: everything else lives in the switch's namespace.
     hosts: Vec<Host>,
     switch: Namespace,
@@ -40,7 +38,7 @@ pub(crate) struct Lab {
 
 /// One host, by its number from 1.
 #[derive(Debug)]
-pub(crate) struct Host {
+pub struct Host {
     number: u8,
     wire: Option<Program>,
     namespace: Namespace,
@@ -48,14 +46,17 @@ pub(crate) struct Host {
 
 /// What befalls the packets that leave a host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Weather {
-    pub(crate) delay: Duration,
-    pub(crate) loss_percent: u8,
+pub struct Weather {
+    /// How much later they arrive.
+    pub delay: Duration,
+    /// How many of a hundred never do.
+    pub loss_percent: u8,
 }
 
 /// What becomes of the packets between a host and its switch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Link {
+pub enum Link {
+    /// Packets pass.
     Up,
     /// The host has switched its interface off, and has no way to anywhere.
     Down,
@@ -67,12 +68,12 @@ pub(crate) enum Link {
 
 impl Lab {
     /// Whether a lab can be built on this machine.
-    pub(crate) fn check() -> Result<(), Missing> {
+    pub fn check() -> Result<(), Missing> {
         namespace::check()
     }
 
     /// A lab of that many hosts, all of which reach each other.
-    pub(crate) fn new(hosts: u8) -> Self {
+    pub fn new(hosts: u8) -> Self {
         let switch = Namespace::root();
         let mut batch = String::new();
         for segment in 0..SEGMENTS {
@@ -91,16 +92,18 @@ impl Lab {
         lab
     }
 
-    pub(crate) fn hosts(&self) -> &[Host] {
+    /// All hosts, by their numbers.
+    pub fn hosts(&self) -> &[Host] {
         &self.hosts
     }
 
-    pub(crate) fn host(&self, number: u8) -> &Host {
+    /// The host of this number, which counts from 1.
+    pub fn host(&self, number: u8) -> &Host {
         &self.hosts[usize::from(number) - 1]
     }
 
     /// Changes the link of one host.
-    pub(crate) fn set_link(&self, number: u8, link: Link) {
+    pub fn set_link(&self, number: u8, link: Link) {
         let host = self.host(number);
         let (carrier, master) = match link {
             Link::Up | Link::Down => ("up", "master segment0"),
@@ -119,7 +122,7 @@ impl Lab {
     }
 
     /// Changes the weather for the packets that leave one host, once.
-    pub(crate) fn set_weather(&mut self, number: u8, weather: Weather) {
+    pub fn set_weather(&mut self, number: u8, weather: Weather) {
         if !self.host(number).netem(weather) {
             self.lay_wire(number, weather);
         }
@@ -144,12 +147,12 @@ impl Lab {
     }
 
     /// Splits the network in two: these hosts, and the others.
-    pub(crate) fn partition(&self, apart: &[u8]) {
+    pub fn partition(&self, apart: &[u8]) {
         self.spread(|number| u8::from(apart.contains(&number)));
     }
 
     /// Makes the network one again.
-    pub(crate) fn heal(&self) {
+    pub fn heal(&self) {
         self.spread(|_| 0);
     }
 
@@ -189,27 +192,28 @@ impl Host {
         }
     }
 
-    pub(crate) fn number(&self) -> u8 {
+    /// Its number in the lab.
+    pub fn number(&self) -> u8 {
         self.number
     }
 
     /// Each host has a /16 of its own, in one /8 for all.
-    pub(crate) fn ip(&self) -> IpAddr {
+    pub fn ip(&self) -> IpAddr {
         ip(self.number)
     }
 
     /// A program that is going to run on this host; to be spawned by [`spawn`](Self::spawn), or as it is.
-    pub(crate) fn command(&self, program: &str) -> Command {
+    pub fn command(&self, program: &str) -> Command {
         self.namespace.command(program)
     }
 
     /// Starts a program whose lines are read, with these arguments.
-    pub(crate) fn spawn(&self, program: &str, arguments: &[&str]) -> Program {
+    pub fn spawn(&self, program: &str, arguments: &[&str]) -> Program {
         Program::spawn(self.command(program).args(arguments))
     }
 
     /// What a tool says that looks at this host's network.
-    pub(crate) fn ask(&self, tool: &str, arguments: &[&str]) -> String {
+    pub fn ask(&self, tool: &str, arguments: &[&str]) -> String {
         let mut command = self.namespace.command_as_seen_from_outside(tool);
         let answer = command.args(arguments).output().unwrap();
         assert!(answer.status.success(), "{tool} {arguments:?}: {answer:?}");
@@ -244,12 +248,12 @@ impl Host {
 }
 
 /// The address of a host.
-pub(crate) fn ip(number: u8) -> IpAddr {
+pub fn ip(number: u8) -> IpAddr {
     Ipv4Addr::new(60, number, 0, 1).into()
 }
 
 /// The host of an address.
-pub(crate) fn host_of(ip: IpAddr) -> u8 {
+pub fn host_of(ip: IpAddr) -> u8 {
     let mut hosts = 1..=u8::MAX;
     hosts
         .find(|&number| self::ip(number) == ip)

@@ -7,17 +7,17 @@ use libtest_mimic::{Arguments, Trial};
 use super::namespace::Missing;
 
 /// These functions, each with its name.
+#[macro_export]
 macro_rules! tests {
     ($($test:ident),+ $(,)?) => {
         &[$((stringify!($test), $test as fn())),+]
     };
 }
-pub(crate) use tests;
 
 /// The `main` of such tests, unless this process was started to be one of these programs. Where something is missing
 /// that they need, as `check` finds, each of them is skipped, and says why. As many run at once as there are processors,
 /// unless they say otherwise.
-pub(crate) fn run(
+pub fn run(
     programs: &[fn() -> bool],
     check: fn() -> Result<(), Missing>,
     at_once: Option<usize>,

@@ -13,20 +13,20 @@ use super::topology::Weather;
 const ROLE: &str = "--lab-wire";
 
 /// What it says once it is laid.
-pub(crate) const READY: &str = "ready";
+pub const READY: &str = "ready";
 
 /// More than any frame of an interface without segmentation.
 const MAX_FRAME: usize = 16 * 1024;
 
 /// What to start the executable with for a wire between these interfaces. The weather is that of what comes from
 /// `near`; what goes to it passes as it is.
-pub(crate) fn arguments(near: &str, far: &str, weather: Weather) -> [String; 5] {
+pub fn arguments(near: &str, far: &str, weather: Weather) -> [String; 5] {
     let (delay, loss) = (weather.delay.as_millis().to_string(), weather.loss_percent.to_string());
     [ROLE.to_owned(), near.to_owned(), far.to_owned(), delay, loss]
 }
 
 /// Runs this process as a wire, if that is what it was started for.
-pub(crate) fn run_if_asked() -> bool {
+pub fn run_if_asked() -> bool {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let [role, near, far, delay, loss] = &arguments[..] else {
         return false;

@@ -33,6 +33,12 @@ impl PeerFile {
         fs::read(&self.path).unwrap()
     }
 
+    /// Whether the folder holds just the file: no temporary file is left.
+    pub(crate) fn is_alone(&self) -> bool {
+        let mut entries = fs::read_dir(self.folder.path()).unwrap();
+        entries.next().is_some_and(|entry| entry.unwrap().path() == self.path) && entries.next().is_none()
+    }
+
     /// The record of one peer.
     pub(crate) fn record(&self, ip: IpAddr) -> Value {
         let records: Vec<Value> = serde_json::from_slice(&self.bytes()).unwrap();

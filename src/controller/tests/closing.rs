@@ -11,7 +11,7 @@ use super::dumps::{file, hold_files, other_work, with_one_file_thread};
 use super::*;
 
 #[tokio::test(start_paused = true)]
-async fn leases_that_are_dropped_before_or_after_the_close_blame_nobody() {
+async fn leases_dropped_before_or_after_closing_record_no_failure() {
     let mut node = Node::knowing(passive(), &[]).await;
     let _sockets = [LOW, HIGH].map(|peer| node.admits(peer));
     let [before, later] = [LOW, HIGH].map(|peer| node.lease(ip(peer)).unwrap());
@@ -26,7 +26,7 @@ async fn leases_that_are_dropped_before_or_after_the_close_blame_nobody() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_was_reported_before_the_close_counts() {
+async fn reports_made_before_closing_are_applied() {
     let mut node = Node::knowing(passive(), &[]).await;
     let _sockets = [LOW, HIGH].map(|peer| node.admits(peer));
     let [alive, failed] = [LOW, HIGH].map(|peer| node.lease(ip(peer)).unwrap());
@@ -51,7 +51,7 @@ async fn what_was_reported_before_the_close_counts() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_deadline_that_nobody_saw_blames_nobody() {
+async fn a_deadline_not_polled_before_closing_records_no_failure() {
     let (mut node, _socket) = Node::with(LOW, Some(InHandshaking), passive()).await;
     advance(seconds(31)).await;
     node.close().await.unwrap();
@@ -59,7 +59,7 @@ async fn a_deadline_that_nobody_saw_blames_nobody() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn after_it_there_is_nothing_for_ever() {
+async fn the_stream_stays_ended_after_closing() {
     let (mut node, _socket) = Node::with(LOW, Some(OutAlive), wanting(1)).await;
     node.close().await.unwrap();
     let before = node.stats();
@@ -92,7 +92,7 @@ async fn closing_again_is_ok() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn it_may_come_before_the_first_poll() {
+async fn closing_works_before_the_first_poll() {
     let folder = TempDir::new().unwrap();
     let mut node = Node::new(file(&folder, "[]", passive())).await;
     drop(node.feedback_peer_banned(ip(LOW)));
@@ -106,14 +106,14 @@ fn content(folder: &TempDir) -> String {
 }
 
 #[tokio::test(start_paused = true)]
-async fn it_drops_every_socket_that_was_not_handed_over() {
+async fn closing_drops_every_socket_that_was_not_handed_over() {
     let mut node = busy().await;
     node.close().await.unwrap();
     all_is_dropped(&node.world);
 }
 
 #[tokio::test(start_paused = true)]
-async fn so_does_the_drop_of_the_controller() {
+async fn dropping_the_controller_drops_every_socket_that_was_not_handed_over() {
     let node = busy().await;
     let world = node.world.clone();
     drop(node);
@@ -165,7 +165,7 @@ async fn failing() -> (TempDir, Node) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_last_dump_that_fails_can_be_tried_again() {
+async fn a_failed_last_dump_can_be_retried() {
     let (folder, mut node) = failing().await;
     assert!(node.close().await.is_err(), "and fails again");
     fs::create_dir(folder.path().join("inner")).unwrap();
@@ -178,7 +178,7 @@ async fn a_last_dump_that_fails_can_be_tried_again() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn after_a_last_dump_that_failed_everything_else_is_ended() {
+async fn a_failed_last_dump_ends_everything_else() {
     let (_folder, mut node) = failing().await;
     assert!(node.is_terminated());
     assert!(matches!(node.poll(), Poll::Ready(None)));
@@ -190,7 +190,7 @@ async fn after_a_last_dump_that_failed_everything_else_is_ended() {
 }
 
 #[test]
-fn a_stream_that_has_ended_does_not_go_on_while_the_dump_is_tried_again() {
+fn an_ended_stream_stays_ended_while_the_last_dump_is_retried() {
     with_one_file_thread(async {
         let (folder, mut node) = failing().await;
         assert!(matches!(node.poll(), Poll::Ready(None)));
@@ -209,7 +209,7 @@ fn a_stream_that_has_ended_does_not_go_on_while_the_dump_is_tried_again() {
 }
 
 #[test]
-fn a_close_that_is_dropped_midway_is_driven_on_by_the_stream() {
+fn the_stream_finishes_a_close_that_was_dropped() {
     with_one_file_thread(async {
         let folder = TempDir::new().unwrap();
         let mut node = Node::knowing(file(&folder, "[]", passive()), &[]).await;
@@ -234,7 +234,7 @@ fn a_close_that_is_dropped_midway_is_driven_on_by_the_stream() {
 }
 
 #[test]
-fn a_close_that_is_dropped_midway_goes_on_with_the_next() {
+fn another_close_finishes_a_close_that_was_dropped() {
     with_one_file_thread(async {
         let folder = TempDir::new().unwrap();
         let mut node = Node::knowing(file(&folder, "[]", passive()), &[]).await;
@@ -253,7 +253,7 @@ fn a_close_that_is_dropped_midway_goes_on_with_the_next() {
 }
 
 #[test]
-fn what_the_stream_found_to_fail_is_told_to_the_next_close() {
+fn a_dump_error_found_by_the_stream_is_returned_by_the_next_close() {
     with_one_file_thread(async {
         let folder = TempDir::new().unwrap();
         let config = file(&folder, "[]", passive());
@@ -281,7 +281,7 @@ async fn dumping(folder: &TempDir) -> (Node, mpsc::Sender<()>) {
 }
 
 #[test]
-fn it_waits_for_the_dump_in_flight_and_makes_no_other_without_need() {
+fn closing_waits_for_the_dump_in_flight_and_dumps_again_only_if_needed() {
     with_one_file_thread(async {
         let folder = TempDir::new().unwrap();
         let (mut node, gate) = dumping(&folder).await;
@@ -294,7 +294,7 @@ fn it_waits_for_the_dump_in_flight_and_makes_no_other_without_need() {
 }
 
 #[test]
-fn it_dumps_again_what_the_dump_in_flight_missed() {
+fn closing_dumps_what_the_dump_in_flight_missed() {
     with_one_file_thread(async {
         let folder = TempDir::new().unwrap();
         let (mut node, gate) = dumping(&folder).await;
@@ -324,7 +324,7 @@ fn dropping_the_controller_dumps_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_peers_can_still_be_asked_for() {
+async fn peers_can_be_queried_after_closing() {
     let mut node = Node::knowing(passive(), &[HIGH]).await;
     node.ban(LOW);
     node.close().await.unwrap();

@@ -37,7 +37,7 @@ async fn the_lower_end_admits_the_parked_one_when_its_dial_fails() {
     for error in [
         ErrorKind::ConnectionReset,
         ErrorKind::NetworkUnreachable,
-        ErrorKind::AddrNotAvailable,
+        ErrorKind::AddrInUse,
     ] {
         let (mut node, probe) = lower_parking().await;
         node.world.dial_err(ip(HIGH), error.into());
@@ -127,7 +127,7 @@ async fn the_higher_end_admits_the_parked_one_when_its_handshake_times_out() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_lease_of_the_loser_may_end_it() {
+async fn the_losing_connection_can_be_ended_by_its_lease() {
     let (mut node, _socket) = Node::with(LOW, Some(OutAlive), wanting(1)).await;
     let lease = node.lease(ip(LOW)).unwrap();
     let _probe = node.parks(LOW);

@@ -6,9 +6,9 @@
 //! [`World::View`] of them is: all that decides what can follow, with the order of what is due in place of the times.
 //! So there are finitely many, and the search ends when every action was tried in each.
 
-mod alone;
-mod joined;
+mod one_node;
 mod trial;
+mod two_nodes;
 
 use std::collections::HashMap;
 use std::fmt::Debug;

@@ -119,7 +119,10 @@ async fn connections_that_come_and_go_leave_nothing_behind() {
         lease.closed();
         node.no_event();
     }
-    assert_eq!((node.engine.mailbox.held(), node.engine.handed_over.len()), (0, 0));
+    assert_eq!(
+        (node.engine.mailbox.held(), node.engine.mailbox.open_connections()),
+        (0, 0)
+    );
 }
 
 #[tokio::test(start_paused = true)]

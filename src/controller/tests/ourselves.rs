@@ -12,7 +12,7 @@ fn leg(own: &str) -> SocketAddr {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_dial_comes_first_and_its_other_end_is_refused() {
+async fn the_other_end_of_a_self_dial_is_refused_after_the_dial() {
     let mut node = dialing_ourselves(US).await;
     node.world.dial_ok_from(ip(US), leg(US));
     node.no_event();
@@ -25,7 +25,7 @@ async fn the_dial_comes_first_and_its_other_end_is_refused() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_other_end_comes_first_and_is_parked_until_the_dial_settles() {
+async fn the_other_end_of_a_self_dial_is_parked_until_the_dial_settles() {
     let mut node = dialing_ourselves(US).await;
     let probe = node.connects_from(leg(US), US);
     node.no_event();
@@ -88,7 +88,7 @@ async fn a_local_client_beside_a_dial_of_ourselves_is_admitted_when_that_has_set
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_suspect_is_admitted_when_the_dial_fails() {
+async fn a_parked_possible_self_connection_is_admitted_when_the_dial_fails() {
     let mut node = dialing_ourselves(US).await;
     let client = node.connects_from(SocketAddr::new(ip(US), 777), US);
     node.no_event();

@@ -123,7 +123,7 @@ async fn one_dead_peer_that_ranks_first_does_not_take_every_turn_of_an_outage() 
         assert!(node.poll().is_pending());
         advance(Duration::from_secs(1)).await;
     }
-    let dead = |request: &crate::memory::DialRequest| request.to.ip() == best;
+    let dead = |request: &crate::transport::memory::DialRequest| request.to.ip() == best;
     for second in 0.. {
         assert!(second < 60, "nobody else is dialed");
         if node.world.dials().iter().any(|dial| !dead(dial)) {

@@ -61,7 +61,7 @@ impl Halves {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_one_half_is_told_wakes_the_other() {
+async fn feedback_to_one_half_wakes_the_other() {
     let mut halves = Halves::new(wanting(1)).await;
     halves.send(Feedback::PeerList(vec![ip(LOW)]));
     halves.rest();
@@ -145,7 +145,7 @@ async fn until_woken(is_woken: impl Fn() -> bool) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn halves_that_are_united_again_are_the_controller() {
+async fn reunited_halves_are_the_controller() {
     let halves = Halves::new(passive()).await;
     let (sink, stream) = (halves.sink.into_inner(), halves.stream.into_inner());
     let mut net = stream.reunite(sink).unwrap();

@@ -162,14 +162,14 @@ async fn a_peer_list_takes_no_more_than_the_idle_peers() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn it_is_fused_and_open_while_it_runs() {
+async fn the_stream_is_fused_and_open_while_it_runs() {
     let node = Node::knowing(config(), &[]).await;
     assert!(!node.is_terminated());
     assert_eq!(node.local_addr(), SocketAddr::new(ip("::"), PORT));
 }
 
 #[test]
-fn it_spawns_nothing() {
+fn the_controller_spawns_nothing() {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_time()
         .start_paused(true)

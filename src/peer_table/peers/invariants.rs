@@ -57,12 +57,16 @@ impl Peers {
             let is_in_crowd = |of: &Membership| matches!(of, Membership::Ready | Membership::Waiting);
             let crowd = members.iter().filter(|(_, of)| is_in_crowd(of));
             let crowd: BTreeSet<_> = crowd.map(|&(peer, _)| peer.number()).collect();
-            assert_eq!(group.crowd().map(Numbered::number).collect::<BTreeSet<_>>(), crowd);
+            let kept = (0..group.crowd_len()).map(|number| group.crowd_member(number).number());
+            assert_eq!(kept.collect::<BTreeSet<_>>(), crowd);
             summaries.push((id, summary));
         }
         assert!(members.is_empty(), "each known peer has its group");
         self.candidates.check(&summaries);
-        self.crowds.check(&summaries);
+        self.crowds
+            .check(summaries.iter().map(|&(id, summary)| (id, summary.crowd)));
+        self.ban_crowds
+            .check(summaries.iter().map(|&(id, summary)| (id, summary.bans)));
     }
 }
 
@@ -72,7 +76,7 @@ fn summary(members: &[(PeerId, Membership)]) -> Summary {
         has_ready: false,
         best_proven: None,
         crowd: 0,
-        bans: None,
+        bans: 0,
     };
     for &(_, member) in members {
         match member {
@@ -86,9 +90,8 @@ fn summary(members: &[(PeerId, Membership)]) -> Summary {
                 summary.best_proven = Some(summary.best_proven.map_or(ranked, |best| best.min(ranked)));
             }
             Membership::Outgoing { takes_subnet } => summary.is_taken |= takes_subnet,
-            Membership::Banned(event) => {
-                let (count, first) = summary.bans.unwrap_or((0, u64::MAX));
-                summary.bans = Some((count + 1, first.min(event)));
+            Membership::Banned(_) => {
+                summary.bans += 1;
             }
         }
     }

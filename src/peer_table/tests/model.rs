@@ -37,7 +37,12 @@ enum Step {
         port: u16,
     },
     DialFails(usize, DialFault),
-    Report(usize, Report),
+    /// `was_connected`: it is about the connection that the peer has, if any.
+    Report {
+        peer: usize,
+        was_connected: bool,
+        report: Report,
+    },
     LeaseReport(usize, Report),
     PeerList(Vec<usize>),
     Wait(u64),
@@ -49,17 +54,14 @@ fn steps() -> impl Strategy<Value = Step> {
     let peer = || 0..PEERS.len();
     let port = || 0..3_u16;
     let failures = || {
-        let blamed = [DialFault::Peer, DialFault::TimedOut];
-        select(
-            [
-                blamed[0],
-                blamed[1],
-                blamed[0],
-                DialFault::Unroutable { at_once: false },
-                DialFault::Host,
-            ]
-            .to_vec(),
-        )
+        select(vec![
+            DialFault::Peer,
+            DialFault::TimedOut,
+            DialFault::Peer,
+            DialFault::Unroutable { at_once: true },
+            DialFault::Unroutable { at_once: false },
+            DialFault::Host,
+        ])
     };
     let end = || select([Report::Alive, Report::Failed, Report::Closed].to_vec());
     let any_report = || select([Report::Banned, Report::Unbanned, Report::Failed, Report::Closed].to_vec());
@@ -82,12 +84,17 @@ fn steps() -> impl Strategy<Value = Step> {
         to_loopback,
         admit_works,
     });
+    let report = |(peer, was_connected, report)| Step::Report {
+        peer,
+        was_connected,
+        report,
+    };
     prop_oneof![
         6 => inbound,
         8 => (0..9_usize, port()).prop_map(|(dial, port)| Step::DialSucceeds { dial, port }),
         6 => (0..9_usize, failures()).prop_map(|(dial, failure)| Step::DialFails(dial, failure)),
-        4 => (peer(), Just(Report::Alive)).prop_map(|(peer, report)| Step::Report(peer, report)),
-        2 => (peer(), any_report()).prop_map(|(peer, report)| Step::Report(peer, report)),
+        4 => (peer(), prop::bool::weighted(0.9), Just(Report::Alive)).prop_map(report),
+        2 => (peer(), prop::bool::weighted(0.8), any_report()).prop_map(report),
         8 => (0..16_usize, lease()).prop_map(|(lease, report)| Step::LeaseReport(lease, report)),
         3 => (0..16_usize, end()).prop_map(|(lease, report)| Step::LeaseReport(lease, report)),
         3 => vec(peer(), 0..8).prop_map(Step::PeerList),

@@ -38,8 +38,7 @@ impl World {
         config.validate().unwrap();
         let now = Now {
             utc: start(),
-            // The table knows no earlier time.
-            since_start: Duration::from_nanos(1),
+            since_start: Duration::ZERO,
         };
         Self {
             table: PeerTable::new(config, at(ip("::"), PORT), seed, now),
@@ -124,7 +123,7 @@ impl World {
         self.comes_alive(peer);
         self.wait(self.table.config.retry_backoff);
         self.poll();
-        assert!(!self.table.is_outage());
+        assert!(!self.table.is_outage(self.now));
     }
 
     pub(super) fn alive(&self) -> usize {

@@ -66,7 +66,7 @@ impl Answer {
             Self::Ok => None,
             Self::Refused => Some(ErrorKind::ConnectionRefused),
             Self::Unroutable => Some(ErrorKind::NetworkUnreachable),
-            Self::HostFault => Some(ErrorKind::AddrNotAvailable),
+            Self::HostFault => Some(ErrorKind::AddrInUse),
         }
     }
 }
@@ -120,7 +120,7 @@ pub(super) struct Known {
 pub(super) struct Dial {
     started: Duration,
     answer: Option<Answer>,
-    pub(super) socket: Option<crate::memory::SocketProbe>,
+    pub(super) socket: Option<crate::transport::memory::SocketProbe>,
 }
 
 pub(super) struct Inbound {

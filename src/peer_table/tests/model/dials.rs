@@ -1,23 +1,49 @@
-//! Whom the design lets be dialed, and when.
+//! Which peer the design lets be dialed, and when.
 
 use super::known::{Known, network};
 use super::rules::Model;
+use crate::peer_table::subnet::is_global;
 use crate::peer_table::*;
+
+/// What paces the dials.
+#[derive(Clone, Debug)]
+pub(super) struct DialPace {
+    pub(super) race_at: Duration,
+    pub(super) replacements: usize,
+    pub(super) host_pause_until: Duration,
+    pub(super) host_faults: u32,
+    pub(super) tokens: usize,
+    /// When the next token comes back, if the bucket is not full.
+    pub(super) next_token: Option<Duration>,
+    pub(super) taken_at: Duration,
+}
+
+impl DialPace {
+    pub(super) fn new(config: &NetworkConfig) -> Self {
+        Self {
+            race_at: Duration::ZERO,
+            replacements: 0,
+            host_pause_until: Duration::ZERO,
+            host_faults: 0,
+            tokens: 2 * config.max_simultaneous_outgoing_connection_attempts,
+            next_token: None,
+            taken_at: Duration::ZERO,
+        }
+    }
+}
 
 impl Model {
     /// The table starts this dial, or says that none is due.
     pub(super) fn on_next_dial(&mut self, now: Now, dial: Option<(ConnectionId, IpAddr)>) {
+        self.refill(now);
         self.drop_own();
-        let (lawful, how) = self.choices(now);
+        let lawful = self.choices(now);
         match dial {
             Some((id, ip)) => {
-                assert!(lawful.contains(&ip), "{ip} is dialed, not one of {lawful:?} ({how:?})");
-                self.start(now, id, ip, how);
+                assert!(lawful.contains(&ip), "{ip} is dialed, not one of {lawful:?}");
+                self.start(now, id, ip);
             }
-            None => assert!(
-                lawful.is_empty() || (how == How::InOutage && now.since_start < self.pace.outage.1),
-                "none is dialed, not even one of {lawful:?} ({how:?})"
-            ),
+            None => assert!(lawful.is_empty(), "none is dialed, not even one of {lawful:?}"),
         }
     }
 
@@ -25,8 +51,8 @@ impl Model {
     pub(super) fn next_deadline(&self, now: Now) -> Option<(Duration, Duration)> {
         let ends = self.peers.values().filter_map(|peer| peer.deadline);
         let waits = self.parked.iter().filter_map(super::rules::Parked::deadline);
-        let limits = self.limits().map(|(_, at)| at);
-        let exact = ends.chain(waits).chain(limits).min();
+        let outage = self.outage_since.and(self.outage_over_at());
+        let exact = ends.chain(waits).chain(outage).min();
         let all = [exact.map(|end| (end, end)), self.next_dial_time(now)];
         all.into_iter()
             .flatten()
@@ -35,21 +61,19 @@ impl Model {
 
     fn next_dial_time(&self, now: Now) -> Option<(Duration, Duration)> {
         let gate = self.gate()?;
-        if !self.ips(|peer| self.is_candidate(peer, now)).is_empty() {
+        let candidates = self.ips(|peer| self.is_candidate(peer, now));
+        if candidates.iter().any(|&ip| !self.is_taken(ip)) {
             return Some((gate, gate));
         }
         let paused = self.peers.values().filter(|peer| self.is_free(peer));
-        let first = paused.filter_map(|peer| Some(peer.pause?.0)).min()?;
-        let (mut earliest, mut latest) = (first, first);
-        if self.is_outage() {
-            let rested = self.rested_at(now).unwrap_or_default();
-            earliest = earliest.min(self.pace.outage.0.max(rested));
-            latest = latest.min(self.pace.outage.1.max(rested));
-        }
-        Some((earliest.max(gate), latest.max(gate)))
+        let first = paused.filter_map(|peer| Some(peer.pause?.0)).min();
+        let taken = (!candidates.is_empty()).then_some(self.pace.taken_at);
+        let next = [first, taken].into_iter().flatten().min()?;
+        Some((next.max(gate), next.max(gate)))
     }
 
-    /// The shortage is dialed at once, each failed dial replaced at once, each further one after `dial_stagger`.
+    /// The shortage is dialed at once, each failed dial replaced at once, each further one after `dial_stagger`; each
+    /// costs a token.
     fn gate(&self) -> Option<Duration> {
         let under_way = self.count(PeerStatus::OutConnecting);
         let attempts = under_way + self.count(PeerStatus::OutHandshaking);
@@ -59,81 +83,103 @@ impl Model {
         }
         let at_once = under_way < self.shortage() || self.pace.replacements > 0;
         let race_at = if at_once { Duration::ZERO } else { self.pace.race_at };
-        Some(race_at.max(self.pace.host_pause_until))
-    }
-
-    fn choices(&self, now: Now) -> (Vec<IpAddr>, How) {
-        if self.gate().is_none_or(|gate| gate > now.since_start) {
-            return (Vec::new(), How::NotNow);
-        }
-        let candidates = self.ips(|peer| self.is_candidate(peer, now));
-        if candidates.is_empty() {
-            return (self.best_in_outage(now), How::InOutage);
-        }
-        let taken: Vec<_> = self.ips(Known::is_outgoing).into_iter().map(network).collect();
-        let untaken = || candidates.iter().filter(|ip| !taken.contains(&network(**ip))).copied();
-        let counted = if untaken().next().is_some() {
-            untaken().collect()
+        let token_at = if self.pace.tokens > 0 {
+            None
         } else {
-            candidates
+            self.pace.next_token
         };
-        let (proven, unproven): (Vec<_>, Vec<_>) = counted.into_iter().partition(|&ip| self.peer(ip).proven);
-        if unproven.is_empty() || (self.is_proven_turn && !proven.is_empty()) {
-            let best = proven.into_iter().min_by_key(|&ip| self.peer(ip).key());
-            return (best.into_iter().collect(), How::ProvenTurn);
-        }
-        (unproven, How::UnprovenTurn)
+        let gates = [race_at, self.pace.host_pause_until, token_at.unwrap_or_default()];
+        gates.into_iter().max()
     }
 
-    /// With no outgoing connection alive and all candidates pausing, the best of them; those that rest only when all do,
-    /// and when their time is over.
-    fn best_in_outage(&self, now: Now) -> Vec<IpAddr> {
-        if !self.is_outage() || now.since_start < self.pace.outage.0 {
+    /// The turn's own kind of peers from subnets that are not taken; then from taken ones, if none of those was dialed
+    /// for 10 s; then the other kind likewise.
+    fn choices(&self, now: Now) -> Vec<IpAddr> {
+        if self.gate().is_none_or(|gate| gate > now.since_start) {
             return Vec::new();
         }
-        let paused = self.ips(|peer| self.is_free(peer) && peer.pauses(now.since_start));
-        let fresh = paused.iter().copied().filter(|&ip| !self.rests(ip));
-        let best = fresh.min_by_key(|&ip| self.peer(ip).key());
-        if let Some(best) = best {
-            return vec![best];
+        for proven in [self.is_proven_turn, !self.is_proven_turn] {
+            for taken in [false, true] {
+                let is_one = |peer: &Known| {
+                    let is_kind = peer.proven == proven && self.is_taken(peer.ip) == taken;
+                    is_kind && self.is_candidate(peer, now) && !self.is_own(peer.ip)
+                };
+                let candidates = self.ips(is_one);
+                if candidates.is_empty() || (taken && self.pace.taken_at > now.since_start) {
+                    continue;
+                }
+                let best = candidates.iter().min_by_key(|&&ip| self.peer(ip).key());
+                return if proven {
+                    best.into_iter().copied().collect()
+                } else {
+                    candidates
+                };
+            }
         }
-        // Two that ended in one moment may come in either order.
-        let longest = self.rested_at(now).filter(|&until| until <= now.since_start);
-        let rested = self
-            .pace
-            .resting
-            .iter()
-            .filter(|(ip, until)| Some(*until) == longest && paused.contains(ip));
-        rested.map(|&(ip, _)| ip).collect()
+        Vec::new()
     }
 
-    /// When the first of the paused peers has rested, where all of them rest.
-    fn rested_at(&self, now: Now) -> Option<Duration> {
-        let paused = self.ips(|peer| self.is_free(peer) && peer.pauses(now.since_start));
-        let resting = self.pace.resting.iter().filter(|(ip, _)| paused.contains(ip));
-        let first = resting.map(|&(_, until)| until).min();
-        first.filter(|_| paused.iter().all(|&ip| self.rests(ip)))
+    /// By an outgoing connection, or a dial, of a globally reachable address of the same subnet.
+    fn is_taken(&self, ip: IpAddr) -> bool {
+        let mut outgoing = self
+            .peers
+            .values()
+            .filter(|peer| peer.is_outgoing() && is_global(peer.ip));
+        outgoing.any(|peer| network(peer.ip) == network(ip))
     }
 
-    fn rests(&self, ip: IpAddr) -> bool {
-        self.pace.resting.iter().any(|&(other, _)| other == ip)
-    }
-
-    fn start(&mut self, now: Now, id: ConnectionId, ip: IpAddr, how: How) {
-        if how == How::InOutage {
-            self.delay_outage(now);
-        } else {
-            self.is_proven_turn = how == How::UnprovenTurn;
+    fn start(&mut self, now: Now, id: ConnectionId, ip: IpAddr) {
+        let is_taken = self.is_taken(ip);
+        self.is_proven_turn = !self.is_proven_turn;
+        if is_taken {
+            self.pace.taken_at = now.after(Duration::from_secs(10)).since_start();
         }
-        self.pace.race_at = now.after(self.config.dial_stagger);
+        self.pace.race_at = now.since_start + self.config.dial_stagger;
         self.pace.replacements = self.pace.replacements.saturating_sub(1);
+        let interval = self.interval(now.since_start);
+        if !interval.is_zero() {
+            self.pace.tokens -= 1;
+            self.pace.next_token.get_or_insert(now.since_start + interval);
+        }
         let dialed = self.peers.get_mut(&ip).expect("a dialed peer is known");
         dialed.status = PeerStatus::OutConnecting;
         (dialed.connection, dialed.pause) = (Some(id), None);
-        self.limit(now, id);
+        self.started.push(id);
     }
 
-    /// An own address that was to be dialed is forgotten instead.
+    fn refill(&mut self, now: Now) {
+        let full = 2 * self.config.max_simultaneous_outgoing_connection_attempts;
+        while let Some(next) = self.pace.next_token.filter(|&next| next <= now.since_start) {
+            self.pace.tokens += 1;
+            let following = next + self.interval(next);
+            self.pace.next_token = (self.pace.tokens < full).then_some(following);
+        }
+    }
+
+    /// How long a token takes to come back: doubled by each 30 s that an outage has lasted.
+    fn interval(&self, at: Duration) -> Duration {
+        let outage = self
+            .outage_since
+            .map_or(Duration::ZERO, |since| at.saturating_sub(since));
+        let mut interval = self.config.dial_stagger;
+        for _ in 0..outage.as_secs() / 30 {
+            interval = (2 * interval).min(self.config.retry_backoff);
+        }
+        interval
+    }
+
+    /// The full rate comes back.
+    pub(super) fn recover_pace(&mut self, now: Now) {
+        let soonest = now.since_start + self.config.dial_stagger;
+        self.pace.next_token = self.pace.next_token.map(|next| next.min(soonest));
+    }
+
+    pub(super) fn refund(&mut self) {
+        let full = 2 * self.config.max_simultaneous_outgoing_connection_attempts;
+        self.pace.tokens = full.min(self.pace.tokens + 1);
+    }
+
+    /// An own address that was to be dialed is forgotten instead, unless the file names it.
     fn drop_own(&mut self) {
         for ip in self.ips(Known::is_idle) {
             if self.is_own(ip) && self.script.is_gone(ip) {
@@ -147,14 +193,6 @@ impl Model {
     }
 
     fn is_free(&self, peer: &Known) -> bool {
-        peer.is_idle() && self.parked_of(peer.ip).is_none()
+        peer.is_idle() && !peer.own && self.parked_of(peer.ip).is_none()
     }
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum How {
-    NotNow,
-    ProvenTurn,
-    UnprovenTurn,
-    InOutage,
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use crate::peer::{ConnectionId, Flags, Peer, PeerRecord, PeerStatus};
+use crate::peer::{ConnectionId, Peer, PeerRecord, PeerStatus};
 
 #[derive(Clone, Debug)]
 pub(super) struct Known {
@@ -20,6 +20,15 @@ pub(super) struct Known {
     pub(super) streak: u32,
     pub(super) proven: bool,
     pub(super) own: bool,
+    /// It was in the peer file.
+    pub(super) from_file: bool,
+    /// Failures in the present outage.
+    pub(super) outage_failures: u32,
+    /// Outgoing connections in a row that ended soon.
+    pub(super) short_in_row: u32,
+    /// When its connection was established, and when that was first reported alive.
+    pub(super) since: Duration,
+    pub(super) alive_since: Option<Duration>,
     /// The earliest and the latest end of the pause, as its jitter may have it.
     pub(super) pause: Option<(Duration, Duration)>,
     pub(super) unroutable: u32,
@@ -71,6 +80,11 @@ impl Known {
             streak: 0,
             proven: false,
             own: false,
+            from_file: false,
+            outage_failures: 0,
+            short_in_row: 0,
+            since: Duration::ZERO,
+            alive_since: None,
             pause: None,
             unroutable: 0,
             banned_at: None,
@@ -89,6 +103,7 @@ impl Known {
             alive_outgoing: When::loaded(peer.last_alive_outgoing, utc),
             streak: peer.failures_in_row,
             banned_at: record.banned_at,
+            from_file: true,
             ..Self::new(peer.ip, tie)
         };
         known.judge(utc);
@@ -99,7 +114,7 @@ impl Known {
         self.status == PeerStatus::Idle
     }
 
-    /// Whether a dial or connection of ours takes the subnet.
+    /// Whether it is dialed, or connected by a dial.
     pub(super) fn is_outgoing(&self) -> bool {
         use PeerStatus::{OutAlive, OutConnecting, OutHandshaking};
         [OutConnecting, OutHandshaking, OutAlive].contains(&self.status)
@@ -111,6 +126,10 @@ impl Known {
 
     pub(super) fn pauses(&self, now: Duration) -> bool {
         self.pause.is_some_and(|(_, end)| end > now)
+    }
+
+    pub(super) fn believed_failure(&self) -> Option<DateTime<Utc>> {
+        self.failure.map(|when| when.believed)
     }
 
     /// Proven until ten of our attempts failed in a row and the last good one is over a week old; looked at when an
@@ -137,19 +156,23 @@ impl Known {
         }
     }
 
+    /// Its position but for the tie.
+    pub(super) fn rank(&self) -> Key {
+        let mut key = self.key();
+        key.4 = 0;
+        key
+    }
+
     pub(super) fn shown(&self) -> Peer {
         let stored = |when: Option<When>| when.map(|when| when.stored);
-        let mut shown = Peer {
+        Peer {
             status: self.status,
             last_alive: stored(self.alive),
             last_failure: stored(self.failure),
             last_alive_outgoing: stored(self.alive_outgoing),
             failures_in_row: self.streak,
-            is_proven: self.proven,
             ..Peer::new(self.ip)
-        };
-        shown.flags.set(Flags::OWN, self.own);
-        shown
+        }
     }
 
     pub(super) fn stored(&self) -> Option<Stored> {
@@ -164,7 +187,7 @@ impl Known {
             shown.last_alive_outgoing,
             self.banned_at,
         ];
-        (!self.own).then_some((self.ip, status, times, self.streak))
+        (!self.own || self.from_file).then_some((self.ip, status, times, self.streak))
     }
 }
 

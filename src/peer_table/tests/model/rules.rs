@@ -2,11 +2,15 @@
 
 mod inbound;
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::BTreeMap;
 
+use chrono::{DateTime, Utc};
+
+use super::dials::DialPace;
 use super::known::{Known, When, network};
 use super::script::Script;
-use crate::peer::{ConnectionId, PeerRecord, PeerStatus, is_peer_address};
+use crate::fault::DialFault;
+use crate::peer::{ConnectionId, ParkedId, PeerRecord, PeerStatus, is_peer_address};
 use crate::peer_table::random::Random;
 use crate::peer_table::*;
 
@@ -27,52 +31,34 @@ pub(super) struct Model {
     knows_loopback: bool,
     legs: Vec<(Duration, SocketAddr)>,
     events: u64,
-    /// When each dial has had its time, until the table says so.
-    limits: BTreeMap<ConnectionId, Duration>,
+    pub(super) outage_since: Option<Duration>,
+    /// An outgoing connection stayed alive once.
     has_been_alive: bool,
-    /// The dials that were under way when an outage ended.
+    /// All dials so far.
+    pub(super) started: Vec<ConnectionId>,
+    /// The dials that had started when the last outage ended.
     sent_into_outage: Vec<ConnectionId>,
 }
 
 #[derive(Clone, Debug)]
 pub(super) struct Parked {
-    pub(super) id: ConnectionId,
+    pub(super) id: ParkedId,
     remote: SocketAddr,
     dial: Option<ConnectionId>,
     pub(super) until: Option<Duration>,
     pub(super) has_settled: bool,
 }
 
-#[derive(Clone, Debug)]
-pub(super) struct DialPace {
-    pub(super) race_at: Duration,
-    pub(super) replacements: usize,
-    pub(super) host_pause_until: Duration,
-    host_faults: u32,
-    /// The earliest and the latest moment from which on a paused peer is tried in an outage.
-    pub(super) outage: (Duration, Duration),
-    pub(super) resting: VecDeque<(IpAddr, Duration)>,
-}
-
-/// How many peers that rest are remembered in an outage.
-const OUTAGE_ROUND: usize = 16;
-
 impl Model {
     pub(super) fn new(config: NetworkConfig, listen: SocketAddr, random: Random, now: Now) -> Self {
-        let mut model = Self {
+        let pace = DialPace::new(&config);
+        Self {
             config,
             listen,
             random,
             peers: BTreeMap::new(),
             parked: Vec::new(),
-            pace: DialPace {
-                race_at: Duration::ZERO,
-                replacements: 0,
-                host_pause_until: Duration::ZERO,
-                host_faults: 0,
-                outage: (Duration::ZERO, Duration::ZERO),
-                resting: VecDeque::new(),
-            },
+            pace,
             is_proven_turn: true,
             actions: Vec::new(),
             stale: 0,
@@ -81,36 +67,51 @@ impl Model {
             knows_loopback: false,
             legs: Vec::new(),
             events: 0,
-            limits: BTreeMap::new(),
+            outage_since: Some(now.since_start),
             has_been_alive: false,
+            started: Vec::new(),
             sent_into_outage: Vec::new(),
-        };
-        model.delay_outage(now);
-        model
+        }
     }
 
-    pub(super) fn load(&mut self, now: Now, records: &[PeerRecord]) {
-        let mut bans: Vec<_> = records.iter().filter(|record| is_banned(record)).collect();
-        bans.sort_by_key(|record| record.peer.last_failure.min(Some(now.utc)));
-        let events: HashMap<_, _> = (1..).zip(bans).map(|(event, record)| (record.peer.ip, event)).collect();
-        self.events = u64::try_from(events.len()).unwrap();
-        for record in records {
-            let ip = record.peer.ip;
-            if self.is_own(ip) {
-                continue;
+    /// Answers how many bans began only now.
+    pub(super) fn load(&mut self, now: Now, records: &[PeerRecord]) -> usize {
+        let loaded = |record: &PeerRecord| Known::loaded(record, self.random.tie(record.peer.ip), now.utc);
+        let mut peers: Vec<_> = records.iter().map(loaded).collect();
+        let mut bans: Vec<_> = peers.iter_mut().filter(|peer| is_banned(peer)).collect();
+        bans.sort_by_key(|peer| peer.believed_failure());
+        let mut begun = 0;
+        for peer in bans {
+            let stored = peer.banned_at.or(peer.failure.map(|when| when.stored));
+            let at = stored.filter(|&at| at <= now.utc);
+            if at.is_none() {
+                (begun, peer.banned_at) = (begun + 1, Some(now.utc));
             }
-            let mut peer = Known::loaded(record, self.random.tie(ip), now.utc);
-            if is_banned(record) {
-                peer.ban_event = events[&ip];
-                let served = peer.banned_at.map_or(Duration::ZERO, |at| since(at, now));
-                let left = |duration: Duration| now.after(duration.saturating_sub(served));
-                peer.deadline = self.config.ban_duration.map(left);
-            } else {
-                peer.pause = self.pause_left(now, &peer);
-            }
-            self.peers.insert(ip, peer);
-            self.keep_bounds(ip);
+            self.events += 1;
+            peer.ban_event = self.events;
+            let served = since(at.unwrap_or(now.utc), now);
+            let left = |duration: Duration| now.since_start + duration.saturating_sub(served);
+            peer.deadline = self.config.ban_duration.map(left);
         }
+        let mut idle: Vec<_> = peers.iter().filter(|peer| !is_banned(peer)).collect();
+        idle.sort_by_key(|peer| peer.key());
+        let kept: Vec<_> = idle
+            .iter()
+            .take(self.config.max_idle_peers)
+            .map(|peer| peer.ip)
+            .collect();
+        for mut peer in peers {
+            let ip = peer.ip;
+            peer.own = self.is_own(ip);
+            if is_banned(&peer) {
+                self.peers.insert(ip, peer);
+                self.keep_bounds(ip);
+            } else if kept.contains(&ip) {
+                peer.pause = self.pause_left(now, &peer);
+                self.peers.insert(ip, peer);
+            }
+        }
+        begun
     }
 
     pub(super) fn on_listed(&mut self, ip: IpAddr) {
@@ -123,6 +124,7 @@ impl Model {
     }
 
     pub(super) fn on_time(&mut self, now: Now) {
+        self.judge_outage(now);
         let due = |peer: &Known| peer.deadline.filter(|&deadline| deadline <= now.since_start);
         while let Some(first) = self.peers.values().filter_map(due).min() {
             let at_once = self.ips(|peer| peer.deadline == Some(first));
@@ -139,34 +141,8 @@ impl Model {
         }
     }
 
-    /// A dial begins.
-    pub(super) fn limit(&mut self, now: Now, id: ConnectionId) {
-        self.limits.insert(id, now.after(self.config.connect_timeout));
-    }
-
-    /// When the dials under way have had their time, but for those that the table has named.
-    pub(super) fn limits(&self) -> impl Iterator<Item = (ConnectionId, Duration)> {
-        let dialed = self
-            .peers
-            .values()
-            .filter(|peer| peer.status == PeerStatus::OutConnecting);
-        dialed.filter_map(|peer| Some((peer.connection?, *self.limits.get(&peer.connection?)?)))
-    }
-
-    /// The table names a dial that has had its time, or says that there is none.
-    pub(super) fn on_overdue_dial(&mut self, by: Duration, id: Option<ConnectionId>) {
-        let overdue: Vec<_> = self.limits().filter(|(_, at)| *at <= by).collect();
-        let first = overdue.iter().map(|(_, at)| *at).min();
-        let is_lawful = |id| overdue.iter().any(|&(other, at)| other == id && Some(at) == first);
-        match id {
-            Some(id) => assert!(is_lawful(id), "{id:?} is ended, not one of {overdue:?}"),
-            None => assert_eq!(overdue, []),
-        }
-        self.limits.retain(|other, _| Some(*other) != id);
-    }
-
     /// The table lets go of a parked socket.
-    pub(super) fn on_settled(&mut self, id: Option<ConnectionId>) {
+    pub(super) fn on_settled(&mut self, id: Option<ParkedId>) {
         let settled = |parked: &Parked| parked.has_settled && Some(parked.id) == id;
         assert!(self.parked.iter().any(settled), "{id:?} is not to be let go of");
         self.parked.retain(|parked| !settled(parked));
@@ -186,82 +162,107 @@ impl Model {
         let peer = self.peer_mut(ip);
         peer.status = PeerStatus::OutHandshaking;
         (peer.unroutable, peer.deadline) = (0, deadline);
-        self.pace.race_at = now.after(self.config.dial_stagger);
+        peer.since = now.since_start;
+        self.pace.race_at = now.since_start + self.config.dial_stagger;
         if let Some(loser) = self.crossing(ip) {
             self.refuse_parked(loser);
         }
         self.settle_suspects(id);
         if self.shortage() == 0 {
             self.pace.replacements = 0;
-            self.call_off_all();
+            self.call_off_all(now);
         }
         Reached::Peer(ip)
     }
 
-    pub(super) fn on_dial_failed(&mut self, now: Now, id: ConnectionId, failure: DialFault) {
+    pub(super) fn on_dial_failed(&mut self, now: Now, id: ConnectionId, fault: DialFault) {
         let Some(ip) = self.peer_of(id) else { return };
         self.pace.replacements += 1;
-        let sent_into_outage = failure == DialFault::TimedOut && self.sent_into_outage.contains(&id);
-        let is_outage = self.is_outage() || sent_into_outage;
-        if failure == DialFault::Host {
+        if fault == DialFault::Host {
             let pause = Duration::from_millis(100 << self.pace.host_faults.min(16));
             self.pace.host_faults += 1;
-            self.pace.host_pause_until = now.after(pause.min(Duration::from_secs(10)));
-        } else {
-            self.pace.host_faults = 0;
+            self.pace.host_pause_until = now.since_start + pause.min(Duration::from_secs(10));
+            return self.end(now, ip, PeerStatus::Idle);
         }
-        if failure != DialFault::Host {
-            self.rest(now, ip);
+        self.pace.host_faults = 0;
+        let is_outage = self.is_outage(now);
+        let was_in_outage = fault == DialFault::TimedOut && self.sent_into_outage.contains(&id);
+        if fault == (DialFault::Unroutable { at_once: true }) {
+            self.refund();
         }
         let peer = self.peer_mut(ip);
-        let pause = match failure {
-            DialFault::Host => None,
-            DialFault::Unroutable { at_once: false } => {
-                peer.unroutable += 1;
-                Some(peer.unroutable)
-            }
-            DialFault::Peer | DialFault::TimedOut => {
-                (peer.unroutable, peer.failure) = (0, When::now(now.utc));
-                if !is_outage {
-                    peer.streak += 1;
-                    peer.judge(now.utc);
-                }
-                Some(if is_outage { 1 } else { peer.streak })
-            }
+        peer.failure = When::now(now.utc);
+        peer.outage_failures = if is_outage { peer.outage_failures + 1 } else { 0 };
+        let failures = if matches!(fault, DialFault::Unroutable { .. }) {
+            peer.unroutable += 1;
+            peer.unroutable
+        } else if is_outage || was_in_outage {
+            peer.unroutable = 0;
+            1
+        } else {
+            (peer.unroutable, peer.streak) = (0, peer.streak + 1);
+            peer.judge(now.utc);
+            peer.streak
         };
-        self.peer_mut(ip).pause = pause.map(|failures| self.pause(now, failures));
-        self.end(ip, PeerStatus::Idle);
+        let pause = if is_outage {
+            self.outage_pause(ip)
+        } else {
+            self.backoff(failures)
+        };
+        self.peer_mut(ip).pause = Some(jittered(now, pause));
+        self.end(now, ip, PeerStatus::Idle);
     }
 
-    pub(super) fn on_report(&mut self, now: Now, ip: IpAddr, report: Report) {
+    /// A report, made while the peer had this connection, or none.
+    pub(super) fn on_report(&mut self, now: Now, ip: IpAddr, connection: Option<ConnectionId>, report: Report) {
         let ip = ip.to_canonical();
         let status = self.peers.get(&ip).map(|peer| peer.status);
-        let is_connected = status.is_some_and(PeerStatus::is_connected);
+        let current = connection.and_then(|id| self.peer_of(id));
+        let is_connected = current.is_some_and(|ip| self.peer(ip).status.is_connected());
         match report {
             Report::Banned => self.ban(now, ip),
             Report::Unbanned if status == Some(PeerStatus::Banned) => self.lift_ban(ip),
             Report::Alive if is_connected => self.on_alive(now, ip),
             Report::Failed if is_connected => self.fail(now, ip),
-            Report::Failed if status == Some(PeerStatus::Idle) => self.peer_mut(ip).failure = When::now(now.utc),
+            Report::Failed if connection.is_none() && status == Some(PeerStatus::Idle) => {
+                self.peer_mut(ip).failure = When::now(now.utc);
+            }
             Report::Closed if is_connected => {
-                self.rest(now, ip);
-                self.peer_mut(ip).pause = Some(self.pause(now, 1));
-                self.end(ip, PeerStatus::Idle);
+                if self.peer(ip).is_outgoing() {
+                    let pause = self.pause_after_end(now, ip);
+                    let peer = self.peer_mut(ip);
+                    (peer.pause, peer.outage_failures) = (Some(jittered(now, pause)), 0);
+                }
+                self.end(now, ip, PeerStatus::Idle);
             }
             _ => self.stale += 1,
         }
     }
 
-    pub(super) fn on_lease_report(&mut self, now: Now, ip: IpAddr, id: ConnectionId, report: Report) {
-        if report == Report::Banned || self.peer_of(id).is_some() {
-            self.on_report(now, ip, report);
-        } else {
-            self.stale += 1;
-        }
+    /// From the end of the last outgoing connection until one has been alive for `retry_backoff`.
+    pub(super) fn is_outage(&self, now: Now) -> bool {
+        self.outage_since.is_some() && self.outage_over_at().is_none_or(|at| at > now.since_start)
     }
 
-    pub(super) fn is_outage(&self) -> bool {
-        self.count(PeerStatus::OutAlive) == 0
+    pub(super) fn outage_over_at(&self) -> Option<Duration> {
+        let alive = self.peers.values().filter(|peer| peer.status == PeerStatus::OutAlive);
+        let since = alive.filter_map(|peer| peer.alive_since).min()?;
+        Some(since + self.config.retry_backoff)
+    }
+
+    /// At its end the peers that failed in it may be dialed, unless it was the one at the start.
+    fn judge_outage(&mut self, now: Now) {
+        if self.outage_since.is_none() || self.is_outage(now) {
+            return;
+        }
+        self.outage_since = None;
+        self.sent_into_outage = self.started.clone();
+        self.recover_pace(now);
+        if std::mem::replace(&mut self.has_been_alive, true) {
+            for peer in self.peers.values_mut().filter(|peer| peer.outage_failures > 0) {
+                (peer.outage_failures, peer.pause) = (0, None);
+            }
+        }
     }
 
     pub(super) fn shortage(&self) -> usize {
@@ -291,22 +292,6 @@ impl Model {
         &self.peers[&ip]
     }
 
-    pub(super) fn delay_outage(&mut self, now: Now) {
-        let (earliest, latest) = jitter(self.config.retry_backoff);
-        self.pace.outage = (now.after(earliest), now.after(latest));
-    }
-
-    /// An outage leaves a peer that fails or is closed alone for a first pause.
-    fn rest(&mut self, now: Now, ip: IpAddr) {
-        let until = now.after(self.config.retry_backoff);
-        let resting = &mut self.pace.resting;
-        resting.retain(|&(other, _)| other != ip);
-        resting.push_back((ip, until));
-        if resting.len() > OUTAGE_ROUND {
-            resting.pop_front();
-        }
-    }
-
     fn is_reachable(&self) -> bool {
         let port = self.listen.port();
         self.config.peer_port.unwrap_or(port) == port
@@ -320,7 +305,7 @@ impl Model {
         self.ips(|peer| peer.connection == Some(id)).first().copied()
     }
 
-    fn crossing(&self, ip: IpAddr) -> Option<ConnectionId> {
+    fn crossing(&self, ip: IpAddr) -> Option<ParkedId> {
         let parked = self.parked_of(ip).filter(|parked| parked.dial.is_none());
         parked.map(|parked| parked.id)
     }
@@ -330,38 +315,54 @@ impl Model {
     }
 
     fn on_alive(&mut self, now: Now, ip: IpAddr) {
-        if self.peer(ip).is_outgoing() && self.is_outage() {
-            let under_way = self
-                .peers
-                .values()
-                .filter(|peer| peer.status == PeerStatus::OutConnecting);
-            if self.has_been_alive {
-                self.sent_into_outage = under_way.filter_map(|peer| peer.connection).collect();
-            }
-            self.has_been_alive = true;
-        }
         let peer = self.peer_mut(ip);
         (peer.alive, peer.deadline) = (When::now(now.utc), None);
+        peer.alive_since.get_or_insert(now.since_start);
         if peer.is_outgoing() {
             (peer.alive_outgoing, peer.streak, peer.proven) = (When::now(now.utc), 0, true);
-            peer.status = PeerStatus::OutAlive;
+            (peer.status, peer.outage_failures) = (PeerStatus::OutAlive, 0);
         } else {
             peer.status = PeerStatus::InAlive;
         }
     }
 
     fn fail(&mut self, now: Now, ip: IpAddr) {
-        self.rest(now, ip);
-        let crosses = self.crossing(ip).is_some();
-        let peer = self.peer_mut(ip);
-        peer.failure = When::now(now.utc);
-        if peer.is_outgoing() && !crosses {
-            peer.streak += 1;
-            peer.judge(now.utc);
+        self.peer_mut(ip).failure = When::now(now.utc);
+        if self.peer(ip).is_outgoing() {
+            let crosses = self.crossing(ip).is_some();
+            let is_outage = self.is_outage(now);
+            let least = self.pause_after_end(now, ip);
+            let peer = self.peer_mut(ip);
+            let counts = if crosses { 0 } else { 1 };
+            let streak = peer.streak + counts;
+            peer.outage_failures = if is_outage { peer.outage_failures + 1 } else { 0 };
+            if !crosses && !is_outage {
+                peer.streak += 1;
+                peer.judge(now.utc);
+            }
+            let pause = if is_outage {
+                self.outage_pause(ip)
+            } else {
+                self.backoff(streak)
+            };
+            self.peer_mut(ip).pause = Some(jittered(now, pause.max(least)));
         }
-        let streak = peer.streak;
-        self.peer_mut(ip).pause = Some(self.pause(now, streak));
-        self.end(ip, PeerStatus::Idle);
+        self.end(now, ip, PeerStatus::Idle);
+    }
+
+    /// The pause after an outgoing connection, which doubles for each further one in a row that ended soon.
+    fn pause_after_end(&mut self, now: Now, ip: IpAddr) -> Duration {
+        let soon = self.config.retry_backoff;
+        let peer = self.peer_mut(ip);
+        let is_short = now.since_start - peer.since < soon;
+        peer.short_in_row = if is_short { peer.short_in_row + 1 } else { 0 };
+        let short_in_row = peer.short_in_row;
+        self.backoff(short_in_row)
+    }
+
+    fn outage_pause(&self, ip: IpAddr) -> Duration {
+        let pause = self.backoff(self.peer(ip).outage_failures);
+        pause.min(12 * self.config.retry_backoff)
     }
 
     fn ban(&mut self, now: Now, ip: IpAddr) {
@@ -369,7 +370,7 @@ impl Model {
         if !is_peer_address(ip) || self.is_own(ip) {
             self.stale += 1;
             if connected {
-                self.end(ip, PeerStatus::Idle);
+                self.end(now, ip, PeerStatus::Idle);
             }
             return;
         }
@@ -377,13 +378,13 @@ impl Model {
             self.add(ip);
         }
         self.events += 1;
-        let (event, deadline) = (self.events, self.config.ban_duration.map(|time| now.after(time)));
+        let (event, deadline) = (self.events, self.config.ban_duration.map(|time| now.since_start + time));
         let peer = self.peer_mut(ip);
         let dial = peer.connection.filter(|_| peer.status == PeerStatus::OutConnecting);
         (peer.failure, peer.banned_at, peer.ban_event) = (When::now(now.utc), Some(now.utc), event);
-        peer.pause = None;
+        (peer.pause, peer.outage_failures) = (None, 0);
         self.actions.extend(dial.map(Action::CallOff));
-        self.end_by(ip, PeerStatus::Banned, deadline);
+        self.end_by(now, ip, PeerStatus::Banned, deadline);
     }
 
     fn lift_ban(&mut self, ip: IpAddr) {
@@ -397,7 +398,7 @@ impl Model {
         let is_other_end = |parked: &&Parked| parked.dial == Some(id) && parked.remote == leg;
         match self.parked.iter().find(is_other_end).map(|parked| parked.id) {
             Some(other_end) => self.refuse_parked(other_end),
-            None => self.legs.push((now.after(self.config.connect_timeout), leg)),
+            None => self.legs.push((now.since_start + self.config.connect_timeout, leg)),
         }
         if ip.is_loopback() && self.listen.ip().is_unspecified() {
             self.knows_loopback = true;
@@ -406,11 +407,11 @@ impl Model {
         }
         self.peer_mut(ip).own = true;
         self.pace.replacements += 1;
-        self.end(ip, PeerStatus::Idle);
+        self.end(now, ip, PeerStatus::Idle);
     }
 
     /// In whatever order: it matters only where the list is full.
-    fn call_off_all(&mut self) {
+    fn call_off_all(&mut self, now: Now) {
         loop {
             let dialed = self.ips(|peer| peer.status == PeerStatus::OutConnecting);
             if dialed.is_empty() {
@@ -419,18 +420,22 @@ impl Model {
             let has_room = self.count(PeerStatus::Idle) + dialed.len() <= self.config.max_idle_peers;
             let ip = dialed[if has_room { 0 } else { self.script.ask(dialed.len()) }];
             self.actions.extend(self.peer(ip).connection.map(Action::CallOff));
-            self.end(ip, PeerStatus::Idle);
+            self.end(now, ip, PeerStatus::Idle);
         }
     }
 
-    fn end(&mut self, ip: IpAddr, to: PeerStatus) {
-        self.end_by(ip, to, None);
+    fn end(&mut self, now: Now, ip: IpAddr, to: PeerStatus) {
+        self.end_by(now, ip, to, None);
     }
 
-    fn end_by(&mut self, ip: IpAddr, to: PeerStatus, deadline: Option<Duration>) {
+    fn end_by(&mut self, now: Now, ip: IpAddr, to: PeerStatus, deadline: Option<Duration>) {
+        self.judge_outage(now);
         let peer = self.peer_mut(ip);
         let (connection, was) = (peer.connection.take(), peer.status);
-        (peer.status, peer.deadline) = (to, deadline);
+        (peer.status, peer.deadline, peer.alive_since) = (to, deadline, None);
+        if self.count(PeerStatus::OutAlive) == 0 {
+            self.outage_since.get_or_insert(now.since_start);
+        }
         match connection {
             Some(id) if was.is_connected() => self.actions.push(Action::Ended(id)),
             Some(id) => self.settle_suspects(id),
@@ -453,39 +458,72 @@ impl Model {
         settled.for_each(|parked| parked.has_settled = true);
     }
 
-    fn refuse_parked(&mut self, id: ConnectionId) {
+    fn refuse_parked(&mut self, id: ParkedId) {
         self.parked.retain(|parked| parked.id != id);
         self.actions.push(Action::RefuseParked(id));
     }
 
     fn keep_bounds(&mut self, ip: IpAddr) {
         if self.peer(ip).is_idle() && (self.peer(ip).own || self.is_own(ip)) {
-            self.forget(ip);
+            if self.peer(ip).from_file {
+                self.peer_mut(ip).own = true;
+            } else {
+                self.forget(ip);
+            }
         }
         while self.count(PeerStatus::Idle) > self.config.max_idle_peers {
-            let victims = self.idle_victims();
+            let victims = self.idle_victims(ip);
+            if victims.is_empty() {
+                break;
+            }
             self.forget_one(&victims);
         }
         while self.count(PeerStatus::Banned) > self.config.max_banned_peers {
-            let banned = |peer: &&Known| peer.status == PeerStatus::Banned;
-            let victims = first_to_go(self.peers.values().filter(banned), |peer| {
-                std::cmp::Reverse(peer.ban_event)
-            });
+            let banned = self.peers.values().filter(|peer| is_banned(peer));
+            let crowds = largest_crowds(banned);
+            let quietest = |crowd: &Vec<&Known>| crowd.iter().map(|peer| peer.ban_event).min();
+            let mut quietest: Vec<_> = crowds.iter().filter_map(quietest).collect();
+            quietest.sort_unstable();
+            // Of more than five subnets, five are drawn.
+            quietest.truncate(if crowds.len() <= 5 { 1 } else { usize::MAX });
+            let victims = self.ips(|peer| is_banned(peer) && quietest.contains(&peer.ban_event));
             self.forget_one(&victims);
         }
     }
 
-    fn idle_victims(&self) -> Vec<IpAddr> {
-        let idle = || self.peers.values().filter(|peer| peer.is_idle());
-        let unproven = first_to_go(idle().filter(|peer| !peer.proven), Known::key);
-        if unproven.is_empty() {
-            return idle()
+    /// The worst of the subnets that hold most unproven Idle peers; of more than five such, of any five. The newcomer
+    /// among them that is as good as the worst of the others wins or loses.
+    fn idle_victims(&self, newcomer: IpAddr) -> Vec<IpAddr> {
+        let unproven = |peer: &&Known| peer.is_idle() && !peer.own && !peer.proven;
+        let crowds = largest_crowds(self.peers.values().filter(unproven));
+        if crowds.is_empty() {
+            let idle = self.peers.values().filter(|peer| peer.is_idle() && !peer.own);
+            return idle
                 .max_by_key(|peer| peer.key())
                 .map(|peer| peer.ip)
                 .into_iter()
                 .collect();
         }
-        unproven
+        let competes = crowds.iter().flatten().any(|peer| peer.ip == newcomer);
+        let others = |crowd: &Vec<&Known>| {
+            let others = crowd.iter().filter(|peer| peer.ip != newcomer);
+            others.max_by_key(|peer| peer.key()).map(|peer| peer.ip)
+        };
+        let mut worst: Vec<_> = crowds.iter().filter_map(others).collect();
+        // Subnets are drawn until five peers are looked at.
+        if crowds.len() <= 5 && crowds.iter().map(Vec::len).sum::<usize>() <= 5 {
+            worst.sort_by_key(|&ip| std::cmp::Reverse(self.peer(ip).key()));
+            worst.truncate(1);
+        }
+        if !competes {
+            return worst;
+        }
+        let rank = |ip: IpAddr| self.peer(ip).rank();
+        let loses = worst.is_empty() || worst.iter().any(|&ip| rank(newcomer) >= rank(ip));
+        let mut victims = worst;
+        victims.retain(|&ip| rank(newcomer) <= rank(ip));
+        victims.extend(loses.then_some(newcomer));
+        victims
     }
 
     fn forget_one(&mut self, victims: &[IpAddr]) {
@@ -495,31 +533,27 @@ impl Model {
 
     pub(super) fn forget(&mut self, ip: IpAddr) {
         self.peers.remove(&ip);
-        self.pace.resting.retain(|&(other, _)| other != ip);
     }
 
     fn handshake_deadline(&self, now: Now) -> Option<Duration> {
-        self.config.handshake_timeout.map(|timeout| now.after(timeout))
-    }
-
-    fn pause(&self, now: Now, failures: u32) -> (Duration, Duration) {
-        let (shortest, longest) = self.backoff(failures);
-        (now.after(shortest), now.after(longest))
+        self.config.handshake_timeout.map(|timeout| now.since_start + timeout)
     }
 
     fn pause_left(&self, now: Now, peer: &Known) -> Option<(Duration, Duration)> {
         let waited = since(peer.failure.filter(|_| peer.streak > 0)?.stored, now);
-        let (shortest, longest) = self.backoff(peer.streak);
-        let end = |pause: Duration| now.after(pause.saturating_sub(waited));
+        let pause = self.backoff(peer.streak);
+        let longest = self.config.max_retry_backoff;
+        let end = |pause: Duration| now.since_start + pause.saturating_sub(waited).min(longest);
+        let (shortest, longest) = jitter(pause);
         Some((end(shortest), end(longest)))
     }
 
-    fn backoff(&self, failures: u32) -> (Duration, Duration) {
+    fn backoff(&self, failures: u32) -> Duration {
         let (mut pause, longest) = (self.config.retry_backoff, self.config.max_retry_backoff);
         for _ in 1..failures.min(40) {
             pause = pause.saturating_mul(2).min(longest);
         }
-        (pause.min(longest), jitter(pause).1.min(longest))
+        pause.min(longest)
     }
 }
 
@@ -529,8 +563,8 @@ impl Parked {
     }
 }
 
-fn is_banned(record: &PeerRecord) -> bool {
-    record.peer.status == PeerStatus::Banned
+fn is_banned(peer: &Known) -> bool {
+    peer.status == PeerStatus::Banned
 }
 
 fn since(time: DateTime<Utc>, now: Now) -> Duration {
@@ -538,15 +572,20 @@ fn since(time: DateTime<Utc>, now: Now) -> Duration {
 }
 
 fn jitter(pause: Duration) -> (Duration, Duration) {
-    (pause, pause.saturating_add(pause / 4))
+    let quarter = pause / 4 + Duration::from_nanos(1);
+    (pause - quarter, pause + quarter)
 }
 
-/// The worst of each subnet that holds most of these peers.
-fn first_to_go<'a, K: Ord>(peers: impl Iterator<Item = &'a Known>, badness: impl Fn(&Known) -> K) -> Vec<IpAddr> {
-    let mut by_network: BTreeMap<_, Vec<&Known>> = BTreeMap::new();
-    peers.for_each(|peer| by_network.entry(network(peer.ip)).or_default().push(peer));
-    let most = by_network.values().map(Vec::len).max();
-    let crowded = by_network.into_values().filter(|members| Some(members.len()) == most);
-    let worst = crowded.filter_map(|members| members.into_iter().max_by_key(|peer| badness(peer)));
-    worst.map(|peer| peer.ip).collect()
+/// The earliest and the latest end of a pause that begins now.
+fn jittered(now: Now, pause: Duration) -> (Duration, Duration) {
+    let (shortest, longest) = jitter(pause);
+    (now.since_start + shortest, now.since_start + longest)
+}
+
+/// The subnets that hold most of these peers.
+fn largest_crowds<'a>(peers: impl Iterator<Item = &'a Known>) -> Vec<Vec<&'a Known>> {
+    let mut crowds: BTreeMap<_, Vec<&Known>> = BTreeMap::new();
+    peers.for_each(|peer| crowds.entry(network(peer.ip)).or_default().push(peer));
+    let most = crowds.values().map(Vec::len).max();
+    crowds.into_values().filter(|crowd| Some(crowd.len()) == most).collect()
 }

@@ -5,7 +5,7 @@ use super::rules::Model;
 use super::script::Script;
 use super::*;
 use crate::peer_file;
-use crate::peer_table::entry::Moment;
+use crate::peer_table::time::Moment;
 
 /// Two crowded networks, lone peers below and above us, IPv6, loopback, ourselves, and one that is no peer.
 pub(super) const PEERS: [&str; 26] = [
@@ -48,7 +48,7 @@ pub(super) struct Trial {
     dials: Vec<(ConnectionId, IpAddr)>,
     /// Connections that there are, and some that are over.
     leases: VecDeque<(ConnectionId, IpAddr)>,
-    sockets: Vec<(ConnectionId, SocketAddr)>,
+    sockets: Vec<(ParkedId, SocketAddr)>,
     stored: Vec<Stored>,
     steps: usize,
     /// What happened how often, before the last restart.
@@ -102,19 +102,18 @@ impl Trial {
                     );
                 }
             }
-            Step::Report(peer, report) => {
+            Step::Report {
+                peer,
+                was_connected,
+                report,
+            } => {
                 let peer = ip(PEERS[peer]);
-                self.apply(
-                    |table| table.on_report(now, peer, report),
-                    |model, ()| model.on_report(now, peer, report),
-                );
+                let connection = self.table.connection(peer.to_canonical()).map(|(id, _)| id);
+                self.report(peer, connection.filter(|_| was_connected), report);
             }
             Step::LeaseReport(lease, report) => {
                 if let Some((id, peer)) = pick(self.leases.make_contiguous(), lease) {
-                    self.apply(
-                        |table| table.on_lease_report(now, peer, id, report),
-                        |model, ()| model.on_lease_report(now, peer, id, report),
-                    );
+                    self.report(peer, Some(id), report);
                 }
             }
             Step::PeerList(ref peers) => peers.iter().for_each(|&peer| {
@@ -142,7 +141,6 @@ impl Trial {
     pub(super) fn poll(&mut self) {
         let now = self.now;
         self.apply(|table| table.on_time(now), |model, ()| model.on_time(now));
-        self.end_overdue_dials();
         while self.model.parked.iter().any(|parked| parked.has_settled) {
             let id = self.apply(PeerTable::next_settled, |model, id| model.on_settled(*id));
             let id = id.expect("a parked socket has settled");
@@ -165,29 +163,17 @@ impl Trial {
         }
     }
 
-    /// Some dials turn out to have made it when their time is over.
-    fn end_overdue_dials(&mut self) {
-        let by = self.now.since_start;
-        while let Some(id) = self.apply(
-            |table| table.next_overdue_dial(by),
-            |model, &id| model.on_overdue_dial(by, id),
-        ) {
-            let place = self.dials.iter().position(|&(other, _)| other == id);
-            let place = place.expect("a dial that is overdue is under way");
-            if id.0.is_multiple_of(4) {
-                self.step(&Step::DialSucceeds { dial: place, port: 0 });
-            } else {
-                self.step(&Step::DialFails(place, DialFault::TimedOut));
-            }
-        }
+    fn report(&mut self, peer: IpAddr, connection: Option<ConnectionId>, report: Report) {
+        let now = self.now;
+        self.apply(
+            |table| table.on_report(now, peer, connection, report),
+            |model, ()| model.on_report(now, peer, connection, report),
+        );
     }
 
     fn inbound(&mut self, remote: SocketAddr, local: IpAddr, admit_works: bool) {
         let now = self.now;
         let ip = remote.ip().to_canonical();
-        if ip.is_multicast() {
-            return;
-        }
         let canonical = at(ip, remote.port());
         let verdict = self.apply(
             |table| table.on_inbound(now, remote, local),
@@ -254,9 +240,16 @@ impl Trial {
 
     fn apply_load(&mut self, now: Now, records: Vec<PeerRecord>) {
         let copy = records.clone();
-        self.table.load(now, records);
-        assert_eq!(self.table.changes(), 0, "loading is no change");
-        self.follow(&(), &[], |model, ()| model.load(now, &copy));
+        self.table.load(now, records, &[]);
+        let changes = self.table.changes();
+        self.follow(&(), &[], |model, ()| {
+            let begun = model.load(now, &copy);
+            assert_eq!(
+                changes > 0,
+                begun > 0,
+                "loading is no change, but for bans that begin now"
+            );
+        });
         self.stored = self.model.stored();
     }
 
@@ -356,27 +349,29 @@ impl Model {
     }
 
     fn difference_of(&mut self, table: &PeerTable, ip: IpAddr, now: Now) -> Option<String> {
-        let Some(id) = table.id_of(ip) else {
+        let Some(id) = table.peers.id_of(ip) else {
             return Some(format!("{ip} is forgotten"));
         };
-        let entry = table.slots.get(id);
+        let entry = table.peers.get(id);
         let has_parked = self.parked_of(ip).is_some();
         let peer = self.peers.get_mut(&ip)?;
-        let rare = entry.rare();
-        let judged = |peer: &Peer| (peer.is_proven, peer.is_own());
+        if peer.is_idle() && peer.from_file && !peer.own {
+            // An own address that the file names is noticed when it was to be dialed.
+            peer.own = entry.is_own;
+        }
         let seen = (
-            entry.peer,
-            judged(entry.peer),
-            rare.connection,
-            rare.deadline.map(Moment::since_start),
-            rare.banned_at,
-            rare.has_parked,
+            &entry.peer,
+            (entry.is_proven, entry.is_own),
+            entry.connection.map(|connection| connection.number),
+            entry.deadline().map(Moment::since_start),
+            entry.banned_at(),
+            entry.has_parked,
         );
         let shown = peer.shown();
         let expected = (
             &shown,
-            judged(&shown),
-            peer.connection,
+            (peer.proven, peer.own),
+            peer.connection.map(|connection| connection.number),
             peer.deadline,
             peer.banned_at,
             has_parked,
@@ -387,7 +382,7 @@ impl Model {
         if !peer.is_idle() {
             return None;
         }
-        match (entry.marks.paused_until.map(Moment::since_start), peer.pause) {
+        match (entry.paused_until.map(Moment::since_start), peer.pause) {
             (Some(end), Some((shortest, longest))) if (shortest..=longest).contains(&end) => {
                 peer.pause = Some((end, end));
                 None

@@ -8,6 +8,9 @@ impl Model {
     /// What becomes of an inbound socket.
     pub(in super::super) fn on_inbound(&mut self, now: Now, remote: SocketAddr, local: IpAddr) -> Verdict {
         let ip = remote.ip();
+        if !is_peer_address(ip) {
+            return Verdict::Refuse(Refusal::NotAPeer);
+        }
         self.legs.retain(|&(until, _)| until >= now.since_start);
         if let Some(place) = self.legs.iter().position(|&(_, leg)| leg == remote) {
             self.legs.remove(place);
@@ -25,6 +28,7 @@ impl Model {
         let we_are_lower = local < ip;
         let is_connected = match status {
             Some(PeerStatus::InHandshaking | PeerStatus::InAlive) => true,
+            Some(PeerStatus::OutAlive) if self.has_lasted(now, ip) => true,
             Some(PeerStatus::OutHandshaking | PeerStatus::OutAlive) => we_are_lower,
             _ => false,
         };
@@ -51,7 +55,7 @@ impl Model {
         now: Now,
         remote: SocketAddr,
         suspect: Option<ConnectionId>,
-        id: ConnectionId,
+        id: ParkedId,
     ) {
         let status = self.peers.get(&remote.ip()).map(|peer| peer.status);
         let waits_for_dial = suspect.is_some() || status == Some(PeerStatus::OutConnecting);
@@ -59,7 +63,7 @@ impl Model {
             id,
             remote,
             dial: suspect,
-            until: (!waits_for_dial).then(|| now.after(self.config.connect_timeout)),
+            until: (!waits_for_dial).then(|| now.since_start + self.config.connect_timeout),
             has_settled: false,
         });
     }
@@ -72,11 +76,17 @@ impl Model {
         let peer = self.peer_mut(ip);
         peer.status = PeerStatus::InHandshaking;
         peer.own |= own;
-        (peer.pause, peer.deadline) = (None, deadline);
+        (peer.deadline, peer.since, peer.alive_since) = (deadline, now.since_start, None);
         if let Some(dial) = peer.connection.replace(id) {
             self.actions.push(Action::CallOff(dial));
             self.settle_suspects(dial);
         }
+    }
+
+    /// Our connection has been alive for longer than two dials can take to cross.
+    fn has_lasted(&self, now: Now, ip: IpAddr) -> bool {
+        let since = self.peer(ip).alive_since;
+        since.is_some_and(|since| now.since_start - since > self.config.connect_timeout)
     }
 
     fn full(&self, ip: IpAddr) -> Option<Refusal> {

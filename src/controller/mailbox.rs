@@ -1,0 +1,345 @@
+//! What sinks and leases have reported and the controller has yet to apply.
+//!
+//! Nothing waits here: a sink that waited would deadlock the task that forwards the controller's own stream into it. So
+//! reports are merged instead of queued one by one, per address or per lease, and memory stays bounded: by the caps for
+//! peers that are connected, by the number of peers that the table may know for all others, and by `max_idle_peers` for
+//! the addresses of peer lists.
+//!
+//! A report by address is tagged, when it is made, with the connection that it speaks of, so the mailbox knows which
+//! connections are open. What was reported of an address is applied in the order in which it was reported.
+//!
+//! One lock guards all of it, for a report or a batch; nobody is woken under it.
+
+mod merged;
+mod queue;
+
+use std::collections::VecDeque;
+use std::net::IpAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::oneshot;
+
+pub(crate) use self::merged::MergedReports;
+
+use self::queue::Queue;
+use crate::config::NetworkConfig;
+use crate::controller::NetworkError;
+use crate::controller::open_connections::{LeaseState, OpenConnections};
+use crate::controller::wakers::Wakers;
+use crate::peer::ConnectionId;
+use crate::peer_table::Report;
+
+#[derive(Debug)]
+pub(crate) struct Mailbox {
+    wakers: Arc<Wakers>,
+    /// There may be something to take; looked at without the lock.
+    is_dirty: AtomicBool,
+    state: Mutex<State>,
+}
+
+#[derive(Debug)]
+struct State {
+    is_closed: bool,
+    open: OpenConnections,
+    /// Reports about addresses that have an open connection, or had one when they were last spoken of, …
+    connected: Queue<IpAddr, Tagged>,
+    /// … about all others, …
+    absent: Queue<IpAddr, Tagged>,
+    /// … and of leases.
+    leases: Queue<ConnectionId, QueuedReports>,
+    listed: VecDeque<IpAddr>,
+    questions: VecDeque<Question>,
+    max_absent: usize,
+    max_listed: usize,
+    /// Reports that change nothing, not yet counted by the table.
+    stale: u64,
+}
+
+/// What was reported of one address, in this order: all that speaks of one connection, or of none, is merged.
+type Tagged = Vec<QueuedReports>;
+
+/// What was reported of one connection, or of a peer while it had none.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct QueuedReports {
+    pub(crate) ip: IpAddr,
+    pub(crate) connection: Option<ConnectionId>,
+    pub(crate) reports: MergedReports,
+}
+
+#[derive(Debug)]
+pub(crate) struct Question {
+    pub(crate) limit: usize,
+    pub(crate) reply: oneshot::Sender<Vec<IpAddr>>,
+}
+
+/// What one poll applies.
+#[derive(Debug)]
+pub(crate) struct Batch {
+    /// In the order in which they count.
+    pub(crate) reports: Vec<QueuedReports>,
+    /// Reports that had changed nothing before they came here.
+    pub(crate) stale: u64,
+}
+
+impl QueuedReports {
+    fn new(ip: IpAddr, connection: Option<ConnectionId>) -> Self {
+        Self {
+            ip,
+            connection,
+            reports: MergedReports::default(),
+        }
+    }
+}
+
+/// For sinks and leases.
+impl Mailbox {
+    pub(crate) fn report(&self, ip: IpAddr, report: Report) -> Result<(), NetworkError> {
+        self.push(|state| state.report(ip.to_canonical(), report))
+    }
+
+    pub(crate) fn list(&self, ips: Vec<IpAddr>) -> Result<(), NetworkError> {
+        self.push(|state| state.list(ips))
+    }
+
+    pub(crate) fn ask(&self, question: Question) -> Result<(), NetworkError> {
+        self.push(|state| state.ask(question))
+    }
+
+    pub(crate) fn report_lease(&self, ip: IpAddr, connection: ConnectionId, report: Report) {
+        // After the close a lease changes nothing.
+        let _ = self.push(|state| {
+            let is_new = state.lease(ip, connection).add(report);
+            state.stale += u64::from(!is_new);
+        });
+    }
+
+    /// The lease is dropped unspent.
+    pub(crate) fn drop_lease(&self, ip: IpAddr, connection: ConnectionId) {
+        let _ = self.push(|state| state.lease(ip, connection).drop_lease());
+    }
+
+    pub(crate) fn check_open(&self) -> Result<(), NetworkError> {
+        if self.state().is_closed {
+            Err(NetworkError::Closed)
+        } else {
+            Ok(())
+        }
+    }
+
+    fn push(&self, push: impl FnOnce(&mut State)) -> Result<(), NetworkError> {
+        let mut state = self.state();
+        if state.is_closed {
+            return Err(NetworkError::Closed);
+        }
+        push(&mut state);
+        self.is_dirty.store(true, Ordering::Release);
+        drop(state);
+        self.wakers.wake_stream();
+        Ok(())
+    }
+}
+
+/// For the controller.
+impl Mailbox {
+    pub(crate) fn new(config: &NetworkConfig, wakers: Arc<Wakers>) -> Self {
+        let caps = [
+            config.max_idle_peers,
+            config.max_banned_peers,
+            config.target_outgoing_connections,
+            config.max_simultaneous_outgoing_connection_attempts,
+            config.max_incoming_connections,
+        ];
+        let state = State {
+            is_closed: false,
+            open: OpenConnections::default(),
+            connected: Queue::default(),
+            absent: Queue::default(),
+            leases: Queue::default(),
+            listed: VecDeque::new(),
+            questions: VecDeque::new(),
+            max_absent: caps.into_iter().fold(0, usize::saturating_add),
+            max_listed: config.max_idle_peers,
+            stale: 0,
+        };
+        Self {
+            wakers,
+            is_dirty: AtomicBool::new(false),
+            state: Mutex::new(state),
+        }
+    }
+
+    /// A connection is handed over. What was reported of its address before goes before what is reported from now on.
+    pub(crate) fn open(&self, id: ConnectionId, ip: IpAddr, is_outgoing: bool) {
+        let mut state = self.state();
+        if let Some(earlier) = state.absent.remove(ip) {
+            state.connected.entry(ip, Vec::new).extend(earlier);
+        }
+        state.open.insert(id, ip, is_outgoing);
+    }
+
+    /// A connection is over, and so is its lease. (A lease that ends its connection is spent by that, and nobody can ask
+    /// it any more.)
+    pub(crate) fn end(&self, id: ConnectionId) {
+        let lease = self.state().open.remove(id);
+        if let Some(lease) = lease {
+            lease.revoke();
+        }
+    }
+
+    /// The connection of which a report by address speaks.
+    pub(crate) fn connection(&self, ip: IpAddr) -> Option<ConnectionId> {
+        self.state().open.of(ip)
+    }
+
+    /// See [`OpenConnections::lease`].
+    pub(crate) fn lease(&self, ip: IpAddr) -> Option<(ConnectionId, bool, Arc<LeaseState>)> {
+        self.state().open.lease(ip)
+    }
+
+    /// All reports about connections and of leases, and so many about absent addresses; `None` if there is nothing to
+    /// take, not even of lists and questions. Whoever leaves anything asks [`Self::has_more`].
+    pub(crate) fn take(&self, max_absent: usize) -> Option<Batch> {
+        // Most polls find nothing; to look at what nobody writes to costs nothing.
+        if !self.is_dirty.load(Ordering::Relaxed) || !self.is_dirty.swap(false, Ordering::Acquire) {
+            return None;
+        }
+        Some(self.state().take(max_absent))
+    }
+
+    /// Everything that was reported of one address.
+    pub(crate) fn take_of(&self, ip: IpAddr) -> Vec<QueuedReports> {
+        if !self.is_dirty.load(Ordering::Relaxed) {
+            return Vec::new();
+        }
+        self.state().take_of(ip)
+    }
+
+    pub(crate) fn take_listed(&self, at_most: usize) -> Vec<IpAddr> {
+        let listed = &mut self.state().listed;
+        let count = listed.len().min(at_most);
+        listed.drain(..count).collect()
+    }
+
+    pub(crate) fn next_question(&self) -> Option<Question> {
+        self.state().questions.pop_front()
+    }
+
+    /// Whether anything is left for the next poll.
+    pub(crate) fn has_more(&self) -> bool {
+        let state = self.state();
+        let has_more = state.absent.len() > 0 || !state.listed.is_empty() || !state.questions.is_empty();
+        if has_more {
+            self.is_dirty.store(true, Ordering::Release);
+        }
+        has_more
+    }
+
+    /// From now on nothing is taken in; what was is still there.
+    pub(crate) fn seal(&self) {
+        self.state().is_closed = true;
+    }
+
+    /// Nothing is taken in and nothing is there any more; every connection is over, and no question is answered.
+    pub(crate) fn close(&self) {
+        let mut state = self.state();
+        state.is_closed = true;
+        let open = std::mem::take(&mut state.open);
+        let questions = std::mem::take(&mut state.questions);
+        state.listed = VecDeque::new();
+        (state.connected, state.absent, state.leases) = (Queue::default(), Queue::default(), Queue::default());
+        drop(state);
+        // This wakes tasks, which may come back here.
+        drop(questions);
+        open.into_leases().for_each(|lease| lease.revoke());
+    }
+
+    #[cfg(test)]
+    pub(crate) fn open_connections(&self) -> usize {
+        self.state().open.len()
+    }
+
+    /// How many addresses and leases with reports, listed addresses and questions are kept.
+    #[cfg(test)]
+    pub(crate) fn held(&self) -> usize {
+        let state = self.state();
+        let reports = state.connected.len() + state.absent.len() + state.leases.len();
+        reports + state.listed.len() + state.questions.len()
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn report(&mut self, ip: IpAddr, report: Report) {
+        let connection = self.open.of(ip);
+        let queue = if connection.is_some() || self.connected.contains(ip) {
+            &mut self.connected
+        } else if self.make_room(ip, report) {
+            &mut self.absent
+        } else {
+            self.stale += 1;
+            return;
+        };
+        let tagged = queue.entry(ip, Vec::new);
+        if tagged.last().is_none_or(|last| last.connection != connection) {
+            tagged.push(QueuedReports::new(ip, connection));
+        }
+        let is_new = tagged.last_mut().is_some_and(|last| last.reports.add(report));
+        self.stale += u64::from(!is_new);
+    }
+
+    /// Whether a report about an absent address can be taken in. What concerns a ban pushes out the oldest.
+    fn make_room(&mut self, ip: IpAddr, report: Report) -> bool {
+        if self.absent.len() < self.max_absent || self.absent.contains(ip) {
+            return true;
+        }
+        let is_about_a_ban = matches!(report, Report::Banned | Report::Unbanned);
+        if is_about_a_ban {
+            self.stale += u64::from(self.absent.pop_first().is_some());
+        }
+        is_about_a_ban
+    }
+
+    fn lease(&mut self, ip: IpAddr, connection: ConnectionId) -> &mut MergedReports {
+        let new = || QueuedReports::new(ip, Some(connection));
+        &mut self.leases.entry(connection, new).reports
+    }
+
+    fn list(&mut self, ips: Vec<IpAddr>) {
+        let room = self.max_listed.saturating_sub(self.listed.len());
+        self.listed.extend(ips.into_iter().take(room));
+    }
+
+    /// Questions that nobody waits for any more make way, so that there are about as many as there are waiters.
+    fn ask(&mut self, question: Question) {
+        if self.questions.len() == self.questions.capacity() {
+            self.questions.retain(|question| !question.reply.is_closed());
+        }
+        self.questions.push_back(question);
+    }
+
+    fn take(&mut self, max_absent: usize) -> Batch {
+        let mut reports = Vec::new();
+        while let Some((_, tagged)) = self.connected.pop_first() {
+            reports.extend(tagged);
+        }
+        while let Some((_, lease)) = self.leases.pop_first() {
+            // What was reported of an address goes before what its leases report.
+            reports.extend(self.take_of(lease.ip));
+            reports.push(lease);
+        }
+        let absent = std::iter::from_fn(|| self.absent.pop_first());
+        reports.extend(absent.take(max_absent).flat_map(|(_, tagged)| tagged));
+        let stale = std::mem::take(&mut self.stale);
+        Batch { reports, stale }
+    }
+
+    fn take_of(&mut self, ip: IpAddr) -> Vec<QueuedReports> {
+        let mut reports = self.connected.remove(ip).unwrap_or_default();
+        reports.extend(self.absent.remove(ip).unwrap_or_default());
+        reports
+    }
+}
