@@ -73,12 +73,14 @@ impl PeerTable {
         let is_crossed = self.parking.crossing(entry.peer.ip).is_some();
         let is_outage = self.is_outage(now);
         let streak = entry.peer.failures_in_row;
-        let backoff = match is_outage {
-            true => self.pause_in_outage(id),
-            false => self.backoff(streak.saturating_add(u32::from(!is_crossed))),
+        let (pause, short_in_row) = if is_outage {
+            (self.pause_in_outage(id), entry.short_in_row)
+        } else {
+            let backoff = self.backoff(streak.saturating_add(u32::from(!is_crossed)));
+            let (least, short_in_row) = self.pause_after_end(now, id);
+            (backoff.max(least), short_in_row)
         };
-        let (least, short_in_row) = self.pause_after_end(now, id);
-        let paused_until = now.after(self.random.jittered(backoff.max(least)));
+        let paused_until = now.after(self.random.jittered(pause));
         self.end_connection(now, id, |entry| {
             entry.short_in_row = short_in_row;
             entry.paused_until = Some(paused_until);

@@ -97,12 +97,11 @@ impl PeerTable {
     fn resume_ban(&mut self, now: Now, entry: &mut Entry) -> bool {
         let stored = entry.banned_at().or(entry.peer.last_failure);
         let begun = stored.filter(|&at| at <= now.utc);
-        let ban_end = self.ban_end(now, begun.unwrap_or(now.utc));
+        let banned_at = begun.unwrap_or(now.utc);
+        let ban_end = self.ban_end(now, banned_at);
         let event = self.next_event();
         let rare = entry.rare_mut();
-        if begun.is_none() {
-            rare.banned_at = Some(now.utc);
-        }
+        rare.banned_at = Some(banned_at);
         (rare.ban_end, rare.ban_event) = (ban_end, event);
         begun.is_none()
     }

@@ -26,8 +26,10 @@ pub(crate) struct Outage {
     has_been_over: bool,
     /// The last dial that started before the last outage was over: what it sent may have been lost.
     last_dial: Option<NonZeroU64>,
-    /// Peers that failed in the last outage are to become candidates.
+    /// What is noted of the peers that failed in the last outage is to be forgotten.
     is_releasing: bool,
+    /// Their pauses are, too.
+    ends_pauses: bool,
 }
 
 impl Outage {
@@ -38,6 +40,7 @@ impl Outage {
             has_been_over: false,
             last_dial: None,
             is_releasing: false,
+            ends_pauses: false,
         }
     }
 
@@ -70,7 +73,8 @@ impl PeerTable {
         if self.outage.since.is_some() && !self.is_outage(now) {
             self.outage.since = None;
             self.outage.last_dial = self.last_number;
-            self.outage.is_releasing = std::mem::replace(&mut self.outage.has_been_over, true);
+            self.outage.is_releasing = true;
+            self.outage.ends_pauses = std::mem::replace(&mut self.outage.has_been_over, true);
             self.pace.on_outage_over(now, &self.config);
         }
         if self.outage.is_releasing {
@@ -99,6 +103,7 @@ impl PeerTable {
     }
 
     fn release_some(&mut self) {
+        let ends_pauses = self.outage.ends_pauses;
         for _ in 0..RELEASES_PER_CALL {
             let Some(id) = self.peers.first_failed_in_outage() else {
                 self.outage.is_releasing = false;
@@ -106,7 +111,9 @@ impl PeerTable {
             };
             self.peers.update(id, |entry| {
                 entry.failures_in_outage = 0;
-                entry.paused_until = None;
+                if ends_pauses {
+                    entry.paused_until = None;
+                }
             });
         }
     }

@@ -1,25 +1,24 @@
 //! The table against seeded sequences of everything that can happen, and against single rules.
 
-#[cfg(any())]
 mod attacks;
-#[cfg(any())]
+mod backoff;
+mod bans;
+mod changes;
+mod clocks;
 mod crossing;
-#[cfg(any())]
-mod crowds;
-#[cfg(any())]
 mod dialing;
-#[cfg(any())]
-mod keeping;
+mod eviction;
+mod inbound;
+mod loading;
+mod many_peers;
 mod model;
-#[cfg(any())]
-mod order;
-#[cfg(any())]
-mod ourselves;
-#[cfg(any())]
+mod outage;
+mod own_addresses;
+mod pacing;
+mod peer_lists;
+mod ranking;
+mod scenarios;
 mod statistics;
-#[cfg(any())]
-mod time;
-#[cfg(any())]
 mod world;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -27,8 +26,9 @@ use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroU64;
 use std::time::Duration;
 
-use chrono::TimeDelta;
+use chrono::{DateTime, TimeDelta, Utc};
 
+use super::inbound::Refusal;
 use super::random::Random;
 use super::*;
 use crate::fault::DialFault;
@@ -128,7 +128,7 @@ impl Node {
             if !self.dials.contains_key(&id) {
                 continue;
             }
-            if at + limit > self.now.since_start {
+            if at.saturating_add(limit) > self.now.since_start {
                 self.dialed_at.insert(id, at);
                 continue;
             }

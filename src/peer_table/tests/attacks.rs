@@ -116,7 +116,7 @@ fn after_a_night_without_a_network_the_proven_peers_are_there_and_dialed_first()
     while world.now.since_start < morning {
         world.poll();
         world.wait(Duration::from_secs(5));
-        for (_, ip) in world.dials.clone() {
+        for (_, ip, _) in world.dials.clone() {
             world.dial_fails(ip, DialFault::TimedOut);
         }
     }
@@ -126,7 +126,7 @@ fn after_a_night_without_a_network_the_proven_peers_are_there_and_dialed_first()
     assert!(
         friends
             .iter()
-            .all(|&ip| world.table.peer(ip).is_some_and(|peer| peer.is_proven))
+            .all(|&ip| world.is_proven(ip))
     );
     world.wait(Duration::from_secs(7));
     let mut dialed = Vec::new();
@@ -146,7 +146,7 @@ fn after_a_night_without_a_network_the_proven_peers_are_there_and_dialed_first()
 fn connect_all_of(world: &mut World, count: usize) {
     while world.table.stats().peers.out_alive < count {
         for ip in world.poll() {
-            if world.table.peer(ip).is_some_and(|peer| peer.is_proven) {
+            if world.is_proven(ip) {
                 world.dial_succeeds(ip);
                 world.report(ip, Report::Alive);
             } else {

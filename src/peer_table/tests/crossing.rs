@@ -139,3 +139,31 @@ fn a_cap_leaves_our_dial_alone() {
     assert_eq!(node.inbound(peer), Verdict::Refuse(Refusal::IncomingFull));
     assert_eq!(node.status(peer), Some(PeerStatus::OutConnecting));
 }
+
+#[test]
+fn the_higher_end_refuses_a_second_connection_beside_one_that_has_been_alive_for_long() {
+    let limit = config().connect_timeout;
+    let peer = IpAddr::from(BELOW);
+    for (alive, expected) in [
+        (limit, Verdict::Park(None)),
+        (limit + Duration::from_nanos(2), Verdict::Refuse(Refusal::Connected)),
+    ] {
+        let mut node = Node::new(config());
+        node.connect(peer);
+        node.wait(alive);
+        node.report(peer, Report::Alive);
+        assert_eq!(node.inbound(peer), expected, "alive for {alive:?}");
+        assert_eq!(node.table.stats().incoming_attempts.used, usize::from(expected == Verdict::Park(None)));
+    }
+}
+
+#[test]
+fn the_lower_end_refuses_whatever_comes_beside_its_connection() {
+    let peer = IpAddr::from(ABOVE);
+    let mut node = Node::new(config());
+    node.connect(peer);
+    for _ in 0..3 {
+        assert_eq!(node.inbound(peer), Verdict::Refuse(Refusal::Connected));
+        node.wait(Duration::from_secs(60));
+    }
+}

@@ -1,6 +1,8 @@
-//! When a dial is due, whom it is for, and what its failure means.
+//! When a dial is due, which peer it is for, and what a fault of this host means.
 
+use super::world::{Answer, World, lone, one_by_one, proven, record, unproven};
 use super::*;
+use crate::peer_table::subnet::Subnet;
 
 fn racing(peers: u8) -> Node {
     let mut config = config();
@@ -63,48 +65,6 @@ fn the_rest_is_called_off_without_blame_when_the_target_is_met() {
 }
 
 #[test]
-fn a_failed_dial_blames_the_peer_only_while_another_is_alive() {
-    let (peer, witness) = (ip("60.2.0.1"), ip("60.9.0.1"));
-    let mut node = Node::new(config());
-    node.list([peer]);
-    node.poll();
-    node.dial_err(peer, DialFault::TimedOut);
-    assert_eq!(
-        (node.streak(peer), node.table.peer(peer).unwrap().last_failure),
-        (0, Some(start()))
-    );
-    node.connect(witness);
-    for streak in 1..=4 {
-        node.wait(Duration::from_secs(700));
-        node.poll();
-        node.dial_err(peer, DialFault::Peer);
-        assert_eq!(node.streak(peer), streak);
-    }
-    let pause = node.table.next_deadline().unwrap() - node.now.since_start;
-    assert!(
-        (Duration::from_secs(40)..Duration::from_secs(50)).contains(&pause),
-        "{pause:?}"
-    );
-}
-
-#[test]
-fn an_unroutable_peer_is_set_aside_and_not_blamed() {
-    let (peer, witness) = (ip("60.2.0.1"), ip("60.9.0.1"));
-    let mut node = Node::new(config());
-    node.connect(witness);
-    node.list([peer]);
-    for doubling in 0..4_u32 {
-        node.poll();
-        node.dial_err(peer, DialFault::Unroutable { at_once: false });
-        assert_eq!(node.table.peer(peer).unwrap(), &Peer::new(peer));
-        let pause = node.table.next_deadline().unwrap() - node.now.since_start;
-        let least = Duration::from_secs(5) * 2_u32.pow(doubling);
-        assert!((least..=least * 5 / 4).contains(&pause), "{pause:?}");
-        node.wait(pause);
-    }
-}
-
-#[test]
 fn a_fault_of_this_host_pauses_all_dialing_and_blames_nobody() {
     let mut node = racing(20);
     let failed = some_dialed(&node);
@@ -125,65 +85,199 @@ fn a_fault_of_this_host_pauses_all_dialing_and_blames_nobody() {
     assert_eq!(node.dials.len(), 2);
 }
 
-#[test]
-fn in_an_outage_the_best_is_tried_at_the_first_failure_pace() {
-    let (best, other) = (ip("60.2.0.1"), ip("60.9.0.1"));
+/// A node without pace that knows these.
+fn knowing(target: usize, records: impl IntoIterator<Item = PeerRecord>) -> World {
     let mut config = config();
-    config.target_outgoing_connections = 2;
-    let mut node = Node::new(config);
-    for peer in [other, best] {
-        node.wait(Duration::from_secs(60));
-        node.connect(peer);
-    }
-    node.report(best, Report::Failed);
-    for _ in 0..6 {
-        node.wait(Duration::from_secs(700));
-        node.poll();
-        node.dial_err(best, DialFault::Peer);
-    }
-    node.report(other, Report::Failed);
-    assert!(node.streak(best) >= 6);
-    node.poll();
-    assert!(node.dials.is_empty());
-    let wait = node.table.next_deadline().unwrap() - node.now.since_start;
-    assert!(wait <= Duration::from_millis(6_250), "{wait:?}");
-    node.wait(wait);
-    node.poll();
-    assert_eq!(
-        node.dials.values().collect::<Vec<_>>(),
-        [&best],
-        "who has rested for longer comes first"
-    );
-    node.dial_err(best, DialFault::Peer);
-    node.wait(Duration::from_secs(6));
-    node.poll();
-    assert!(node.dials.values().any(|&peer| peer == other), "and then the next");
+    config.target_outgoing_connections = target;
+    config.max_simultaneous_outgoing_connection_attempts = target;
+    config.dial_stagger = Duration::ZERO;
+    let mut world = World::new(config, 1);
+    world.load(records.into_iter().collect());
+    world
+}
+
+fn host(network: u8, number: u8) -> IpAddr {
+    IpAddr::from([60, network, 0, number])
 }
 
 #[test]
-fn turns_alternate_and_subnets_are_spread() {
-    let mut config = config();
-    config.target_outgoing_connections = 4;
-    config.max_simultaneous_outgoing_connection_attempts = 4;
-    let mut node = Node::new(config);
-    let record = |ip: IpAddr, proven: bool| {
-        let mut peer = Peer::new(ip);
-        peer.last_alive = proven.then(start);
-        peer.last_alive_outgoing = peer.last_alive;
-        PeerRecord {
-            peer,
-            banned_at: None,
-            other: None,
+fn turns_alternate_at_each_dial() {
+    let mut world = knowing(10, (0..10).map(|number| proven(lone(number))).chain((10..30).map(|number| unproven(lone(number)))));
+    let dialed = world.poll();
+    let kinds: Vec<_> = dialed.iter().map(|&ip| world.is_proven(ip)).collect();
+    assert_eq!(kinds, [true, false].repeat(5));
+    // However they end.
+    let mut dials = 10;
+    for (number, ip) in dialed.into_iter().enumerate() {
+        match number % 3 {
+            0 => world.dial_fails(ip, DialFault::Peer),
+            1 => world.dial_fails(ip, DialFault::TimedOut),
+            _ => world.dial_fails(ip, DialFault::Unroutable { at_once: true }),
         }
-    };
-    let proven = (1..=9).map(|host| record(IpAddr::from([60, 1, 0, host]), true));
-    let unproven = (2..=20).map(|net| record(IpAddr::from([60, net, 0, 1]), false));
-    node.load(proven.chain(unproven).collect());
-    node.poll();
-    let subnets: BTreeSet<_> = node.dials.values().map(|&ip| Subnet::of(ip)).collect();
-    assert_eq!(subnets.len(), 4, "{:?}", node.dials);
-    let first = *node.dials.values().next().unwrap();
-    assert_eq!(Subnet::of(first), Subnet::of(ip("60.1.0.1")), "proven peers come first");
+        for ip in world.poll() {
+            let is_proven_turn = dials % 2 == 0;
+            let proven_left = dials < 20;
+            assert_eq!(world.is_proven(ip), is_proven_turn && proven_left, "dial {dials}");
+            dials += 1;
+        }
+    }
+    assert_eq!(dials, 20);
 }
 
-use crate::peer_table::subnet::Subnet;
+#[test]
+fn a_proven_turn_is_for_the_best_by_rank() {
+    let records = (1..=5).map(|network| {
+        let mut record = proven(host(network, 1));
+        record.peer.last_alive_outgoing = Some(start() - TimeDelta::minutes(i64::from(60 - network)));
+        record
+    });
+    let mut world = knowing(5, records);
+    assert_eq!(world.poll(), [5, 4, 3, 2, 1].map(|network| host(network, 1)));
+}
+
+#[test]
+fn a_turn_asks_for_its_own_kind_in_subnets_that_are_not_taken_first() {
+    // The best proven peer of each of two subnets, then the best of those that are taken.
+    let records = [(1, 1, 1), (1, 2, 2), (2, 1, 3), (2, 2, 4)].map(|(network, number, minutes)| {
+        let mut record = proven(host(network, number));
+        record.peer.last_alive_outgoing = Some(start() - TimeDelta::minutes(minutes));
+        record
+    });
+    let mut world = knowing(3, records);
+    assert_eq!(world.poll(), [host(1, 1), host(2, 1), host(1, 2)]);
+}
+
+#[test]
+fn a_turn_asks_for_its_own_kind_in_a_taken_subnet_before_the_other_kind() {
+    let records = (1..=9).map(|number| proven(host(1, number)));
+    let mut world = knowing(8, records.chain((2..=20).map(|network| unproven(host(network, 1)))));
+    let kinds = |world: &World, dialed: &[IpAddr]| dialed.iter().map(|&ip| world.is_proven(ip)).collect::<Vec<_>>();
+    let dialed = world.poll();
+    // The second proven turn spends the one dial in 10 s; the later ones go to the other kind.
+    let expected = [true, false, true, false, false, false, false, false];
+    assert_eq!(kinds(&world, &dialed), expected);
+    dialed.iter().for_each(|&ip| world.comes_alive(ip));
+    let others: Vec<_> = dialed.into_iter().filter(|&ip| !world.is_proven(ip) || ip == host(0, 0)).collect();
+    assert!(others.is_empty(), "each is proven now");
+    let ends = |world: &mut World| {
+        let ip = world.table.peers().find(|peer| peer.status == PeerStatus::OutAlive && Subnet::of(peer.ip) != Subnet::of(host(1, 1)));
+        let ip = ip.unwrap().ip;
+        world.report(ip, Report::Closed);
+    };
+    world.wait(Duration::from_millis(9_999));
+    ends(&mut world);
+    let dialed = world.poll();
+    assert_ne!(Subnet::of(dialed[0]), Subnet::of(host(1, 1)), "within 10 s");
+}
+
+#[test]
+fn at_most_one_dial_in_10_s_goes_to_a_taken_subnet() {
+    for kind in [proven, unproven] {
+        let mut world = knowing(8, (1..=50).map(|number| kind(host(1, number))));
+        let dials = world.run(Duration::from_secs(100), |_, _| Answer::Alive);
+        let seconds: Vec<_> = dials.iter().map(|(at, _)| at.as_secs()).collect();
+        assert_eq!(seconds, [0, 0, 10, 20, 30, 40, 50, 60]);
+    }
+}
+
+#[test]
+fn the_next_dial_to_a_taken_subnet_is_due_10_s_after_the_last() {
+    let mut world = knowing(8, (1..=50).map(|number| unproven(host(1, number))));
+    for ip in world.poll() {
+        world.comes_alive(ip);
+    }
+    assert_eq!(world.table.next_dial_time().unwrap(), world.now.since_start + Duration::from_secs(10));
+    world.wait(Duration::from_secs(10) - Duration::from_nanos(1));
+    assert!(world.poll().is_empty());
+    world.wait(Duration::from_nanos(1));
+    assert_eq!(world.poll().len(), 1);
+}
+
+#[test]
+fn dials_to_taken_subnets_fail_at_the_same_pace() {
+    let mut world = knowing(8, (1..=250).map(|number| unproven(host(1, number))));
+    let first = world.poll()[0];
+    world.comes_alive(first);
+    let dials = world.run(Duration::from_secs(600), |_, _| Answer::REFUSES);
+    assert!((59..=60).contains(&dials.len()), "{}", dials.len());
+}
+
+#[test]
+fn a_subnet_is_taken_by_a_dial_and_until_its_connection_ends() {
+    let mut world = knowing(3, [unproven(host(1, 1)), unproven(host(1, 2)), unproven(host(1, 3))]);
+    let dialed = world.poll();
+    assert_eq!(dialed.len(), 2, "the second one spends the dial in 10 s");
+    world.dial_fails(dialed[0], DialFault::Host);
+    world.dial_fails(dialed[1], DialFault::Host);
+    world.wait(Duration::from_secs(1));
+    assert_eq!(world.poll().len(), 1, "it is not taken any more");
+    let peer = world.dials[0].1;
+    world.comes_alive(peer);
+    world.wait(Duration::from_secs(2));
+    assert!(world.poll().is_empty(), "taken");
+    world.report(peer, Report::Closed);
+    assert_eq!(world.poll().len(), 1, "not any more");
+}
+
+#[test]
+fn an_inbound_connection_takes_no_subnet() {
+    let mut world = knowing(1, []);
+    world.comes_in(host(1, 9));
+    world.report(host(1, 9), Report::Alive);
+    world.table.on_peer_list([host(1, 1)]);
+    assert_eq!(world.poll(), [host(1, 1)]);
+    assert_eq!(world.table.pace.next_to_taken_subnet(), Moment::START, "no dial to a taken subnet");
+}
+
+#[test]
+fn a_subnet_of_ipv6_is_a_32() {
+    let v6 = ["2001:db8:1::1", "2001:db8:2::1", "2001:db8:3::1", "2001:db9::1"].map(ip);
+    let mut world = knowing(4, v6.map(unproven));
+    let dialed = world.poll();
+    let subnets: Vec<_> = dialed.iter().map(|&ip| Subnet::of(ip)).collect();
+    assert_eq!(dialed.len(), 3, "one of a taken subnet");
+    assert!(subnets[..2].contains(&Subnet::of(v6[0])) && subnets[..2].contains(&Subnet::of(v6[3])));
+}
+
+#[test]
+fn addresses_that_are_not_globally_reachable_take_no_subnet() {
+    let private: [fn(u8) -> IpAddr; 5] = [
+        |number| IpAddr::from([10, 0, 0, number]),
+        |number| IpAddr::from([192, 168, 0, number]),
+        |number| IpAddr::from([172, 16, 0, number]),
+        |number| IpAddr::from([169, 254, 0, number]),
+        |number| IpAddr::from([0xfd00, 0, 0, 0, 0, 0, 0, u16::from(number)]),
+    ];
+    for address in private {
+        for kind in [proven, unproven] {
+            let mut world = knowing(8, (1..=8).map(|number| kind(address(number))));
+            assert_eq!(world.poll().len(), 8, "{}", address(1));
+        }
+    }
+}
+
+#[test]
+fn a_subnet_of_private_addresses_is_drawn_as_one() {
+    let lan = (1..=100).map(|number| IpAddr::from([10, 0, 0, number]));
+    let mut world = World::new(one_by_one(), 1);
+    world.load(lan.chain((0..9).map(lone)).map(unproven).collect());
+    let of_lan = world.fruitless_dials(2_000).iter().filter(|ip| !ip.to_string().starts_with("60.")).count();
+    // One of ten subnets; the standard deviation is 13.
+    assert!((140..=260).contains(&of_lan), "{of_lan}");
+}
+
+#[test]
+fn an_unproven_turn_does_not_look_at_what_happened_before() {
+    let mut failed = Peer::new(lone(1));
+    (failed.last_failure, failed.failures_in_row) = (Some(start() - TimeDelta::days(1)), 30);
+    let mut met = Peer::new(lone(2));
+    met.last_alive = Some(start());
+    let mut world = World::new(one_by_one(), 1);
+    world.load(vec![record(failed), record(met), unproven(lone(3))]);
+    let dialed = world.fruitless_dials(3_000);
+    for number in 1..=3 {
+        let share = dialed.iter().filter(|&&ip| ip == lone(number)).count();
+        // The standard deviation is 26.
+        assert!((870..=1_130).contains(&share), "{share} of 3,000");
+    }
+}

@@ -17,24 +17,12 @@ fn is_likely(hits: usize, draws: usize, chance: f64) -> bool {
 fn half_of_the_dials_go_to_proven_peers_however_few_they_are() {
     for seed in 0..4 {
         let mut world = World::new(one_by_one(), seed);
-        let ten = (0..10).map(|number| proven(lone(number)));
-        let thousand = (10..1_010).map(|number| unproven(lone(number)));
-        world.load(ten.chain(thousand).collect());
-        let (mut to_proven, mut dials) = (0, 0);
-        while dials < 2_000 {
-            for peer in world.poll() {
-                dials += 1;
-                if world.table.peer(peer).unwrap().is_proven {
-                    to_proven += 1;
-                    world.visit(peer);
-                } else {
-                    world.dial_fails(peer, DialFault::TimedOut);
-                }
-            }
-            world.wait(Duration::from_secs(1));
-        }
-        let share = share(to_proven, dials);
-        assert!((0.48..=0.52).contains(&share), "{share}");
+        let few = (0..2).map(|number| proven(lone(number)));
+        let many = (10..1_010).map(|number| unproven(lone(number)));
+        world.load(few.chain(many).collect());
+        let dialed = world.fruitless_dials(2_000);
+        let to_proven = dialed.into_iter().filter(|&peer| world.is_proven(peer)).count();
+        assert_eq!(to_proven, 1_000);
     }
 }
 
@@ -78,25 +66,48 @@ fn the_chance_of_an_unproven_peer_is_that_of_its_subnet_shared_among_its_members
     }
 }
 
-#[test]
-fn pauses_are_spread_over_a_quarter_and_not_beyond() {
-    const PEERS: usize = 4_000;
-    let mut world = World::new(one_by_one(), 5);
-    let records = (0..PEERS).map(|number| unproven(lone(number))).collect();
-    world.load(records);
+/// Fails a dial of each of many peers with such a streak; returns the pauses as multiples of `base`.
+fn pauses(streak: u32, base: Duration) -> Vec<f64> {
+    let mut config = one_by_one();
+    config.target_outgoing_connections = 2;
+    config.max_simultaneous_outgoing_connection_attempts = 2;
+    config.dial_stagger = Duration::ZERO;
+    let mut world = World::new(config, 5);
+    let failed = |number| {
+        let mut peer = Peer::new(lone(number));
+        (peer.failures_in_row, peer.last_failure) = (streak, Some(start() - TimeDelta::days(1)));
+        record(peer)
+    };
+    world.load((0..PEERS).map(failed).collect());
+    let witness = world.poll()[0];
+    world.comes_alive(witness);
+    world.wait(Duration::from_secs(5));
     let mut factors = Vec::new();
-    while factors.len() < PEERS {
-        for peer in world.poll() {
+    loop {
+        let dialed = world.poll();
+        if dialed.is_empty() {
+            return factors;
+        }
+        for peer in dialed {
             world.dial_fails(peer, DialFault::Peer);
-            let entry = world.table.slots.get(world.table.id_of(peer).unwrap());
-            let pause = entry.marks.paused_until.unwrap().since_start() - world.now.since_start;
-            factors.push(pause.as_secs_f64() / world.table.config.retry_backoff.as_secs_f64());
+            factors.push(world.pause_left(peer).unwrap().as_secs_f64() / base.as_secs_f64());
         }
     }
-    assert!(factors.iter().all(|factor| (1.0..=1.25).contains(factor)));
-    for tenth in 0..10 {
-        let from = 1.0 + 0.025 * f64::from(tenth);
-        let inside = factors.iter().filter(|factor| (from..from + 0.025).contains(*factor));
-        assert!(is_likely(inside.count(), PEERS, 0.1), "not evenly spread from {from}");
+}
+
+const PEERS: usize = 4_000;
+
+#[test]
+fn pauses_are_spread_evenly_from_three_quarters_to_five_quarters() {
+    let longest = config().max_retry_backoff;
+    for (streak, base) in [(0, config().retry_backoff), (40, longest)] {
+        let factors = pauses(streak, base);
+        assert!(factors.len() >= PEERS - 2);
+        assert!(factors.iter().all(|factor| (0.75..=1.25).contains(factor)));
+        for tenth in 0..10 {
+            let from = 0.75 + 0.05 * f64::from(tenth);
+            let inside = factors.iter().filter(|factor| (from..from + 0.05).contains(*factor)).count();
+            assert!(is_likely(inside, PEERS, 0.1), "{inside} from {from} on, at {base:?}");
+        }
     }
 }

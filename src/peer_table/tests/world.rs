@@ -2,10 +2,35 @@
 
 use super::*;
 
+/// How long an answer to a dial takes.
+const LATENCY: Duration = Duration::from_millis(50);
+
 pub(super) struct World {
     pub(super) table: PeerTable,
     pub(super) now: Now,
+    /// The dials under way, each with the time of its start.
     pub(super) dials: Vec<(ConnectionId, IpAddr, Duration)>,
+    /// What comes back to dials, and when; used by [`World::run`].
+    answers: Vec<(Duration, ConnectionId, IpAddr, Answer)>,
+}
+
+/// How a peer answers a dial.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Answer {
+    /// The connection comes alive and stays.
+    Alive,
+    /// The dial succeeds and the handshake fails.
+    NoHandshake,
+    /// The dial succeeds and the peer closes the connection, as a full one does.
+    Full,
+    Fails(DialFault),
+    /// Nothing comes back.
+    Silent,
+}
+
+impl Answer {
+    pub(super) const REFUSES: Self = Self::Fails(DialFault::Peer);
+    pub(super) const NO_WAY: Self = Self::Fails(DialFault::Unroutable { at_once: true });
 }
 
 impl World {
@@ -19,7 +44,90 @@ impl World {
             table: PeerTable::new(config, at(ip("::"), PORT), seed, now),
             now,
             dials: Vec::new(),
+            answers: Vec::new(),
         }
+    }
+
+    /// Lets `time` pass. Each dial is answered after [`LATENCY`], and where there is no way, in its first poll; `answer`
+    /// is asked at the start of the dial. Returns the dials with the times of their start.
+    pub(super) fn run(
+        &mut self,
+        time: Duration,
+        mut answer: impl FnMut(Duration, IpAddr) -> Answer,
+    ) -> Vec<(Duration, IpAddr)> {
+        let end = self.now.since_start + time;
+        let mut dialed = Vec::new();
+        loop {
+            let now = self.now.since_start;
+            for peer in self.poll() {
+                dialed.push((now, peer));
+                self.await_answer(peer, answer(now, peer));
+            }
+            if self.answer_due() {
+                continue;
+            }
+            if now == end {
+                return dialed;
+            }
+            let next = self.next_event().map_or(end, |next| next.clamp(now, end));
+            self.wait(next - now);
+        }
+    }
+
+    fn await_answer(&mut self, peer: IpAddr, answer: Answer) {
+        let &(id, _, at) = self.dials.iter().find(|dial| dial.1 == peer).unwrap();
+        let after = if answer == Answer::NO_WAY { Duration::ZERO } else { LATENCY };
+        if answer != Answer::Silent {
+            self.answers.push((at + after, id, peer, answer));
+        }
+    }
+
+    /// Passes on the answers that have arrived; says whether there were any.
+    fn answer_due(&mut self) -> bool {
+        let now = self.now.since_start;
+        let due: Vec<_> = self.answers.extract_if(.., |&mut (at, ..)| at <= now).collect();
+        for &(_, id, peer, answer) in &due {
+            match answer {
+                _ if !self.is_dialing(id) => {}
+                Answer::Fails(fault) => self.dial_fails(peer, fault),
+                Answer::Alive => self.comes_alive(peer),
+                Answer::NoHandshake | Answer::Full => {
+                    self.dial_succeeds(peer);
+                    let is_full = answer == Answer::Full;
+                    self.report(peer, if is_full { Report::Closed } else { Report::Failed });
+                }
+                Answer::Silent => {}
+            }
+        }
+        !due.is_empty()
+    }
+
+    /// When something happens next.
+    fn next_event(&self) -> Option<Duration> {
+        let limit = self.table.config().connect_timeout;
+        let timeouts = self.dials.iter().map(|&(.., at)| at.saturating_add(limit));
+        let answers = self.answers.iter().map(|&(at, ..)| at);
+        timeouts.chain(answers).chain(self.table.next_deadline()).min()
+    }
+
+    /// A dial succeeds and its connection is reported alive.
+    pub(super) fn comes_alive(&mut self, peer: IpAddr) {
+        self.dial_succeeds(peer);
+        self.report(peer, Report::Alive);
+    }
+
+    /// Makes an outgoing connection to a peer, and waits until it has ended the outage at the start.
+    pub(super) fn end_outage_with(&mut self, peer: IpAddr) {
+        self.table.on_peer_list([peer]);
+        assert_eq!(self.poll(), [peer]);
+        self.comes_alive(peer);
+        self.wait(self.table.config.retry_backoff);
+        self.poll();
+        assert!(!self.table.is_outage(self.now));
+    }
+
+    pub(super) fn alive(&self) -> usize {
+        self.table.stats().peers.out_alive
     }
 
     pub(super) fn wait(&mut self, time: Duration) {
@@ -33,7 +141,7 @@ impl World {
         self.obey();
         let now = self.now;
         let limit = self.table.config().connect_timeout;
-        let overdue = |&(_, _, at): &(ConnectionId, IpAddr, Duration)| at + limit <= now.since_start;
+        let overdue = |&(_, _, at): &(ConnectionId, IpAddr, Duration)| at.saturating_add(limit) <= now.since_start;
         while let Some(index) = self.dials.iter().position(overdue) {
             let (id, ..) = self.dials.swap_remove(index);
             self.table.on_dial_failed(now, id, DialFault::TimedOut);
@@ -65,11 +173,17 @@ impl World {
         self.report(peer, Report::Closed);
     }
 
-    /// An inbound connection that ends well.
-    pub(super) fn visited_by(&mut self, peer: IpAddr) {
+    /// An inbound connection is admitted.
+    pub(super) fn comes_in(&mut self, peer: IpAddr) {
         let verdict = self.table.on_inbound(self.now, at(peer, 30_000), ip("60.255.0.1"));
         assert_eq!(verdict, Verdict::Admit);
         self.table.on_admitted(self.now, peer);
+        self.obey();
+    }
+
+    /// An inbound connection that ends well.
+    pub(super) fn visited_by(&mut self, peer: IpAddr) {
+        self.comes_in(peer);
         self.report(peer, Report::Alive);
         self.report(peer, Report::Closed);
     }
@@ -101,6 +215,19 @@ impl World {
         self.table.peer(peer).is_some()
     }
 
+    pub(super) fn is_proven(&self, peer: IpAddr) -> bool {
+        self.table.peers.by_ip(peer).is_some_and(|entry| entry.is_proven)
+    }
+
+    pub(super) fn is_dialing(&self, id: ConnectionId) -> bool {
+        self.dials.iter().any(|&(other, ..)| other == id)
+    }
+
+    /// How long the peer is not dialed from now on.
+    pub(super) fn pause_left(&self, peer: IpAddr) -> Option<Duration> {
+        pause_left(&self.table, self.now, peer)
+    }
+
     fn take_dial(&mut self, peer: IpAddr) -> ConnectionId {
         let place = self.dials.iter().position(|&(_, ip, _)| ip == peer);
         self.dials.swap_remove(place.expect("the peer is dialed")).0
@@ -114,6 +241,11 @@ impl World {
             }
         }
     }
+}
+
+pub(super) fn pause_left(table: &PeerTable, now: Now, peer: IpAddr) -> Option<Duration> {
+    let paused_until = table.peers.by_ip(peer)?.paused_until?;
+    Some(paused_until.since(now.moment()))
 }
 
 /// One dial at a time.

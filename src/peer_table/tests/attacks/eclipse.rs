@@ -84,8 +84,8 @@ fn honest_after_restart(world: &mut World, seed: u64, gossip: u32) -> usize {
 }
 
 fn answer(world: &mut World, whose: impl Fn(IpAddr) -> bool, mut succeeds: impl FnMut(IpAddr) -> bool) {
-    for (id, ip) in world.dials.clone() {
-        if !whose(ip) || !world.dials.contains(&(id, ip)) {
+    for (id, ip, _) in world.dials.clone() {
+        if !whose(ip) || !world.is_dialing(id) {
             continue;
         }
         if succeeds(ip) {

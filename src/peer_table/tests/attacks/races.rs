@@ -53,7 +53,7 @@ impl Race {
             && due <= self.world.now.since_start
         {
             self.answers.pop_first();
-            if self.world.dials.iter().any(|&(_, dialed)| dialed == ip) {
+            if self.world.dials.iter().any(|&(_, dialed, _)| dialed == ip) {
                 self.world.dial_succeeds(ip);
                 self.world.report(ip, Report::Alive);
             }

@@ -45,8 +45,10 @@ fn proven_peers_are_dialed_on_after_a_jump() {
         for _ in 0..20 {
             let dialed = world.poll();
             assert_eq!(dialed.len(), 1, "{jump}");
-            world.visit(dialed[0]);
+            world.comes_alive(dialed[0]);
             world.now.utc += jump;
+            world.wait(Duration::from_secs(6));
+            world.report(dialed[0], Report::Closed);
             world.wait(Duration::from_secs(7));
         }
         world.table.check();
@@ -129,7 +131,7 @@ fn the_ends_of_the_calendar_are_times_like_others() {
             world.report(lone(number), Report::Unbanned);
         }
         world.poll();
-        world.dials.clone().into_iter().for_each(|(_, ip)| world.visit(ip));
+        world.dials.clone().into_iter().for_each(|(_, ip, _)| world.visit(ip));
         world.table.check();
     }
 }

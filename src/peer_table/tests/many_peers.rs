@@ -1,5 +1,5 @@
-//! Networks of hundreds of peers, where short arrays become crowds and ladders become trees, and back. The model of
-//! `model.rs` is too slow for as many; what the table keeps is compared with a recount after each few steps.
+//! Subnets of hundreds of peers. The model of `model.rs` is too slow for as many; what the table keeps is compared with
+//! a recount after each few steps.
 
 use super::world::{World, record};
 use super::*;
@@ -31,9 +31,9 @@ fn live(world: &mut World, random: &mut Random, steps: usize, good_of_ten: usize
         let is_over = |_: &IpAddr| random.below(4) == 0;
         let over: Vec<_> = connected(world).into_iter().filter(is_over).collect();
         over.into_iter().for_each(|ip| world.report(ip, Report::Closed));
-        for (id, ip) in world.dials.clone() {
+        for (id, ip, _) in world.dials.clone() {
             // The one before may have met the target.
-            if !world.dials.contains(&(id, ip)) {
+            if !world.is_dialing(id) {
                 continue;
             }
             if random.below(10) < good_of_ten {
@@ -64,13 +64,14 @@ fn come_in(world: &mut World, peer: IpAddr) {
     }
 }
 
-fn crowded(seed: u64, idle: usize) -> World {
+fn many(seed: u64, idle: usize) -> World {
     let mut config = config();
     config.target_outgoing_connections = 60;
     config.max_simultaneous_outgoing_connection_attempts = 40;
     config.max_incoming_connections = 60;
     config.max_idle_peers = idle;
     config.max_banned_peers = 150;
+    config.dial_stagger = Duration::ZERO;
     config.retry_backoff = Duration::from_secs(1);
     config.max_retry_backoff = Duration::from_secs(8);
     let mut world = World::new(config, seed);
@@ -80,10 +81,10 @@ fn crowded(seed: u64, idle: usize) -> World {
 }
 
 #[test]
-fn crowds_come_and_go() {
+fn the_indexes_hold_while_subnets_grow_and_shrink() {
     for seed in 0..3 {
         let mut random = Random::new(seed);
-        let mut world = crowded(seed, if seed == 0 { 5_000 } else { 400 });
+        let mut world = many(seed, if seed == 0 { 5_000 } else { 400 });
         // Most become proven, then most fail until they are proven no more, and again.
         for good_of_ten in [8, 1, 9] {
             live(&mut world, &mut random, STEPS, good_of_ten);
@@ -93,24 +94,24 @@ fn crowds_come_and_go() {
         let stats = world.table.stats();
         assert!(stats.counters.handshakes_succeeded > 500, "{stats:?}");
         assert!(seed == 0 || stats.counters.peers_forgotten > 50, "{stats:?}");
-        let proven = world.table.peers().filter(|peer| peer.is_proven).count();
+        let proven = world.table.peers.iter().filter(|entry| entry.is_proven).count();
         assert!(proven > 100, "{proven}");
     }
 }
 
 #[test]
-fn what_was_crowded_is_sparse_again() {
-    let mut world = crowded(9, 5_000);
+fn the_indexes_hold_while_subnets_are_emptied_and_filled_again() {
+    let mut world = many(9, 5_000);
     world.table.on_peer_list((0..700).map(peer));
     // Some of them pause.
     for _ in 0..10 {
         world.poll();
-        for (_, ip) in world.dials.clone() {
+        for (_, ip, _) in world.dials.clone() {
             world.dial_fails(ip, DialFault::TimedOut);
         }
     }
     world.table.check();
-    let paused = world.table.indexes.paused.len();
+    let paused = world.table.peers.iter().filter(|entry| entry.paused_until.is_some()).count();
     assert!((200..600).contains(&paused), "{paused}");
     for number in 0..600 {
         world.report(peer(number), Report::Banned);
