@@ -7,7 +7,6 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 pub(crate) use self::connection::{ByConnection, ConnectionId};
-pub(crate) use self::hasher::NumberHasher;
 
 mod connection;
 mod hasher;

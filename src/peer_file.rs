@@ -57,14 +57,12 @@ use std::io;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
-use chrono::{DateTime, Utc};
-
 use crate::peer::is_peer_address;
 
 mod encode;
+mod fields;
 mod read;
 mod staged;
-mod time;
 
 #[cfg(test)]
 mod tests;
@@ -211,9 +209,4 @@ pub enum PeerFileError {
 
 fn in_record(record: &Option<usize>) -> String {
     record.map_or_else(String::new, |number| format!("record {number}, "))
-}
-
-/// The failures in a row of a record that does not state them.
-fn implied_failures(last_alive: Option<DateTime<Utc>>, last_failure: Option<DateTime<Utc>>) -> u32 {
-    u32::from(last_failure > last_alive)
 }

@@ -138,7 +138,8 @@ async fn errors_name_the_file_and_what_is_wrong_with_it() {
     let error = peer_file::load(&file.path).await.unwrap_err();
     let text = error.to_string();
     let expected = format!(
-        "peer file {}: record 2, line 2, column 15: invalid value: string \"nowhere\", expected an IP address",
+        "peer file {}: record 2, line 2, column 15: invalid value: string \"nowhere\", expected an IP address that a peer can have, \
+         so no unspecified, multicast or broadcast one",
         file.path.display()
     );
     assert_eq!(text, expected);

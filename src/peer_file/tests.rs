@@ -8,7 +8,6 @@ use super::CHUNK;
 mod format;
 mod reading;
 mod replacing;
-mod times;
 
 thread_local! {
     static STEPS: RefCell<Vec<&'static str>> = const { RefCell::new(Vec::new()) };
