@@ -17,7 +17,7 @@ use futures::Stream;
 use pin_project::pin_project;
 use tokio::time::{Instant, Sleep, sleep_until};
 
-use crate::peer_file::{CHUNK, OVERSHOOT, PeerFileError, StagedFile};
+use crate::peer_file::{CHUNK, Disk, FileSystem, OVERSHOOT, PeerFileError, StagedFile};
 
 /// Stands for every longer interval, so that no time is beyond what the clock can express.
 const FAR_FUTURE: Duration = Duration::from_secs(60 * 60 * 24 * 365 * 30);
@@ -38,38 +38,49 @@ pub(crate) enum DumpEvent {
 
 /// Says when to dump and carries the dump out.
 ///
-/// [`arm`](Self::arm) it when something stored has changed. A change during a dump is not remembered here: whoever
-/// dumps compares, at [`Done`](DumpEvent::Done), its count of changes with the one noted at [`Due`](DumpEvent::Due).
+/// [`arm`](Self::arm) it when something stored has changed. A change during a dump is not remembered here: its owner
+/// compares, at [`Done`](DumpEvent::Done), the count of changes with the one noted at [`Due`](DumpEvent::Due).
 #[pin_project]
-pub(crate) struct DumpInterval {
+pub(crate) struct DumpInterval<F: FileSystem = Disk> {
+    files: F,
     path: PathBuf,
     interval: Duration,
-    state: State,
+    state: State<F>,
     /// Exists only from the first poll after `arm` until the dump begins.
     #[pin]
     timer: Option<Sleep>,
     buffer: Vec<u8>,
     is_last: bool,
-    /// Who polled last while no dump was in flight.
+    /// That of the last poll while no dump was in flight.
     waker: Option<Waker>,
 }
 
 type Work<T> = Pin<Box<dyn Future<Output = Result<T, PeerFileError>> + Send + Sync>>;
 
-enum State {
+enum State<F: FileSystem> {
     Idle,
-    Armed { due: Instant },
+    Armed {
+        due: Instant,
+    },
     Begin,
-    Opening(Work<StagedFile>),
-    Filling(StagedFile),
-    Writing(Work<(StagedFile, Vec<u8>)>),
+    /// Opens or writes, and gives an emptied buffer back.
+    Working(Work<(StagedFile<F>, Vec<u8>)>),
+    Filling(StagedFile<F>),
     Committing(Work<()>),
 }
 
 impl DumpInterval {
     /// Will dump to `path`, as it is meant in the present working directory, `interval` after something has changed.
     pub(crate) fn new(path: PathBuf, interval: Duration) -> Self {
+        Self::with_files(Disk, path, interval)
+    }
+}
+
+impl<F: FileSystem> DumpInterval<F> {
+    /// As [`new`](DumpInterval::new), to this file system.
+    pub(crate) fn with_files(files: F, path: PathBuf, interval: Duration) -> Self {
         Self {
+            files,
             path: std::path::absolute(&path).unwrap_or(path),
             interval,
             state: State::Idle,
@@ -101,12 +112,6 @@ impl DumpInterval {
         }
     }
 
-    /// Whether a dump begins once the interval is over.
-    #[cfg(test)]
-    pub(crate) fn is_armed(&self) -> bool {
-        matches!(self.state, State::Armed { .. })
-    }
-
     /// Whether a dump is in flight or about to begin: a [`Done`](DumpEvent::Done) will come.
     pub(crate) fn is_dumping(&self) -> bool {
         !matches!(self.state, State::Idle | State::Armed { .. })
@@ -128,7 +133,7 @@ impl DumpInterval {
 }
 
 /// Never ends.
-impl Stream for DumpInterval {
+impl<F: FileSystem> Stream for DumpInterval<F> {
     type Item = DumpEvent;
 
     /// - `Pending`: nothing has changed, or the interval is not over, or the file system is at work;
@@ -155,9 +160,9 @@ impl Stream for DumpInterval {
                     self.begin();
                     return Poll::Ready(Some(DumpEvent::Due));
                 }
-                State::Opening(work) => match ready!(work.as_mut().poll(cx)) {
-                    Ok(file) => {
-                        this.buffer.reserve(CHUNK + OVERSHOOT);
+                State::Working(work) => match ready!(work.as_mut().poll(cx)) {
+                    Ok((file, buffer)) => {
+                        *this.buffer = buffer;
                         *this.state = State::Filling(file);
                     }
                     Err(error) => return self.done(Err(error)),
@@ -166,13 +171,6 @@ impl Stream for DumpInterval {
                     return Poll::Ready(Some(DumpEvent::Room));
                 }
                 State::Filling(_) => self.as_mut().drain(),
-                State::Writing(work) => match ready!(work.as_mut().poll(cx)) {
-                    Ok((file, buffer)) => {
-                        *this.buffer = buffer;
-                        *this.state = State::Filling(file);
-                    }
-                    Err(error) => return self.done(Err(error)),
-                },
                 State::Committing(work) => {
                     let result = ready!(work.as_mut().poll(cx));
                     return self.done(result);
@@ -182,27 +180,32 @@ impl Stream for DumpInterval {
     }
 }
 
-impl DumpInterval {
+impl<F: FileSystem> DumpInterval<F> {
     fn begin(self: Pin<&mut Self>) {
         let this = self.project();
-        let path = this.path.clone();
+        let (files, path) = (this.files.clone(), this.path.clone());
         *this.is_last = false;
         *this.waker = None;
-        *this.state = State::Opening(Box::pin(async move { StagedFile::create(&path).await }));
+        *this.state = State::Working(Box::pin(async move {
+            let file = StagedFile::create(files, &path).await?;
+            Ok((file, Vec::with_capacity(CHUNK + OVERSHOOT)))
+        }));
     }
 
     /// Writes the whole chunks that the buffer holds, or all of it, or commits if there was nothing more to come.
     fn drain(self: Pin<&mut Self>) {
         let this = self.project();
-        let State::Filling(file) = mem::replace(this.state, State::Idle) else {
+        let State::Filling(mut file) = mem::replace(this.state, State::Idle) else {
             unreachable!("only a dump that is being filled is drained");
         };
-        *this.state = if this.buffer.is_empty() {
+        let (mut buffer, is_last) = (mem::take(this.buffer), *this.is_last);
+        *this.state = if buffer.is_empty() {
             State::Committing(Box::pin(file.commit()))
         } else {
-            let len = this.buffer.len();
-            let ready = if *this.is_last { len } else { len - len % CHUNK };
-            State::Writing(Box::pin(write(file, mem::take(this.buffer), ready)))
+            State::Working(Box::pin(async move {
+                file.write(&mut buffer, is_last).await?;
+                Ok((file, buffer))
+            }))
         };
     }
 
@@ -212,18 +215,6 @@ impl DumpInterval {
         *this.state = State::Idle;
         Poll::Ready(Some(DumpEvent::Done(result)))
     }
-}
-
-/// Gives the buffer back, emptied of what was `ready`.
-async fn write(
-    mut file: StagedFile,
-    mut buffer: Vec<u8>,
-    ready: usize,
-) -> Result<(StagedFile, Vec<u8>), PeerFileError> {
-    file.write_all(&buffer[..ready]).await?;
-    buffer.drain(..ready);
-    buffer.shrink_to(CHUNK + OVERSHOOT);
-    Ok((file, buffer))
 }
 
 fn poll_timer(mut timer: Pin<&mut Option<Sleep>>, due: Instant, cx: &mut Context<'_>) -> Poll<()> {

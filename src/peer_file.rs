@@ -61,15 +61,12 @@ use crate::peer::is_peer_address;
 
 mod encode;
 mod fields;
+mod file_system;
 mod read;
 mod staged;
 
-#[cfg(test)]
-mod tests;
-#[cfg(test)]
-pub(crate) use tests::{Fault, Work, is_stopped, set_fault, take_steps, take_work};
-
 pub(crate) use encode::{encode_head, encode_record, encode_tail};
+pub(crate) use file_system::{Disk, FileSystem};
 pub(crate) use read::parse;
 pub(crate) use staged::StagedFile;
 
@@ -118,7 +115,7 @@ async fn replace<R: Borrow<PeerRecord>>(
     path: &Path,
     records: impl IntoIterator<Item = R>,
 ) -> Result<(), PeerFileError> {
-    let mut file = StagedFile::create(path).await?;
+    let mut file = StagedFile::create(Disk, path).await?;
     let mut out = Vec::with_capacity(CHUNK + OVERSHOOT);
     let mut count = 0;
     encode_head(&mut out);
@@ -133,14 +130,11 @@ async fn replace<R: Borrow<PeerRecord>>(
         }
         encode_record(&mut out, count == 1, peer, *banned_at, other.as_deref());
         if out.len() >= CHUNK {
-            let ready = out.len() - out.len() % CHUNK;
-            file.write_all(&out[..ready]).await?;
-            out.drain(..ready);
-            out.shrink_to(CHUNK + OVERSHOOT);
+            file.write(&mut out, false).await?;
         }
     }
     encode_tail(&mut out, count > 0);
-    file.write_all(&out).await?;
+    file.write(&mut out, true).await?;
     file.commit().await
 }
 
@@ -210,3 +204,6 @@ pub enum PeerFileError {
 fn in_record(record: &Option<usize>) -> String {
     record.map_or_else(String::new, |number| format!("record {number}, "))
 }
+
+#[cfg(test)]
+pub(crate) mod tests;

@@ -24,7 +24,7 @@ const STEPS_PER_POLL: usize = 16;
 pub(crate) struct Dumping {
     #[pin]
     interval: Option<DumpInterval>,
-    cursor: Cursor,
+    pub(super) cursor: Cursor,
     /// The table's changes when the dump in flight began, and when the last one that was written did.
     begun_at: u64,
     written_at: u64,
@@ -37,7 +37,7 @@ pub(crate) struct Dumping {
 /// How far a dump has come.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Cursor {
-    slot: usize,
+    pub(super) slot: usize,
     any_record: bool,
     has_head: bool,
 }

@@ -19,8 +19,6 @@ pub(crate) fn encode_record(
     banned_at: Option<DateTime<Utc>>,
     other: Option<&OtherFields>,
 ) {
-    #[cfg(test)]
-    super::tests::note_record();
     out.extend_from_slice(if first { b"\n  " } else { b",\n  " });
     serde_json::to_writer(out, &Fields::of(peer, banned_at, other))
         .expect("a record's field names are strings, and a Vec takes every byte");

@@ -6,7 +6,7 @@ use tempfile::TempDir;
 
 use super::super::staged::lock;
 use super::super::{PeerFileError, StagedFile, load};
-use super::{Fault, set_fault, take_steps};
+use super::{Fault, FaultyDisk, set_fault, take_steps};
 
 /// A folder with a peer file in it.
 struct Place {
@@ -56,9 +56,9 @@ fn names_in(folder: &Path) -> Vec<String> {
 }
 
 async fn replace(path: &Path) -> Result<(), PeerFileError> {
-    let mut staged = StagedFile::create(path).await?;
-    staged.write_all(b"[").await?;
-    staged.write_all(b"{\"ip\":\"192.0.2.1\"}]").await?;
+    let mut staged = StagedFile::create(FaultyDisk, path).await?;
+    staged.write(&mut b"[".to_vec(), true).await?;
+    staged.write(&mut b"{\"ip\":\"192.0.2.1\"}]".to_vec(), true).await?;
     staged.commit().await
 }
 
@@ -79,12 +79,12 @@ fn every_future_can_be_held_by_what_is_send_and_sync() {
     fn assert_send_sync<T: Send + Sync>(_: T) {}
 
     async fn all(mut staged: StagedFile) {
-        assert_send_sync(staged.write_all(b""));
+        assert_send_sync(staged.write(&mut Vec::new(), true));
         assert_send_sync(staged.commit());
     }
 
     assert_send_sync(load(Path::new("")));
-    assert_send_sync(StagedFile::create(Path::new("")));
+    assert_send_sync(StagedFile::create(FaultyDisk, Path::new("")));
     let _ = all;
     static_assertions::assert_impl_all!(StagedFile: Send, Sync, Unpin);
     static_assertions::assert_impl_all!(PeerFileError: Send, Sync, std::error::Error);
@@ -94,9 +94,16 @@ fn every_future_can_be_held_by_what_is_send_and_sync() {
 async fn the_content_is_on_the_disk_before_it_has_the_name_and_the_name_before_it_is_done() {
     let place = Place::new();
     replace(&place.target()).await.expect("replaced");
-    let begin = ["find", "inspect", "inspect", "create", "lock", "set permissions of"];
-    let end = ["write", "write", "write", "sync", "rename", "sync folder"];
-    assert_eq!(take_steps(), [begin.as_slice(), end.as_slice()].concat());
+    let steps = [
+        "create",
+        "set permissions of",
+        "write",
+        "write",
+        "sync",
+        "rename",
+        "sync folder",
+    ];
+    assert_eq!(take_steps(), steps);
     place.assert_only(NEW);
 }
 
@@ -148,7 +155,7 @@ async fn steps_with_a_leftover(place: &Place) -> Vec<&'static str> {
     set_fault(Fault::None);
     replace(&place.target()).await.expect("replaced");
     let steps = take_steps();
-    assert_eq!(steps[..6], ["find", "inspect", "inspect", "open", "lock", "remove"]);
+    assert_eq!(steps[..2], ["remove", "create"]);
     steps
 }
 
@@ -181,9 +188,12 @@ async fn assert_replaceable(place: &Place) {
 #[tokio::test]
 async fn what_is_dropped_half_written_leaves_nothing() {
     let place = Place::new();
-    let mut staged = StagedFile::create(&place.target()).await.expect("begun");
-    staged.write_all(b"[").await.expect("written");
-    staged.write_all(b"{").await.expect("the first is written");
+    let mut staged = StagedFile::create(FaultyDisk, &place.target()).await.expect("begun");
+    staged.write(&mut b"[".to_vec(), true).await.expect("written");
+    staged
+        .write(&mut b"{".to_vec(), true)
+        .await
+        .expect("the first is written");
     let beside = fs::read_to_string(place.temporary()).expect("beside the target");
     assert!(beside.starts_with('['), "{beside}");
     drop(staged);
@@ -193,7 +203,7 @@ async fn what_is_dropped_half_written_leaves_nothing() {
 #[tokio::test]
 async fn a_name_that_another_file_has_taken_is_left_alone() {
     let place = Place::new();
-    let staged = StagedFile::create(&place.target()).await.expect("begun");
+    let staged = StagedFile::create(FaultyDisk, &place.target()).await.expect("begun");
     fs::rename(place.temporary(), place.path("elsewhere")).expect("renamed");
     fs::write(place.temporary(), "of another process").expect("written");
     drop(staged);
@@ -206,10 +216,10 @@ async fn a_name_that_another_file_has_taken_is_left_alone() {
 #[tokio::test]
 async fn two_replacements_of_one_file_exclude_each_other() {
     let place = Place::new();
-    let mut first = StagedFile::create(&place.target()).await.expect("begun");
-    first.write_all(b"[]").await.expect("written");
+    let mut first = StagedFile::create(FaultyDisk, &place.target()).await.expect("begun");
+    first.write(&mut b"[]".to_vec(), true).await.expect("written");
 
-    let (step, message) = failed(StagedFile::create(&place.target()).await);
+    let (step, message) = failed(StagedFile::create(FaultyDisk, &place.target()).await);
     let temporary = place.temporary().canonicalize().expect("there");
     assert_eq!(step, "lock");
     assert_eq!(
@@ -269,7 +279,7 @@ async fn the_folder_may_go_while_the_content_is_written() {
     let place = Place::empty();
     let target = place.path("folder/peers.json");
     fs::create_dir(place.path("folder")).expect("made");
-    let staged = StagedFile::create(&target).await.expect("begun");
+    let staged = StagedFile::create(FaultyDisk, &target).await.expect("begun");
     fs::remove_dir_all(place.path("folder")).expect("removed");
     let (step, message) = failed(staged.commit().await);
     assert_eq!(step, "rename");
@@ -293,7 +303,9 @@ async fn a_relative_path_is_one_from_the_working_directory() {
 async fn a_path_without_a_file_name_is_an_error() {
     set_fault(Fault::None);
     for path in ["", "/", "."] {
-        let error = StagedFile::create(Path::new(path)).await.expect_err("no file");
+        let error = StagedFile::create(FaultyDisk, Path::new(path))
+            .await
+            .expect_err("no file");
         assert!(
             matches!(
                 error,
@@ -322,7 +334,7 @@ mod unix {
         for kept in [0o600, 0o644, 0o666, 0o444, 0o4640] {
             let place = Place::new();
             fs::set_permissions(place.target(), fs::Permissions::from_mode(kept)).expect("set");
-            let staged = StagedFile::create(&place.target()).await.expect("begun");
+            let staged = StagedFile::create(FaultyDisk, &place.target()).await.expect("begun");
             assert_eq!(mode(&place.temporary()), kept);
             staged.commit().await.expect("replaced");
             assert_eq!(mode(&place.target()), kept);
@@ -359,10 +371,10 @@ mod unix {
     async fn a_file_is_made_with_the_permissions_of_the_one_that_it_replaces() {
         let place = Place::new();
         fs::set_permissions(place.target(), fs::Permissions::from_mode(0o600)).expect("set");
-        set_fault(Fault::Stall(6));
+        set_fault(Fault::Stall(2));
         let target = place.target();
-        let mut create = Box::pin(async { StagedFile::create(&target).await.map(drop) });
-        while take_steps_seen(&mut create).await < 6 {}
+        let mut create = Box::pin(async { StagedFile::create(FaultyDisk, &target).await.map(drop) });
+        while take_steps_seen(&mut create).await < 2 {}
         assert_eq!(take_steps().last(), Some(&"set permissions of"));
         assert_eq!(mode(&place.temporary()), 0o600);
     }
