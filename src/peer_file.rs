@@ -82,11 +82,20 @@ pub(crate) const OVERSHOOT: usize = 16 * 1024;
 ///
 /// # Errors
 ///
-/// The file is missing, unreadable or malformed. It stays as it is.
+/// The file is missing, unreadable or malformed, or no regular file. It stays as it is.
 pub async fn load(path: impl AsRef<Path>) -> Result<Vec<PeerRecord>, FileError> {
     let path = path.as_ref();
-    let read = async { parse(&tokio::fs::read(path).await.map_err(PeerFileError::Read)?) };
-    read.await.map_err(|source| FileError::new(path, source))
+    let records = read(path)
+        .await
+        .map_err(PeerFileError::Read)
+        .and_then(|bytes| parse(&bytes));
+    records.map_err(|source| FileError::new(path, source))
+}
+
+/// To open a pipe would wait until something writes to it, so what is no regular file is not opened.
+async fn read(path: &Path) -> io::Result<Vec<u8>> {
+    staged::regular(tokio::fs::metadata(path)).await?;
+    tokio::fs::read(path).await
 }
 
 /// Replaces the file at `path` whole by one with these peers, or makes it. Permissions are kept, and the owner where

@@ -139,9 +139,11 @@ async fn resolve(path: &Path) -> io::Result<PathBuf> {
 }
 
 /// The metadata of a file, if there is one. Neither a folder nor a device is ever opened, removed or replaced.
-async fn regular(metadata: impl Future<Output = io::Result<Metadata>>) -> io::Result<Option<Metadata>> {
+pub(super) async fn regular(metadata: impl Future<Output = io::Result<Metadata>>) -> io::Result<Option<Metadata>> {
     match if_found(metadata.await)? {
-        Some(metadata) if !metadata.is_file() => Err(io::Error::other("not a regular file")),
+        Some(metadata) if !metadata.is_file() => {
+            Err(io::Error::other("a directory, pipe or device, not a regular file"))
+        }
         metadata => Ok(metadata),
     }
 }

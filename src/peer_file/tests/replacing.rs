@@ -252,12 +252,18 @@ async fn what_is_no_file_is_neither_replaced_nor_removed() {
     fs::create_dir(place.temporary()).expect("made");
     let (step, message) = failed(replace(&place.target()).await);
     assert_eq!(step, "inspect");
-    assert!(message.ends_with("peers.json.tmp: not a regular file"), "{message}");
+    assert!(
+        message.ends_with("peers.json.tmp: a directory, pipe or device, not a regular file"),
+        "{message}"
+    );
 
     fs::create_dir(place.path("folder")).expect("made");
     let (step, message) = failed(replace(&place.path("folder")).await);
     assert_eq!(step, "inspect");
-    assert!(message.ends_with("folder: not a regular file"), "{message}");
+    assert!(
+        message.ends_with("folder: a directory, pipe or device, not a regular file"),
+        "{message}"
+    );
     assert_eq!(
         names_in(place.folder.path()),
         ["folder", "peers.json", "peers.json.tmp"]
