@@ -192,7 +192,7 @@ pub enum PeerFileError {
     /// a crash of the operating system may bring the old one back.
     #[error("cannot {step} {}: {error}", .path.display())]
     Write {
-        /// What failed, one of `find`, `inspect`, `open`, `lock`, `remove`, `create`, `set permissions of`, `write`,
+        /// What failed, one of `find`, `inspect`, `lock`, `remove`, `create`, `set permissions of`, `write`,
         /// `sync`, `rename` and `sync folder`.
         step: &'static str,
         /// The file or folder that it failed on: the peer file, the temporary file beside it, or the folder of both.

@@ -408,3 +408,29 @@ fn a_folder_that_is_gone_fails_the_dump_until_it_is_there_again() {
         assert_eq!(temporaries(&file.path), 0);
     });
 }
+
+#[test]
+fn a_leftover_of_another_user_is_removed() {
+    const TEST: &str = "a_leftover_of_another_user_is_removed";
+    // A file that root has written with root's permissions, and a node that does not run as root.
+    const LAUNCHER: [&str; 4] = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"];
+    if let Some(path) = part() {
+        return block_on(async {
+            let leftover = path.with_extension("json.tmp");
+            fs::File::open(&leftover).expect_err("it may not be read");
+            let mut net = controller(&path).await;
+            ban(&mut net, 1).await;
+            assert_next_dump_succeeds(&mut net).await;
+            assert_banned(&path, 1).await;
+            assert_eq!(temporaries(&path), 0);
+        });
+    }
+    let file = file();
+    let leftover = file.path.with_extension("json.tmp");
+    fs::write(&leftover, "half a list").unwrap();
+    fs::set_permissions(&leftover, fs::Permissions::from_mode(0o600)).unwrap();
+    fs::set_permissions(file.folder.path(), fs::Permissions::from_mode(0o777)).unwrap();
+    if can(&LAUNCHER) {
+        play(TEST, &LAUNCHER, &file.path);
+    }
+}

@@ -172,15 +172,22 @@ fn temporary_path(target: &Path) -> PathBuf {
     path.into()
 }
 
-/// Removes the temporary file of a process that was killed.
+/// Removes the temporary file of a process that was killed, whoever owns it.
 async fn remove_leftover(files: &impl FileSystem, path: &Path) -> Result<(), PeerFileError> {
-    let found = step("inspect", path, regular(fs::symlink_metadata(path))).await?;
-    if found.is_none() {
+    let found = async { if_found(fs::symlink_metadata(path).await) };
+    let Some(found) = step("inspect", path, found).await? else {
         return Ok(());
+    };
+    // A running dump can be told by the lock. A file that may not be opened may still be removed.
+    let mut locked = None;
+    if found.is_file()
+        && let Ok(file) = File::open(path).await
+    {
+        locked = Some(step("lock", path, lock(file, path)).await?);
     }
-    let file = step("open", path, File::open(path)).await?;
-    let _locked = step("lock", path, lock(file, path)).await?;
-    step("remove", path, files.remove(path)).await
+    let removed = step("remove", path, files.remove(path)).await;
+    drop(locked);
+    removed
 }
 
 /// Locks `file`, provided that `path` still names it. Asks without waiting, so no thread is needed.

@@ -251,11 +251,8 @@ async fn what_is_no_file_is_neither_replaced_nor_removed() {
     let place = Place::new();
     fs::create_dir(place.temporary()).expect("made");
     let (step, message) = failed(replace(&place.target()).await);
-    assert_eq!(step, "inspect");
-    assert!(
-        message.ends_with("peers.json.tmp: a directory, pipe or device, not a regular file"),
-        "{message}"
-    );
+    assert_eq!(step, "remove");
+    assert!(message.contains("peers.json.tmp: "), "{message}");
 
     fs::create_dir(place.path("folder")).expect("made");
     let (step, message) = failed(replace(&place.path("folder")).await);
@@ -421,12 +418,24 @@ mod unix {
     }
 
     #[tokio::test]
-    async fn a_link_in_the_place_of_the_temporary_file_is_not_followed() {
+    async fn a_link_in_the_place_of_the_temporary_file_is_removed_and_not_followed() {
         let place = Place::new();
         fs::write(place.path("precious"), "as it was").expect("written");
         symlink("precious", place.temporary()).expect("linked");
-        assert_eq!(failed(replace(&place.target()).await).0, "inspect");
+        replace(&place.target()).await.expect("replaced");
         assert_eq!(fs::read_to_string(place.path("precious")).expect("there"), "as it was");
+        assert_eq!(names_in(place.folder.path()), ["peers.json", "precious"]);
+    }
+
+    #[tokio::test]
+    async fn a_pipe_in_the_place_of_the_temporary_file_is_removed_and_not_waited_for() {
+        let place = Place::new();
+        let made = std::process::Command::new("mkfifo").arg(place.temporary()).status();
+        assert!(made.expect("run").success());
+        let target = place.target();
+        let replaced = tokio::time::timeout(std::time::Duration::from_secs(5), replace(&target)).await;
+        replaced.expect("it does not wait").expect("replaced");
+        place.assert_only(NEW);
     }
 
     #[tokio::test]
