@@ -5,13 +5,13 @@
 //! one file never mix, and the leftover of a killed process is told from the file of a running one.
 
 use std::fs::{Metadata, TryLockError};
-use std::io;
+use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
 use tokio::fs::{self, File};
 use tokio::io::AsyncWriteExt;
 
-use super::file_system::{Disk, FileSystem};
+use super::file_system::{Disk, FileSystem, Operation};
 use super::{CHUNK, OVERSHOOT, PeerFileError};
 
 /// As many symbolic links as Linux follows.
@@ -54,7 +54,10 @@ impl<F: FileSystem> StagedFile<F> {
 
     async fn take_over(&self, old: &Metadata) -> Result<(), PeerFileError> {
         let Temporary { files, path, .. } = &self.temporary;
-        let set = files.set_permissions(&self.file, old.permissions());
+        let set = if_offered(
+            files.set_permissions(&self.file, old.permissions()),
+            ErrorKind::PermissionDenied,
+        );
         step("set permissions of", path, set).await?;
         if keep_owner(&self.file, old, folder_of(&self.target)) {
             // The change of owner has taken the set-id bits away; the former owner may not be allowed to set them.
@@ -88,7 +91,8 @@ impl<F: FileSystem> StagedFile<F> {
         step("sync", path, files.sync(&self.file)).await?;
         step("rename", path, files.rename(path, &self.target)).await?;
         let folder = folder_of(&self.target);
-        step("sync folder", folder, files.sync_folder(folder)).await
+        let synced = if_offered(files.sync_folder(folder), ErrorKind::InvalidInput);
+        step("sync folder", folder, synced).await
     }
 }
 
@@ -194,7 +198,7 @@ async fn remove_leftover(files: &impl FileSystem, path: &Path) -> Result<(), Pee
 pub(super) async fn lock(file: File, path: &Path) -> io::Result<(File, FileId)> {
     let file = file.into_std().await;
     file.try_lock().map_err(|error| match error {
-        TryLockError::WouldBlock => io::Error::new(io::ErrorKind::WouldBlock, "another dump is writing it"),
+        TryLockError::WouldBlock => io::Error::new(ErrorKind::WouldBlock, "another dump is writing it"),
         TryLockError::Error(error) => error,
     })?;
     let id = file_id(&file.metadata()?);
@@ -232,9 +236,17 @@ fn folder_of(path: &Path) -> &Path {
     path.parent().unwrap_or(path)
 }
 
+/// Does without what a file system does not offer, which it says by `Unsupported` or by this `refusal`.
+async fn if_offered(work: impl Operation<()>, refusal: ErrorKind) -> io::Result<()> {
+    match work.await {
+        Err(error) if error.kind() == ErrorKind::Unsupported || error.kind() == refusal => Ok(()),
+        result => result,
+    }
+}
+
 fn if_found<T>(result: io::Result<T>) -> io::Result<Option<T>> {
     match result {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
         result => result.map(Some),
     }
 }

@@ -26,6 +26,8 @@ thread_local! {
 pub(crate) enum Fault {
     None,
     Fail(usize),
+    /// Each operation of this name fails with this error of the operating system.
+    FailWith(&'static str, i32),
     /// A write fails when half of it is done, another operation when all of it is.
     FailTorn(usize),
     /// Never ends, and has not begun.
@@ -112,6 +114,7 @@ async fn observed<T>(step: &'static str, work: impl Operation<T>) -> io::Result<
     let fault = || io::Error::other("injected fault");
     match FAULT.get() {
         Fault::Fail(at) if at == number => Err(fault()),
+        Fault::FailWith(name, code) if name == step => Err(io::Error::from_raw_os_error(code)),
         Fault::FailTorn(at) if at == number => work.await.and(Err(fault())),
         Fault::Stall(at) if at == number => std::future::pending().await,
         Fault::Stop(at) if at == number => stop().await,

@@ -322,6 +322,36 @@ async fn a_path_without_a_file_name_is_an_error() {
     }
 }
 
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn what_a_file_system_does_not_offer_is_done_without() {
+    const EPERM: i32 = 1;
+    const EIO: i32 = 5;
+    const EINVAL: i32 = 22;
+    const EOPNOTSUPP: i32 = 95;
+    for (step, code, is_done_without) in [
+        ("sync folder", EINVAL, true),
+        ("sync folder", EOPNOTSUPP, true),
+        ("sync folder", EIO, false),
+        ("sync folder", EPERM, false),
+        ("set permissions of", EPERM, true),
+        ("set permissions of", EOPNOTSUPP, true),
+        ("set permissions of", EIO, false),
+        ("sync", EINVAL, false),
+        ("rename", EPERM, false),
+    ] {
+        let place = Place::new();
+        set_fault(Fault::FailWith(step, code));
+        let result = replace(&place.target()).await;
+        if is_done_without {
+            result.expect(step);
+            place.assert_only(NEW);
+        } else {
+            assert_eq!(failed(result).0, step);
+        }
+    }
+}
+
 #[cfg(unix)]
 mod unix {
     use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
