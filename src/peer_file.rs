@@ -53,6 +53,8 @@
 //! [JSON Schema]: https://json-schema.org
 
 use std::borrow::Borrow;
+use std::error::Error;
+use std::fmt;
 use std::io;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
@@ -148,9 +150,10 @@ async fn replace<R: Borrow<PeerRecord>>(
 }
 
 /// What went wrong with which peer file.
+///
+/// The message has all of `source` in it, so [`Error::source`] is `None`: a chain of errors would say it twice.
 #[non_exhaustive]
-#[derive(Debug, thiserror::Error)]
-#[error("peer file {}: {source}", .path.display())]
+#[derive(Debug)]
 pub struct FileError {
     /// The file, as it was named.
     pub path: PathBuf,
@@ -167,6 +170,14 @@ impl FileError {
     }
 }
 
+impl fmt::Display for FileError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "peer file {}: {}", self.path.display(), self.source)
+    }
+}
+
+impl Error for FileError {}
+
 /// Why the peer file could not be read or replaced.
 ///
 /// The message is complete in itself: what the operating system or the JSON reader said is part of it.
@@ -174,7 +185,7 @@ impl FileError {
 #[derive(Debug, thiserror::Error)]
 pub enum PeerFileError {
     /// The file could not be read. It is untouched.
-    #[error("cannot read it: {0}")]
+    #[error("cannot read it: {0}{hint}", hint = how_to_begin(.0))]
     Read(io::Error),
     /// The file is no list of peers. It is untouched.
     #[error("{}line {line}, column {column}: {reason}", in_record(.record))]
@@ -208,6 +219,14 @@ pub enum PeerFileError {
         /// Its address.
         ip: IpAddr,
     },
+}
+
+fn how_to_begin(error: &io::Error) -> &'static str {
+    if error.kind() == io::ErrorKind::NotFound {
+        "; to begin, make it with some peers, or with none: `[]`"
+    } else {
+        ""
+    }
 }
 
 fn in_record(record: &Option<usize>) -> String {

@@ -59,7 +59,7 @@ fn assert_says(text: &str, parts: &[&str]) {
 async fn a_missing_file_is_an_error_and_is_not_made() {
     let file = PeerFile::missing();
     let error = file.load().await.unwrap_err();
-    assert_says(&complaint(&file, error), &["cannot read it", "No such file"]);
+    assert_says(&complaint(&file, error), &["cannot read it", "No such file", "`[]`"]);
     assert_eq!(fs::read_dir(file.folder.path()).unwrap().count(), 0);
 }
 
