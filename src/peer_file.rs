@@ -91,7 +91,10 @@ pub async fn load(path: impl AsRef<Path>) -> Result<Vec<PeerRecord>, FileError> 
         .await
         .map_err(PeerFileError::Read)
         .and_then(|bytes| parse(&bytes));
-    records.map_err(|source| FileError::new(path, source))
+    records.map_err(|source| FileError {
+        path: path.to_owned(),
+        source,
+    })
 }
 
 /// To open a pipe would wait until something writes to it, so what is no regular file is not opened.
@@ -118,8 +121,10 @@ pub async fn save<R: Borrow<PeerRecord>>(
     records: impl IntoIterator<Item = R>,
 ) -> Result<(), FileError> {
     let path = path.as_ref();
-    let replaced = replace(path, records).await;
-    replaced.map_err(|source| FileError::new(path, source))
+    replace(path, records).await.map_err(|source| FileError {
+        path: path.to_owned(),
+        source,
+    })
 }
 
 async fn replace<R: Borrow<PeerRecord>>(
@@ -159,15 +164,6 @@ pub struct FileError {
     pub path: PathBuf,
     /// What is wrong with it.
     pub source: PeerFileError,
-}
-
-impl FileError {
-    fn new(path: &Path, source: PeerFileError) -> Self {
-        Self {
-            path: path.to_owned(),
-            source,
-        }
-    }
 }
 
 impl fmt::Display for FileError {

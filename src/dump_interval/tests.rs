@@ -34,7 +34,7 @@ fn parked() -> (TempDir, PathBuf, Task) {
 }
 
 fn has_timer(dump: &Task) -> bool {
-    dump.timer.is_some()
+    matches!(dump.state, State::Armed { timer: Some(_), .. })
 }
 
 fn is_armed(dump: &Task) -> bool {
@@ -84,7 +84,7 @@ async fn fill(dump: &mut Task, count: u32) -> Dumped {
 
 /// Appends as many peers as a poll may, and says so after the last.
 fn append(mut dump: Pin<&mut DumpInterval<FaultyDisk>>, cursor: &mut u32, count: u32) {
-    let room = dump.as_mut().room();
+    let room = dump.room();
     assert!(room.len() < CHUNK);
     for _ in 0..100 {
         if room.len() >= CHUNK {

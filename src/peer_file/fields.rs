@@ -160,27 +160,24 @@ pub(super) struct Unknown(OtherFields);
 
 impl<'de> Deserialize<'de> for Unknown {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_map(UnknownVisitor)
+        deserializer.deserialize_map(Self(OtherFields::new()))
     }
 }
 
-struct UnknownVisitor;
-
-impl<'de> Visitor<'de> for UnknownVisitor {
-    type Value = Unknown;
+impl<'de> Visitor<'de> for Unknown {
+    type Value = Self;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("fields")
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Unknown, A::Error> {
-        let mut fields = OtherFields::new();
+    fn visit_map<A: MapAccess<'de>>(mut self, mut map: A) -> Result<Self, A::Error> {
         while let Some((name, value)) = map.next_entry::<String, Value>()? {
-            if fields.contains_key(&name) {
+            if self.0.contains_key(&name) {
                 return Err(de::Error::custom(format_args!("duplicate field `{name}`")));
             }
-            fields.insert(name, value);
+            self.0.insert(name, value);
         }
-        Ok(Unknown(fields))
+        Ok(self)
     }
 }
