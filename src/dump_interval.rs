@@ -19,7 +19,7 @@ use tokio::time::{Instant, Sleep, sleep_until};
 
 use crate::peer_file::{CHUNK, Disk, FileSystem, OVERSHOOT, PeerFileError, StagedFile};
 
-/// Stands for every longer interval, so that no time is beyond what the clock can express.
+/// The longest interval: the clock cannot express every later time.
 const FAR_FUTURE: Duration = Duration::from_secs(60 * 60 * 24 * 365 * 30);
 
 /// What a [`DumpInterval`] asks for, in this order: one `Due`, `Room` as often as needed, one `Done`.

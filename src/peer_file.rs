@@ -1,9 +1,8 @@
 //! The peer file: a JSON array with one object a peer, read whole and replaced whole.
 //!
 //! Only `ip` is required. `status` is the name of a [`PeerStatus`](crate::PeerStatus); `last_alive`, `last_failure`,
-//! `last_alive_outgoing` and `banned_at` are RFC 3339 times or null; `failures_in_row` is a count. Any other field is
-//! kept and written back, behind these and in the order of their names; a number in it is one of 64 bits, whole or
-//! floating.
+//! `last_alive_outgoing` and `banned_at` are RFC 3339 times or null; `failures_in_row` is a count. Unknown fields are
+//! kept and written back after these, sorted by name; their numbers are 64-bit integers or floats.
 //!
 //! What a record means when it is read:
 //!
@@ -12,14 +11,14 @@
 //! - without `failures_in_row` it has one failure if `last_failure` is later than `last_alive`, or there is no
 //!   `last_alive`; else none;
 //! - a ban without `banned_at` was set at `last_failure`; a peer that is not banned has no `banned_at`;
-//! - several records of one address are one peer, in the place of the first: the newer of each time, a ban if one of
-//!   them has it, the failures of the record with the newer `last_failure` (of equally old ones the larger count), all
-//!   other fields, of one that stands in several the first.
+//! - several records of one address are merged into the first of them: the newer of each time, a ban if one has it, the
+//!   failures of the record with the newer `last_failure` (the larger count if these are equal), and all unknown fields,
+//!   the first value of each.
 //!
-//! Reading never panics and never alters the file; whatever is malformed is an error that says where. Writing replaces
-//! the file in one step: killed at any moment, it is the whole old or the whole new one. Each record is a line, in the
-//! place that it had, so that `git diff` and `grep` serve an operator: a list of Idle and Banned peers that was written
-//! here is written again byte for byte. The repository has a [JSON Schema] of the format.
+//! Reading never panics and never alters the file; malformed content is an error that says where. Writing replaces the
+//! file in one step: killed at any moment, the file is the whole old or the whole new one. Each record is one line and
+//! keeps its position, for `git diff` and `grep`: a list of Idle and Banned peers that was written here is written again
+//! byte for byte. The repository has a [JSON Schema] of the format.
 //!
 //! A controller loads and dumps its file by itself. [`load`] and [`save`] are for tools that prepare, inspect or mend one
 //! while no controller runs on it: a running one knows nothing of what others write, and replaces it with its next dump.
@@ -74,7 +73,7 @@ pub(crate) use staged::StagedFile;
 
 pub use crate::peer::PeerRecord;
 
-/// A file is written so many bytes at a time.
+/// How many bytes of a file are written at once.
 pub(crate) const CHUNK: usize = 64 * 1024;
 
 /// Room for the record that fills a chunk, so that its buffer need not grow.
@@ -114,8 +113,8 @@ async fn read(path: &Path) -> io::Result<Vec<u8>> {
 ///
 /// # Errors
 ///
-/// The file could not be replaced, another process is just writing it, or a record cannot stand in a file. It is as it
-/// was then, unless only `sync folder` failed, see [`PeerFileError::Write`].
+/// The file could not be replaced, another process is writing it, or no peer can have the address of a record. It is as
+/// it was then, unless only `sync folder` failed, see [`PeerFileError::Write`].
 pub async fn save<R: Borrow<PeerRecord>>(
     path: impl AsRef<Path>,
     records: impl IntoIterator<Item = R>,

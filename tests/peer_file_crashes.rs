@@ -1,4 +1,4 @@
-//! A peer file whose process is killed, whose disk is full, whose folder cannot be written.
+//! The peer file when its process is killed, its disk is full, or its folder cannot be written.
 //!
 //! What concerns a whole process (its death, its limits, its mounts) happens in a child: this binary again, running the
 //! same test, which then plays the part that [`PART`] names.
@@ -35,7 +35,7 @@ const PART: &str = "NETWORK_TEST_PEER_FILE";
 const PEERS: u32 = 100;
 const NOTE: usize = 700;
 const KILLS: usize = 500;
-/// Longer than any part takes; a child whose parent has died ends by it.
+/// Longer than any part takes; it also ends a child whose parent has died.
 const PATIENCE: Duration = Duration::from_secs(120);
 const INTERVAL: Duration = Duration::from_millis(1);
 
@@ -105,7 +105,7 @@ fn contents() -> String {
 /// A controller that dumps as soon as something has changed, and does nothing else.
 async fn controller(path: &Path) -> NetworkController {
     let mut config = NetworkConfig::new(path, 0);
-    // Nobody else listens here.
+    // No other test listens here.
     config.listen_ip = Ipv4Addr::new(127, 101, 0, 1).into();
     config.target_outgoing_connections = 0;
     config.peer_file_dump_interval = INTERVAL;
@@ -154,7 +154,7 @@ async fn assert_banned(path: &Path, number: u32) {
     assert_eq!(record.peer.status, PeerStatus::Banned);
 }
 
-/// How many files stand beside the peer file.
+/// How many other files are in the folder of the peer file.
 fn temporaries(path: &Path) -> usize {
     let names = fs::read_dir(path.parent().unwrap()).unwrap();
     let others = names.filter(|entry| entry.as_ref().unwrap().path() != path);
@@ -249,7 +249,7 @@ fn a_full_disk_fails_the_dump_and_loses_nothing() {
     if let Some(path) = part() {
         return block_on(dump_beyond_the_limit(&path));
     }
-    // Who is over the limit gets an error only if the signal is ignored.
+    // A write over the limit is an error only if the signal is ignored.
     play(TEST, &["sh", "-c", "trap '' XFSZ; exec \"$0\" \"$@\""], &file().path);
 }
 

@@ -12,12 +12,13 @@ use crate::peer_file::{self, CHUNK, PeerFileError};
 use crate::peer_table::PeerTable;
 use crate::stats::Stats;
 
-/// How many slots one pass looks at: also where a million of them are empty, nobody waits long.
+/// How many slots one pass looks at, so that a million empty ones do not hold up a poll.
 const SLOTS_PER_PASS: usize = 16;
 /// How many steps of the last dump one poll takes.
 const STEPS_PER_POLL: usize = 16;
 
 /// Feeds the table to a [`DumpInterval`].
+#[derive(Default)]
 pub(crate) struct Dumping {
     interval: Option<DumpInterval>,
     pub(super) cursor: Cursor,
@@ -46,13 +47,7 @@ impl Dumping {
             .map(|path| DumpInterval::new(path.clone(), config.peer_file_dump_interval));
         Self {
             interval,
-            cursor: Cursor::default(),
-            begun_at: 0,
-            written_at: 0,
-            dumps_written: 0,
-            dumps_failed: 0,
-            last_dump: None,
-            last_error: None,
+            ..Self::default()
         }
     }
 

@@ -185,7 +185,7 @@ async fn a_change_during_a_dump_is_its_callers_to_remember() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_polled_last_is_woken() {
+async fn the_task_of_the_last_poll_is_woken() {
     let (_folder, _path, mut dump) = parked();
     let mut other = task::spawn(());
     let poll = other.enter(|cx, _| dump.as_mut().poll_next(cx));
@@ -419,7 +419,7 @@ impl Crash {
         }
     }
 
-    /// Whole, one or the other, with one temporary file at most, which does not stand in the next dump's way.
+    /// Whole, one or the other, with one temporary file at most, which does not hinder the next dump.
     async fn check(&self, step: &str, is_new: bool) {
         let found = std::fs::read(self.path()).expect("there");
         assert!(

@@ -155,7 +155,8 @@ impl<T> Visitor<'_> for Text<T> {
     }
 }
 
-/// The fields that this crate does not know. None stands twice: `OtherFields` would keep the last one only.
+/// The fields that this crate does not know. One that occurs twice is an error: `OtherFields` would
+/// silently keep the last.
 pub(super) struct Unknown(OtherFields);
 
 impl<'de> Deserialize<'de> for Unknown {

@@ -30,7 +30,7 @@ pub(crate) struct StagedFile<F: FileSystem = Disk> {
 }
 
 impl<F: FileSystem> StagedFile<F> {
-    /// Starts to replace the file at `path`, which need not exist; a symbolic link stands for what it points to. The
+    /// Starts to replace the file at `path`, which need not exist; a symbolic link is followed. The
     /// new file has the permissions of the old one, and its owner if this process may give files away and the folder is
     /// not sticky.
     pub(crate) async fn create(files: F, path: &Path) -> Result<Self, PeerFileError> {
@@ -79,7 +79,7 @@ impl<F: FileSystem> StagedFile<F> {
         Ok(())
     }
 
-    /// Puts the content in the place of the target, on the disk before it has its name.
+    /// Replaces the target. The content is on the disk before it gets the target's name.
     ///
     /// # Errors
     ///

@@ -118,7 +118,7 @@ async fn no_poll_does_much_for_a_dump_and_the_list_may_change_meanwhile() {
     let dumped: HashSet<IpAddr> = many.in_file().await.into_iter().map(|peer| peer.ip).collect();
     let now: HashSet<IpAddr> = many.net.peers().map(|peer| peer.ip).collect();
     let missing: Vec<_> = before.intersection(&now).filter(|ip| !dumped.contains(ip)).collect();
-    assert!(missing.is_empty(), "whoever stayed stands in the file: {missing:?}");
+    assert!(missing.is_empty(), "peers that stayed are in the file: {missing:?}");
 
     many.dump(2, |_, _| {}).await;
     assert_eq!(many.in_file().await, many.net.peers().cloned().collect::<Vec<_>>());

@@ -243,7 +243,7 @@ proptest! {
     }
 }
 
-/// Something that may stand where a value is expected, or not.
+/// Mostly JSON values, some of them malformed.
 fn odd_value() -> impl Strategy<Value = String> {
     let any = values().prop_map(|value| value.to_string());
     let wrong = "[-+0-9eE.,:\"{}\\[\\]ntfu \\\\]{0,12}";

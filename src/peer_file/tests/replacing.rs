@@ -375,7 +375,7 @@ mod unix {
     }
 
     #[tokio::test]
-    async fn the_owner_is_kept_by_who_may_give_files_away() {
+    async fn the_owner_is_kept_where_files_may_be_given_away() {
         let place = Place::new();
         let other = Some(65_534);
         if let Err(error) = std::os::unix::fs::chown(place.target(), other, other) {
@@ -389,7 +389,7 @@ mod unix {
     }
 
     #[tokio::test]
-    async fn in_a_sticky_folder_the_owner_is_whoever_writes() {
+    async fn in_a_sticky_folder_the_writer_is_the_owner() {
         let place = Place::new();
         let other = Some(65_534);
         if let Err(error) = std::os::unix::fs::chown(place.target(), other, other) {
