@@ -133,19 +133,19 @@ pub enum NetworkError {
         source: io::Error,
     },
     /// The peer file could not be loaded, so nothing was started; or the last dump of a controller being closed failed.
-    /// The source says whether the file was replaced.
-    #[error("peer file {}: {source}", path.display())]
+    /// `error` says whether the file was replaced. It is part of the message, and so no source.
+    #[error("peer file {}: {error}", path.display())]
     PeerFile {
         /// The file, as the configuration names it.
         path: PathBuf,
         /// What is wrong with it.
-        source: PeerFileError,
+        error: PeerFileError,
     },
 }
 
 impl From<FileError> for NetworkError {
-    fn from(FileError { path, source }: FileError) -> Self {
-        Self::PeerFile { path, source }
+    fn from(FileError { path, source: error }: FileError) -> Self {
+        Self::PeerFile { path, error }
     }
 }
 
@@ -413,9 +413,9 @@ impl<T: Transport> fmt::Debug for NetworkController<T> {
     }
 }
 
-fn peer_file_error(path: &Path, source: PeerFileError) -> NetworkError {
+fn peer_file_error(path: &Path, error: PeerFileError) -> NetworkError {
     NetworkError::PeerFile {
         path: path.to_owned(),
-        source,
+        error,
     }
 }

@@ -58,7 +58,6 @@ pub(crate) struct Engine<T: Transport> {
     pub(super) timer: Option<Sleep>,
     /// What the timer is set to; `None` while nothing has a deadline.
     pub(super) timer_due: Option<Duration>,
-    #[pin]
     pub(super) dumping: Dumping,
     pub(super) phase: Phase,
     /// The stream has yielded its end, or is to: for ever, even while a failed last dump is tried again.
