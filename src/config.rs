@@ -54,9 +54,9 @@ pub struct NetworkConfig {
     pub target_outgoing_connections: usize,
 
     /// How many incoming connections there may be, those still shaking hands included. Each costs a file descriptor
-    /// here and whatever the application keeps for it; a network needs as many incoming places as its nodes have
+    /// here and whatever the application keeps for it; a network needs as many incoming slots as its nodes have
     /// outgoing targets, and more, as not every node can be reached. 117, the default, is what is left of Bitcoin
-    /// Core's 125 connections. 0 turns everybody away.
+    /// Core's 125 connections. 0 admits none.
     pub max_incoming_connections: usize,
 
     /// How many outgoing connections may be connecting or shaking hands at one time. More find live peers sooner where
@@ -65,13 +65,13 @@ pub struct NetworkConfig {
     pub max_simultaneous_outgoing_connection_attempts: usize,
 
     /// How many incoming connections may be shaking hands at one time. Fewer bound what strangers can make us do at
-    /// once; too few let a handful of silent ones keep everybody else out for a
-    /// [`handshake_timeout`](Self::handshake_timeout). The default is 32. 0 turns everybody away.
+    /// once; too few let a handful of silent ones keep all others out for a
+    /// [`handshake_timeout`](Self::handshake_timeout). The default is 32. 0 admits none.
     pub max_simultaneous_incoming_connection_attempts: usize,
 
     /// How many peers to remember that nothing is done with. More survive longer outages and are harder to flush out
-    /// by someone who floods us with made-up addresses; they cost memory and make the peer file longer. The default is
-    /// 10 000. 0 forgets every peer as soon as it is idle, so nobody can be dialed.
+    /// by a flood of made-up addresses; they cost memory and make the peer file longer. The default is
+    /// 10 000. 0 forgets every peer as soon as it is idle, so none can be dialed.
     pub max_idle_peers: usize,
 
     /// How many bans to remember, at the same cost a peer as [`max_idle_peers`](Self::max_idle_peers). Beyond it old
@@ -104,34 +104,42 @@ pub struct NetworkConfig {
     /// How long to wait for the outcome of the dials under way before one more is raced beside them. Shorter reaches
     /// the target sooner where many known peers are gone, at the price of dials that are called off when it is met.
     /// The default is 250 ms, the connection attempt delay that RFC 8305 recommends. 0 races all at once.
+    ///
+    /// It also paces the dials, so that a long list of peers that refuse is not a port scan: each dial costs a token, and
+    /// one comes back in this time. Twice
+    /// [`max_simultaneous_outgoing_connection_attempts`](Self::max_simultaneous_outgoing_connection_attempts) may be
+    /// saved up. While no outgoing connection is alive, each 30 s of it halve that rate, down to one dial per
+    /// [`retry_backoff`](Self::retry_backoff). 0 sets no pace.
     #[serde(rename = "dial_stagger_seconds", with = "seconds")]
     pub dial_stagger: Duration,
 
     /// How long a connection may go without feedback after its event before it counts as failed, so that a forgotten
-    /// one cannot hold a place for ever. An application should give up well before it. The default is 30 s. `None`
+    /// one cannot hold a slot for ever. An application should give up well before it. The default is 10 s. `None`
     /// waits for ever; not 0.
     #[serde(rename = "handshake_timeout_seconds", with = "seconds::optional")]
     pub handshake_timeout: Option<Duration>,
 
-    /// How long a peer is left alone after its first failure, and after a connection that was closed cleanly. It
-    /// doubles with each failure in a row. Longer is kinder to peers that restart, shorter has them back sooner. The
-    /// default is 5 s. Not 0.
+    /// How long a peer is left alone after its first failure, and after an outgoing connection that was closed cleanly. It
+    /// doubles with each failure in a row, and with each further connection in a row that ended within this time, as
+    /// those with a full peer may. A jitter of 0.75 to 1.25 keeps two nodes from dialing each other in lock-step. Longer
+    /// is kinder to peers that restart, shorter has them back sooner. The default is 5 s. Not 0.
     #[serde(rename = "retry_backoff_seconds", with = "seconds")]
     pub retry_backoff: Duration,
 
-    /// The longest a peer is left alone after failures in a row, so about how long we take to notice that it is back.
-    /// The default is 10 minutes. At least [`retry_backoff`](Self::retry_backoff).
+    /// The longest a peer is left alone after failures in a row, before the jitter, so about how long we take to notice
+    /// that it is back. While no outgoing connection is alive, 12 times [`retry_backoff`](Self::retry_backoff) is the
+    /// longest. The default is 10 minutes. At least `retry_backoff`.
     #[serde(rename = "max_retry_backoff_seconds", with = "seconds")]
     pub max_retry_backoff: Duration,
 
     /// How long a ban lasts from when it was set. With `None`, the default, it lasts until it is lifted, or until
-    /// [`max_banned_peers`](Self::max_banned_peers) newer ones need its place. Addresses change hands: a day or two is
+    /// [`max_banned_peers`](Self::max_banned_peers) newer ones need its slot. Addresses change hands: a day or two is
     /// sound for bans that no human decided. Not 0.
     #[serde(rename = "ban_duration_seconds", with = "seconds::optional")]
     pub ban_duration: Option<Duration>,
 
     /// How many incoming connections one subnet may hold, /24 for IPv4 and /48 for IPv6. A low number keeps one
-    /// network from taking all places, and keeps out some of many nodes behind one provider. `None`, the default, sets
+    /// network from taking all slots, and keeps out some of many nodes behind one provider. `None`, the default, sets
     /// no limit; not 0.
     pub max_incoming_per_subnet: Option<usize>,
 
@@ -179,7 +187,7 @@ impl NetworkConfig {
             peer_port: None,
             connect_timeout: Duration::from_secs(5),
             dial_stagger: Duration::from_millis(250),
-            handshake_timeout: Some(Duration::from_secs(30)),
+            handshake_timeout: Some(Duration::from_secs(10)),
             retry_backoff: Duration::from_secs(5),
             max_retry_backoff: Duration::from_secs(600),
             ban_duration: None,
@@ -219,7 +227,7 @@ impl NetworkConfig {
             self.max_incoming_per_subnet != Some(0),
             "max_incoming_per_subnet",
             0,
-            "at least 1, or none for no limit (`max_incoming_connections` of 0 turns everybody away)",
+            "at least 1, or none for no limit (`max_incoming_connections` of 0 admits none)",
         )
     }
 

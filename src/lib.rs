@@ -50,7 +50,7 @@
 //!   the dial of the lower IP address. (As long as both have room for it and addresses are not translated between them;
 //!   otherwise retries with jitter settle it.)
 //! - **Caps hold at every moment.** A slot is reserved when a socket is admitted, so a finished handshake always fits.
-//! - **Only a dial of ours proves a peer.** Whoever merely connects to us, or is told of by others, gains no rank by it,
+//! - **Only a dial of ours proves a peer.** A peer that merely connects to us, or that others tell us of, gains no rank,
 //!   after "Eclipse Attacks on Bitcoin's Peer-to-Peer Network" (Heilman et al., 2015).
 //! - **Feedback never fails.** What makes no sense changes nothing and is counted in [`Stats`].
 //! - **Nothing runs unless it is polled**, and nothing is spawned. Dropping the controller cancels everything; dropping
@@ -62,7 +62,7 @@
 //!
 //! # Which addresses can be peers
 //!
-//! An address that no peer can have is never added, whoever names it: this node's own, and
+//! An address that no peer can have is never added, wherever it comes from: this node's own, and
 //!
 //! | addresses | what they are | source |
 //! |---|---|---|

@@ -21,16 +21,16 @@ pub struct Peer {
     pub ip: IpAddr,
     /// What is going on with the peer now.
     pub status: PeerStatus,
-    /// When the peer was last reported alive, whoever had made the connection; `None` if it never was.
+    /// When the peer was last reported alive, on a connection of either direction; `None` if it never was.
     pub last_alive: Option<DateTime<Utc>>,
     /// When a connection or handshake with the peer last failed. For a banned peer: when it was banned or, if later,
     /// when it last tried to connect. `None` if neither ever happened.
     pub last_failure: Option<DateTime<Utc>>,
     /// When the peer was last reported alive on a connection that *we* had made: the only proof that it listens.
     pub last_alive_outgoing: Option<DateTime<Utc>>,
-    /// How many of our dials and outgoing handshakes failed since the last that came alive. A dial that fails while no
-    /// outgoing connection is alive is not counted, nor one that times out and was under way when an outage ended: that
-    /// may be our own outage.
+    /// How many of our dials and outgoing handshakes failed since the last that came alive. Those that fail in an outage,
+    /// a time without an outgoing connection, are not counted, nor those that time out and were under way when it ended:
+    /// it may have been our own network's.
     pub failures_in_row: u32,
 }
 

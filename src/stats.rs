@@ -126,9 +126,9 @@ counters! {
     dials_failed,
     /// Dials that took longer than `connect_timeout`, or than the system lets them.
     dials_timed_out,
-    /// Dials for which this host found no way to the address; nobody is blamed.
+    /// Dials for which this host found no way to the address; the peer's streak is as it was.
     dials_unroutable,
-    /// Dials that failed for want of this host's own resources; nobody is blamed and all dialing pauses.
+    /// Dials that failed for want of this host's own resources; no failure is recorded and all dialing pauses.
     dials_host_faults,
     /// Dials that were called off because the target was met, the peer came in, or it was banned.
     dials_called_off,

@@ -153,7 +153,10 @@ fn the_higher_end_refuses_a_second_connection_beside_one_that_has_been_alive_for
         node.wait(alive);
         node.report(peer, Report::Alive);
         assert_eq!(node.inbound(peer), expected, "alive for {alive:?}");
-        assert_eq!(node.table.stats().incoming_attempts.used, usize::from(expected == Verdict::Park(None)));
+        assert_eq!(
+            node.table.stats().incoming_attempts.used,
+            usize::from(expected == Verdict::Park(None))
+        );
     }
 }
 

@@ -111,7 +111,12 @@ fn the_indexes_hold_while_subnets_are_emptied_and_filled_again() {
         }
     }
     world.table.check();
-    let paused = world.table.peers.iter().filter(|entry| entry.paused_until.is_some()).count();
+    let paused = world
+        .table
+        .peers
+        .iter()
+        .filter(|entry| entry.paused_until.is_some())
+        .count();
     assert!((200..600).contains(&paused), "{paused}");
     for number in 0..600 {
         world.report(peer(number), Report::Banned);

@@ -330,7 +330,11 @@ impl Model {
         if self.peer(ip).is_outgoing() {
             let crosses = self.crossing(ip).is_some();
             let is_outage = self.is_outage(now);
-            let least = if is_outage { Duration::ZERO } else { self.pause_after_end(now, ip) };
+            let least = if is_outage {
+                Duration::ZERO
+            } else {
+                self.pause_after_end(now, ip)
+            };
             let peer = self.peer_mut(ip);
             let counts = if crosses { 0 } else { 1 };
             let streak = peer.streak + counts;
