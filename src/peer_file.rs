@@ -20,6 +20,10 @@
 //! keeps its position, for `git diff` and `grep`: a list of Idle and Banned peers that was written here is written again
 //! byte for byte. The repository has a [JSON Schema] of the format.
 //!
+//! A file that is mounted by itself, as into a container, cannot be replaced in one step. It is written in place then, and
+//! a temporary file beside it has the whole content meanwhile, which is loaded instead if the process was killed. That
+//! file does not outlive its container, so better mount the folder.
+//!
 //! A controller loads and dumps its file by itself. [`load`] and [`save`] are for tools that prepare, inspect or mend one
 //! while no controller runs on it: a running one knows nothing of what others write, and replaces it with its next dump.
 //!
@@ -86,10 +90,13 @@ pub(crate) const OVERSHOOT: usize = 16 * 1024;
 /// The file is missing, unreadable or malformed, or no regular file. It stays as it is.
 pub async fn load(path: impl AsRef<Path>) -> Result<Vec<PeerRecord>, FileError> {
     let path = path.as_ref();
-    let records = read(path)
-        .await
-        .map_err(PeerFileError::Read)
-        .and_then(|bytes| parse(&bytes));
+    let records = match read(path).await {
+        Ok(bytes) => match parse(&bytes) {
+            Err(error) => staged::rescued(path).await.ok_or(error),
+            records => records,
+        },
+        Err(error) => Err(PeerFileError::Read(error)),
+    };
     records.map_err(|source| FileError {
         path: path.to_owned(),
         source,
@@ -195,11 +202,12 @@ pub enum PeerFileError {
         reason: String,
     },
     /// The file could not be replaced. It is as it was, unless only `sync folder` failed: then it is the new one, and
-    /// a crash of the operating system may bring the old one back.
+    /// a crash of the operating system may bring the old one back. After a failed `overwrite` it may be cut off; the
+    /// temporary file beside it is whole, and is loaded.
     #[error("cannot {step} {}: {error}", .path.display())]
     Write {
         /// What failed, one of `find`, `inspect`, `lock`, `remove`, `create`, `set permissions of`, `write`,
-        /// `sync`, `rename` and `sync folder`.
+        /// `sync`, `rename`, `overwrite` and `sync folder`.
         step: &'static str,
         /// The file or folder that it failed on: the peer file, the temporary file beside it, or the folder of both.
         path: PathBuf,

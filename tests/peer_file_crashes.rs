@@ -410,3 +410,27 @@ fn a_leftover_of_another_user_is_removed() {
         play(TEST, &LAUNCHER, &file.path);
     }
 }
+
+#[test]
+fn a_file_that_is_mounted_by_itself_is_written_in_place() {
+    const TEST: &str = "a_file_that_is_mounted_by_itself_is_written_in_place";
+    const LAUNCHER: [&str; 4] = ["unshare", "--user", "--map-root-user", "--mount"];
+    if let Some(path) = part() {
+        return block_on(async {
+            let outside = path.with_extension("outside");
+            fs::rename(&path, &outside).unwrap();
+            fs::write(&path, "").unwrap();
+            run("mount", &["--bind", outside.to_str().unwrap(), path.to_str().unwrap()]);
+            let mut net = controller(&path).await;
+            ban(&mut net, 1).await;
+            assert_next_dump_succeeds(&mut net).await;
+            net.close().await.unwrap();
+            assert_banned(&path, 1).await;
+            assert_banned(&outside, 1).await;
+            assert_eq!(temporaries(&path), 1, "the one outside");
+        });
+    }
+    if can(&LAUNCHER) {
+        play(TEST, &LAUNCHER, &file().path);
+    }
+}

@@ -8,7 +8,9 @@ use std::io;
 use std::path::Path;
 
 use tokio::fs::{self, File, OpenOptions};
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncWriteExt, BufReader};
+
+use super::CHUNK;
 
 /// What a [`StagedFile`](super::StagedFile) does to the file system.
 pub(crate) trait FileSystem: Clone + Debug + Send + Sync + Unpin + 'static {
@@ -23,6 +25,9 @@ pub(crate) trait FileSystem: Clone + Debug + Send + Sync + Unpin + 'static {
     fn sync(&self, file: &File) -> impl Operation<()>;
 
     fn rename(&self, from: &Path, to: &Path) -> impl Operation<()>;
+
+    /// Cuts `to` off, writes the content of `from` into it and syncs it.
+    fn overwrite(&self, from: &Path, to: &Path) -> impl Operation<()>;
 
     /// Makes a rename in `folder` outlast a crash of the operating system.
     fn sync_folder(&self, folder: &Path) -> impl Operation<()>;
@@ -69,6 +74,13 @@ impl FileSystem for Disk {
 
     async fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         fs::rename(from, to).await
+    }
+
+    async fn overwrite(&self, from: &Path, to: &Path) -> io::Result<()> {
+        let mut from = BufReader::with_capacity(CHUNK, File::open(from).await?);
+        let mut to = OpenOptions::new().write(true).truncate(true).open(to).await?;
+        tokio::io::copy_buf(&mut from, &mut to).await?;
+        to.sync_all().await
     }
 
     #[cfg(unix)]

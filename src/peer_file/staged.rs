@@ -12,7 +12,7 @@ use tokio::fs::{self, File};
 use tokio::io::AsyncWriteExt;
 
 use super::file_system::{Disk, FileSystem, Operation};
-use super::{CHUNK, OVERSHOOT, PeerFileError};
+use super::{CHUNK, OVERSHOOT, PeerFileError, PeerRecord, parse, read};
 
 /// As many symbolic links as Linux follows.
 const MAX_LINKS: usize = 40;
@@ -37,12 +37,17 @@ impl<F: FileSystem> StagedFile<F> {
         let target = step("find", path, resolve(path)).await?;
         let old = step("inspect", &target, regular(fs::metadata(&target))).await?;
         let path = temporary_path(&target);
-        remove_leftover(&files, &path).await?;
+        remove_leftover(&files, &path, &target).await?;
         let permissions = old.as_ref().map(Metadata::permissions);
         let file = step("create", &path, files.create_new(&path, permissions)).await?;
         let (file, id) = step("lock", &path, lock(file, &path)).await?;
         let staged = Self {
-            temporary: Temporary { files, path, id },
+            temporary: Temporary {
+                files,
+                path,
+                id,
+                is_needed: false,
+            },
             file,
             target,
         };
@@ -83,31 +88,56 @@ impl<F: FileSystem> StagedFile<F> {
     ///
     /// # Errors
     ///
-    /// The target is as it was, unless only `sync folder` failed: it is the new one then.
+    /// The target is as it was, unless only `sync folder` failed: it is the new one then. Where it is written in place, it
+    /// may be cut off by a failing `overwrite`; the temporary file stays then, see [`rescued`].
     pub(crate) async fn commit(mut self) -> Result<(), PeerFileError> {
         let Temporary { files, path, .. } = &self.temporary;
         // Syncing alone would lose the error of a write that is under way.
         step("write", path, self.file.flush()).await?;
         step("sync", path, files.sync(&self.file)).await?;
-        step("rename", path, files.rename(path, &self.target)).await?;
+        let renamed = files.rename(path, &self.target).await;
+        if renamed
+            .as_ref()
+            .is_err_and(|error| error.kind() == ErrorKind::ResourceBusy)
+        {
+            return self.write_in_place().await;
+        }
+        step("rename", path, async { renamed }).await?;
+        self.sync_folder().await
+    }
+
+    /// Writes the content into the target where that is mounted by itself, and so cannot be renamed over. The temporary
+    /// file stays until that is done: meanwhile only it is whole.
+    async fn write_in_place(mut self) -> Result<(), PeerFileError> {
+        self.sync_folder().await?;
+        self.temporary.is_needed = true;
+        let Temporary { files, path, .. } = &self.temporary;
+        step("overwrite", &self.target, files.overwrite(path, &self.target)).await?;
+        self.temporary.is_needed = false;
+        Ok(())
+    }
+
+    async fn sync_folder(&self) -> Result<(), PeerFileError> {
         let folder = folder_of(&self.target);
+        let files = &self.temporary.files;
         let synced = if_offered(files.sync_folder(folder), ErrorKind::InvalidInput);
         step("sync folder", folder, synced).await
     }
 }
 
-/// The temporary file, removed when dropped, as long as it has its name.
+/// The temporary file, removed when dropped, unless it is needed or has lost its name.
 #[derive(Debug)]
 struct Temporary<F: FileSystem> {
     files: F,
     path: PathBuf,
     id: FileId,
+    is_needed: bool,
 }
 
 impl<F: FileSystem> Drop for Temporary<F> {
     /// The file may have been renamed, and the name may belong to another process's file by now.
     fn drop(&mut self) {
-        if names(&self.path, self.id).unwrap_or(false) {
+        if !self.is_needed && names(&self.path, self.id).unwrap_or(false) {
             // The next dump removes it if this one cannot.
             let _ = self.files.remove_now(&self.path);
         }
@@ -176,8 +206,8 @@ fn temporary_path(target: &Path) -> PathBuf {
     path.into()
 }
 
-/// Removes the temporary file of a process that was killed, whoever owns it.
-async fn remove_leftover(files: &impl FileSystem, path: &Path) -> Result<(), PeerFileError> {
+/// Removes the temporary file of a process that was killed, whoever owns it, once `target` is whole.
+async fn remove_leftover(files: &impl FileSystem, path: &Path, target: &Path) -> Result<(), PeerFileError> {
     let found = async { if_found(fs::symlink_metadata(path).await) };
     let Some(found) = step("inspect", path, found).await? else {
         return Ok(());
@@ -189,9 +219,22 @@ async fn remove_leftover(files: &impl FileSystem, path: &Path) -> Result<(), Pee
     {
         locked = Some(step("lock", path, lock(file, path)).await?);
     }
+    if rescued(target).await.is_some() {
+        step("overwrite", target, files.overwrite(path, target)).await?;
+    }
     let removed = step("remove", path, files.remove(path)).await;
     drop(locked);
     removed
+}
+
+/// The peers of the temporary file beside `target`, if it is whole and `target` holds only the beginning of it: the process
+/// that wrote in place was killed.
+pub(super) async fn rescued(target: &Path) -> Option<Vec<PeerRecord>> {
+    let target = resolve(target).await.ok()?;
+    let whole = read(&temporary_path(&target)).await.ok()?;
+    let part = read(&target).await.ok()?;
+    let is_cut_off = part.len() < whole.len() && whole.starts_with(&part);
+    if is_cut_off { parse(&whole).ok() } else { None }
 }
 
 /// Locks `file`, provided that `path` still names it. Asks without waiting, so no thread is needed.

@@ -19,6 +19,7 @@ thread_local! {
     static WRITES: RefCell<Vec<usize>> = const { RefCell::new(Vec::new()) };
     static FAULT: Cell<Fault> = const { Cell::new(Fault::None) };
     static IS_STOPPED: Cell<bool> = const { Cell::new(false) };
+    static IS_MOUNTED: Cell<bool> = const { Cell::new(false) };
 }
 
 /// What happens to the file operations of this thread; the first one is number 1.
@@ -44,6 +45,11 @@ pub(crate) fn set_fault(fault: Fault) {
     IS_STOPPED.set(false);
     take_steps();
     take_writes();
+}
+
+/// Whether the target is a mount point by itself, so that it cannot be renamed over.
+pub(crate) fn set_mounted(is_mounted: bool) {
+    IS_MOUNTED.set(is_mounted);
 }
 
 /// Whether a fault has stopped everything: what is dropped then removes nothing, as in a killed process.
@@ -88,8 +94,25 @@ impl FileSystem for FaultyDisk {
         observed("sync", Disk.sync(file))
     }
 
-    fn rename(&self, from: &Path, to: &Path) -> impl Operation<()> {
-        observed("rename", Disk.rename(from, to))
+    async fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        if IS_MOUNTED.get() {
+            return observed("rename", async { Err(io::ErrorKind::ResourceBusy.into()) }).await;
+        }
+        observed("rename", Disk.rename(from, to)).await
+    }
+
+    async fn overwrite(&self, from: &Path, to: &Path) -> io::Result<()> {
+        let number = STEPS.with_borrow(Vec::len) + 1;
+        match FAULT.get() {
+            Fault::FailTorn(at) | Fault::StopTorn(at) if at == number => {
+                let half = async {
+                    let whole = std::fs::read(from)?;
+                    std::fs::write(to, &whole[..whole.len() / 2])
+                };
+                observed("overwrite", half).await
+            }
+            _ => observed("overwrite", Disk.overwrite(from, to)).await,
+        }
     }
 
     fn sync_folder(&self, folder: &Path) -> impl Operation<()> {

@@ -6,7 +6,7 @@ use tempfile::TempDir;
 
 use super::super::staged::lock;
 use super::super::{PeerFileError, StagedFile, load};
-use super::{Fault, FaultyDisk, set_fault, take_steps};
+use super::{Fault, FaultyDisk, set_fault, set_mounted, take_steps};
 
 /// A folder with a peer file in it.
 struct Place {
@@ -22,6 +22,7 @@ impl Place {
 
     fn empty() -> Self {
         set_fault(Fault::None);
+        set_mounted(false);
         Self {
             folder: tempfile::tempdir().expect("a folder"),
         }
@@ -319,6 +320,93 @@ async fn a_path_without_a_file_name_is_an_error() {
             ),
             "{error}"
         );
+    }
+}
+
+#[tokio::test]
+async fn a_file_that_cannot_be_renamed_over_is_written_in_place() {
+    let place = Place::new();
+    let same = fs::File::open(place.target()).expect("opened");
+    set_mounted(true);
+    replace(&place.target()).await.expect("replaced");
+    place.assert_only(NEW);
+    assert_eq!(io::read_to_string(same).expect("read"), NEW, "it is the same file");
+}
+
+/// How many peers a load finds.
+async fn loaded(place: &Place) -> usize {
+    load(place.target()).await.expect("a whole file").len()
+}
+
+#[tokio::test]
+async fn written_in_place_it_is_loaded_whole_whichever_step_fails_or_is_the_last() {
+    let place = Place::new();
+    set_mounted(true);
+    let steps = steps_with_a_leftover(&place).await;
+    let overwritten = steps.iter().position(|step| *step == "overwrite").expect("a step");
+    for (index, step) in steps.iter().enumerate() {
+        for (fault, is_torn) in [
+            (Fault::Fail(index + 1), false),
+            (Fault::FailTorn(index + 1), true),
+            (Fault::Stop(index + 1), false),
+            (Fault::StopTorn(index + 1), true),
+        ] {
+            if is_torn && *step == "rename" {
+                continue; // It is not carried out anyway.
+            }
+            fs::write(place.target(), "[]\n").expect("written");
+            fs::write(place.temporary(), "left behind").expect("written");
+            set_fault(fault);
+            run_until_stopped(&place).await;
+            let is_new = index > overwritten || index == overwritten && is_torn;
+            assert_eq!(loaded(&place).await, usize::from(is_new), "{fault:?}, {}", step);
+            assert_replaceable(&place).await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn killed_again_after_it_was_cut_off_it_is_loaded_whole() {
+    let place = Place::new();
+    set_mounted(true);
+    replace(&place.target()).await.expect("replaced");
+    for index in 0..10 {
+        for fault in [
+            Fault::Fail(index + 1),
+            Fault::Stop(index + 1),
+            Fault::StopTorn(index + 1),
+        ] {
+            fs::write(place.target(), "").expect("written");
+            fs::write(place.temporary(), NEW).expect("written");
+            assert_eq!(loaded(&place).await, 1);
+            set_fault(fault);
+            run_until_stopped(&place).await;
+            assert_eq!(loaded(&place).await, 1, "{fault:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_temporary_file_is_not_loaded_unless_the_file_was_cut_off() {
+    let place = Place::new();
+    fs::write(place.temporary(), NEW).expect("written");
+    assert_eq!(loaded(&place).await, 0, "the file is whole");
+    fs::write(place.target(), "[{\"ip\":\"192.0.2.7").expect("written");
+    load(place.target())
+        .await
+        .expect_err("it was cut off, but not while this was written");
+    fs::write(place.target(), &NEW[..9]).expect("written");
+    assert_eq!(loaded(&place).await, 1);
+    fs::write(place.temporary(), &NEW[..12]).expect("written");
+    load(place.target()).await.expect_err("neither is whole");
+}
+
+/// Replaces the file until that is done, has failed, or was stopped.
+async fn run_until_stopped(place: &Place) {
+    let target = place.target();
+    tokio::select! {
+        _ = replace(&target) => {}
+        () = async { while !super::is_stopped() { tokio::task::yield_now().await } } => {}
     }
 }
 
