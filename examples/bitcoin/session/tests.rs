@@ -29,7 +29,7 @@ async fn shaken(announce: Option<IpAddr>) -> (Node, Scene) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_was_dialed_waits_for_the_version_and_answers_it() {
+async fn an_inbound_connection_waits_for_the_version_and_answers_it() {
     let mut scene = connected(None).await;
     scene.send(hello(FEATURE_MESSAGES, 1, ServiceFlags::NONE)).await;
     let NetworkMessage::Version(version) = scene.receive().await else {
@@ -63,7 +63,7 @@ async fn an_older_peer_hears_nothing_of_addrv2() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_asked_for_it_gets_addrv2() {
+async fn a_peer_that_asked_for_addrv2_gets_it() {
     let (_node, mut scene) = shaken(Some(US)).await;
     let NetworkMessage::AddrV2(own) = scene.receive().await else {
         panic!("it did not announce itself")

@@ -1,8 +1,7 @@
-//! The example node of the Bitcoin protocol among full nodes of the Litecoin network, each on a host of its own. What
-//! they say of it is what counts.
+//! The node among full nodes of the Litecoin network, each on a host of its own; its connections are compared with what
+//! the full nodes report.
 //!
-//! Needs what a lab needs, and the Debian package litecoind. Where they are missing each test says so and counts as
-//! ignored.
+//! Needs what a lab needs, and the Debian package litecoind. Without them each test says so and counts as ignored.
 
 mod light_node;
 mod litecoind;
@@ -15,7 +14,6 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, TimeDelta, Utc};
-
 use network::PeerStatus;
 use network_lab::topology::{self, Lab, Link, Weather};
 use network_lab::{tests, trials, wire};
@@ -31,21 +29,21 @@ fn main() -> ExitCode {
         tests![
             four_nodes_are_found_from_one,
             a_node_that_heard_of_us_dials_us,
-            who_dial_each_other_keep_one_connection,
+            crossing_dials_leave_one_connection,
             nodes_that_die_are_replaced_and_taken_back,
             a_node_that_banned_us_is_tried_ever_less,
             a_node_that_we_banned_is_refused,
-            late_and_lost_packets_keep_nobody_from_being_found,
-            after_a_restart_who_served_us_comes_first,
-            who_breaks_the_protocol_is_shown_the_door,
+            all_nodes_are_found_despite_late_and_lost_packets,
+            after_a_restart_a_proven_peer_is_dialed_first,
+            peers_that_break_the_protocol_are_dropped,
         ],
     )
 }
 
-/// They wait far more than they work.
+/// How many tests run at once; they mostly wait.
 const AT_ONCE: usize = 4;
 
-/// What a node of this network wants of those whom it dials.
+/// The services that a node of this network needs in peers that it dials.
 const FULL_NODE: &str = "1000009";
 
 fn four_nodes_are_found_from_one() {
@@ -99,7 +97,7 @@ fn a_node_that_heard_of_us_dials_us() {
 /// For how long nothing may change that is to stay.
 const WINDOW: Duration = Duration::from_secs(60);
 
-fn who_dial_each_other_keep_one_connection() {
+fn crossing_dials_leave_one_connection() {
     const THEIRS: u8 = 2;
     // Full nodes know nothing of our rule, by which the dial of the lower address wins.
     for ours in [THEIRS - 1, THEIRS + 1] {
@@ -243,7 +241,7 @@ fn a_node_that_we_banned_is_refused() {
     assert!(town.logged(BANNED, "accepted").is_empty(), "we dialed it");
 }
 
-fn late_and_lost_packets_keep_nobody_from_being_found() {
+fn all_nodes_are_found_despite_late_and_lost_packets() {
     const HOLE: u8 = 6;
     let mut lab = Lab::new(HOLE);
     let weather = Weather {
@@ -266,7 +264,7 @@ fn late_and_lost_packets_keep_nobody_from_being_found() {
     town.agree();
 }
 
-fn after_a_restart_who_served_us_comes_first() {
+fn after_a_restart_a_proven_peer_is_dialed_first() {
     const SERVED: u8 = 2;
     const BANNED: u8 = 5;
     let mut town = Town::new(3);
@@ -305,7 +303,7 @@ fn after_a_restart_who_served_us_comes_first() {
     assert_eq!(town.logged(SERVED, "accepted").len(), 2);
 }
 
-fn who_breaks_the_protocol_is_shown_the_door() {
+fn peers_that_break_the_protocol_are_dropped() {
     const FRIEND: u8 = 2;
     const LATECOMER: u8 = 3;
     let rogues = || (LATECOMER + 1..).zip(Trick::ALL);
