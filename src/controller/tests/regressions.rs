@@ -107,32 +107,3 @@ async fn a_stream_that_has_ended_stays_so_while_the_last_dump_is_tried_again() {
     node.close().await.unwrap();
     assert!(inner.join("peers.json").exists());
 }
-
-#[tokio::test(start_paused = true)]
-async fn one_dead_peer_that_ranks_first_does_not_take_every_turn_of_an_outage() {
-    let mut node = Node::knowing(one_dial_at_a_time(), &["60.1.0.1", "60.2.0.1", "60.3.0.1"]).await;
-    let best = node.world.dials()[0].to.ip();
-    node.world.dial_ok(best);
-    let _event = node.event();
-    drop(node.feedback_peer_alive(best));
-    drop(node.feedback_peer_closed(best));
-    for _ in 0..3_600 {
-        for dial in node.world.dials() {
-            node.world.dial_err(dial.to.ip(), ErrorKind::NetworkUnreachable.into());
-        }
-        assert!(node.poll().is_pending());
-        advance(Duration::from_secs(1)).await;
-    }
-    let dead = |request: &crate::transport::memory::DialRequest| request.to.ip() == best;
-    for second in 0.. {
-        assert!(second < 60, "nobody else is dialed");
-        if node.world.dials().iter().any(|dial| !dead(dial)) {
-            break;
-        }
-        node.world.dials().iter().for_each(|dial| {
-            node.world.dial_err(dial.to.ip(), ErrorKind::ConnectionRefused.into());
-        });
-        assert!(node.poll().is_pending());
-        advance(Duration::from_secs(1)).await;
-    }
-}

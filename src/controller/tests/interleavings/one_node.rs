@@ -54,6 +54,7 @@ fn searched(target: usize) -> NetworkConfig {
         connect_timeout: trial::CONNECT_TIMEOUT,
         handshake_timeout: Some(trial::HANDSHAKE_TIMEOUT),
         ban_duration: Some(trial::BAN_DURATION),
+        retry_backoff: trial::RETRY_BACKOFF,
         ..wanting(target)
     }
 }

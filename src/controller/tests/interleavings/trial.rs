@@ -1,16 +1,19 @@
 //! One controller, its transport and its application, with an account of every socket.
 
 mod checks;
-
-use std::mem::{Discriminant, discriminant};
+mod pauses;
+mod view;
 
 use PeerStatus::{Banned, InHandshaking, OutHandshaking};
 
+use self::pauses::{Connection, Pauses};
+pub(super) use self::view::View;
 use super::*;
 
 pub(super) const CONNECT_TIMEOUT: Duration = seconds(5);
 pub(super) const HANDSHAKE_TIMEOUT: Duration = seconds(8);
 pub(super) const BAN_DURATION: Duration = seconds(20);
+pub(super) const RETRY_BACKOFF: Duration = seconds(3);
 
 /// What is tried, and how much of it at one time.
 #[derive(Clone)]
@@ -71,46 +74,14 @@ impl Answer {
     }
 }
 
-/// What decides what can follow.
-#[derive(PartialEq, Eq, Hash)]
-pub(super) struct View {
-    is_closed: bool,
-    is_woken: bool,
-    unpolled: usize,
-    peers: Vec<PeerView>,
-    /// What is due, in the order of time.
-    due: Vec<(Due, usize, bool)>,
-}
-
-#[derive(PartialEq, Eq, Hash)]
-struct PeerView {
-    status: Option<PeerStatus>,
-    streak: u32,
-    dial: Option<Option<Answer>>,
-    /// Of each undecided connection: whether it is parked, and whether it is dead.
-    undecided: Vec<(bool, bool)>,
-    holds: Option<bool>,
-    is_alive: bool,
-    has_stale_lease: bool,
-    reported: Vec<Option<Discriminant<Report>>>,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-enum Due {
-    Connect,
-    Handshake,
-    Parked,
-    Ban,
-    /// A pause, a race, a try in an outage.
-    Dial,
-}
-
 /// All that was ever seen of one peer.
 #[derive(Default)]
 pub(super) struct Known {
     pub(super) dials: Vec<Dial>,
     pub(super) inbound: Vec<Inbound>,
     pub(super) held: Option<Held>,
+    connection: Option<Connection>,
+    pauses: Pauses,
     stale: Option<PeerLease>,
     banned_at: Option<Duration>,
     /// What leases have reported since the last poll; `None` for one that was dropped.
@@ -221,14 +192,7 @@ impl World for Trial {
     }
 
     fn view(&self) -> View {
-        let peers = self.peers.iter().enumerate();
-        View {
-            is_closed: self.is_closed,
-            is_woken: !self.rests(),
-            unpolled: self.unpolled.min(self.most_unpolled),
-            peers: peers.map(|(peer, known)| self.view_of(peer, known)).collect(),
-            due: self.due(),
-        }
+        View::of(self)
     }
 
     async fn run_out(self) {
@@ -350,6 +314,7 @@ impl Trial {
             Report::Banned => self.node.feedback_peer_banned(ip),
             Report::Unbanned => self.node.feedback_peer_unbanned(ip),
         });
+        self.note_report(peer, Some(report), self.has_parked(peer));
     }
 
     /// The lease of the present connection reports; `None` drops it.
@@ -370,15 +335,22 @@ impl Trial {
     }
 
     fn poll(&mut self) {
+        let (counters, names) = (self.node.counters(), 0..self.names.len());
+        let crossed: Vec<_> = names.map(|peer| self.has_parked(peer)).collect();
         let poll = async { self.node.net.poll_next() };
         let event = unconstrained(poll).now_or_never().expect("there is no await in it");
         (self.unpolled, self.must_poll) = (0, event.is_ready());
-        for known in &mut self.peers {
+        for (peer, &is_crossed) in crossed.iter().enumerate() {
+            let known = &mut self.peers[peer];
             let reported = std::mem::take(&mut known.reported);
             if let (true, Some(held)) = (reported.contains(&Some(Report::Alive)), &mut known.held) {
                 held.is_alive = true;
             }
+            for report in reported {
+                self.note_report(peer, report, is_crossed);
+            }
         }
+        self.note_outcomes(&counters, crossed[0]);
         if let Poll::Ready(event) = event {
             self.take(event.expect("it is open").into());
         }
@@ -407,13 +379,15 @@ impl Trial {
             assert_eq!((inbound.fate, inbound.is_dead), (IncomingFate::Pending, false));
             assert_eq!(inbound.probe.fate(), IncomingFate::Admitted);
         }
+        let is_outgoing = candidate.is_outgoing;
         known.held = Some(Held {
             socket: candidate.socket,
             lease,
-            is_outgoing: candidate.is_outgoing,
+            is_outgoing,
             is_alive: false,
             since,
         });
+        self.note_connection(peer, is_outgoing);
     }
 
     /// The application drops a connection of which it hears that it is over.
@@ -424,8 +398,14 @@ impl Trial {
         }
     }
 
-    /// When something will be due that is not so yet.
+    /// When something will be due that is not so yet, though it may wake nobody.
     pub(super) fn next_due(&self) -> Option<Duration> {
+        let now = self.now();
+        let old = (0..self.peers.len()).filter_map(|peer| self.ages(peer)[1]);
+        old.chain(self.next_wake()).filter(|due| *due > now).min()
+    }
+
+    fn next_wake(&self) -> Option<Duration> {
         let now = self.now();
         let connects =
             (0..self.peers.len()).filter_map(|peer| Some(self.peers[peer].dials[self.dial_under_way(peer)?].started));
@@ -446,9 +426,10 @@ impl Trial {
             advance(due - millis(1) - now).await;
             assert!(self.rests(), "woken before anything is due");
         }
+        let wakes = self.next_wake().is_some_and(|wake| wake <= due + millis(1));
         advance(due + millis(2) - self.now()).await;
         self.unpolled += 1;
-        assert!(!self.rests(), "what is due wakes nobody");
+        assert!(!wakes || !self.rests(), "what is due wakes nobody");
     }
 
     fn close(&mut self) {
@@ -480,63 +461,18 @@ impl Trial {
             let status = self.status(peer);
             let known = &mut self.peers[peer];
             known.banned_at = (status == Some(Banned)).then(|| known.banned_at.unwrap_or(now));
-            for _ in known.dials.len()..self.node.world.fates(ip(self.names[peer])).len() {
-                known.dials.push(Dial {
+            known.connection = known
+                .connection
+                .filter(|_| status.is_some_and(PeerStatus::is_connected));
+            for _ in self.peers[peer].dials.len()..self.node.world.fates(ip(self.names[peer])).len() {
+                self.peers[peer].dials.push(Dial {
                     started: now,
                     answer: None,
                     socket: None,
                 });
+                self.note_dial(peer);
             }
         }
-    }
-
-    fn view_of(&self, peer: usize, known: &Known) -> PeerView {
-        let undecided = known.inbound.iter().filter(|inbound| inbound.is_undecided());
-        let fates = self.node.world.fates(ip(self.names[peer]));
-        let is_open = fates
-            .last()
-            .is_some_and(|fate| matches!(fate, DialFate::UnderWay | DialFate::Answered));
-        PeerView {
-            status: self.status(peer),
-            streak: self
-                .node
-                .peer(ip(self.names[peer]))
-                .map_or(0, |peer| peer.failures_in_row.min(2)),
-            dial: known.dials.last().filter(|_| is_open).map(|dial| dial.answer),
-            undecided: undecided
-                .map(|inbound| (inbound.parked.is_some(), inbound.is_dead))
-                .collect(),
-            holds: known.held.as_ref().map(|held| held.is_outgoing),
-            is_alive: known.held.as_ref().is_some_and(|held| held.is_alive),
-            has_stale_lease: known.stale.is_some(),
-            reported: known
-                .reported
-                .iter()
-                .map(|report| report.as_ref().map(discriminant))
-                .collect(),
-        }
-    }
-
-    fn due(&self) -> Vec<(Due, usize, bool)> {
-        let mut due = Vec::new();
-        for (peer, known) in self.peers.iter().enumerate() {
-            let connect = self
-                .dial_under_way(peer)
-                .map(|dial| known.dials[dial].started + CONNECT_TIMEOUT);
-            let handshake = known.shakes_since().map(|since| since + HANDSHAKE_TIMEOUT);
-            let parked = known.inbound.iter().filter(|inbound| inbound.is_undecided());
-            due.extend(connect.map(|at| (at, Due::Connect, peer)));
-            due.extend(handshake.map(|at| (at, Due::Handshake, peer)));
-            due.extend(parked.filter_map(|inbound| Some((inbound.parked? + CONNECT_TIMEOUT, Due::Parked, peer))));
-            due.extend(known.banned_at.map(|at| (at + BAN_DURATION, Due::Ban, peer)));
-        }
-        let dial = self.node.net.engine.table().next_dial_time();
-        due.extend(dial.map(|at| (at, Due::Dial, 0)));
-        due.sort_unstable();
-        let now = self.now();
-        due.into_iter()
-            .map(|(at, what, peer)| (what, peer, at <= now))
-            .collect()
     }
 }
 

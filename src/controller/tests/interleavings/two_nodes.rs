@@ -3,7 +3,9 @@
 
 use PeerStatus::{Banned, InAlive, OutAlive};
 
-use super::trial::{Action, Answer, BAN_DURATION, CONNECT_TIMEOUT, HANDSHAKE_TIMEOUT, Held, Setup, Stimulus, Trial};
+use super::trial::{
+    Action, Answer, BAN_DURATION, CONNECT_TIMEOUT, HANDSHAKE_TIMEOUT, Held, RETRY_BACKOFF, Setup, Stimulus, Trial,
+};
 use super::*;
 
 /// Whom both ends may be connected with beside each other.
@@ -366,6 +368,7 @@ fn end(us: &'static str, peers: &'static [&'static str], seed: u64) -> Setup {
             connect_timeout: CONNECT_TIMEOUT,
             handshake_timeout: Some(HANDSHAKE_TIMEOUT),
             ban_duration: Some(BAN_DURATION),
+            retry_backoff: RETRY_BACKOFF,
             ..wanting(1)
         },
         us,

@@ -25,6 +25,7 @@ impl Trial {
         }
         for peer in 0..self.peers.len() {
             self.check_status(peer);
+            self.check_streak(peer);
         }
         if self.rests() {
             self.check_rest();
@@ -87,18 +88,21 @@ impl Trial {
     /// Nobody is turned away without a reason.
     fn check_refusals(&self, peer: usize, before: &Before) {
         let statuses = [before.statuses[peer], self.status(peer)];
-        let is_wanted =
-            |status: &Option<PeerStatus>| status.is_none_or(|status| status != Banned && !status.is_connected());
         let is_full = |stats: &Stats| {
             let [all, attempts] = [stats.incoming_connections, stats.incoming_attempts];
             all.used == all.limit || attempts.used == attempts.limit
         };
-        let may_refuse = !statuses.iter().all(is_wanted) || is_full(&before.stats) || is_full(&self.node.stats());
+        let may_refuse = statuses.iter().any(|&status| self.must_refuse(peer, status))
+            || is_full(&before.stats)
+            || is_full(&self.node.stats());
         let mut has_other = false;
         for inbound in &self.peers[peer].inbound {
             let was_undecided = inbound.fate == IncomingFate::Pending;
             let is_refused = was_undecided && inbound.probe.is_refused();
-            let has_reason = inbound.is_dead || may_refuse || has_other;
+            let has_waited = inbound
+                .parked
+                .is_some_and(|since| self.now() >= since + CONNECT_TIMEOUT);
+            let has_reason = inbound.is_dead || may_refuse || has_waited || has_other;
             assert!(!is_refused || has_reason, "turned away for nothing");
             has_other |= was_undecided && !is_refused;
         }
@@ -139,11 +143,20 @@ impl Trial {
                     status == Some(OutConnecting)
                 };
                 assert!(is_crossing, "parked beside {status:?}");
+                let alive_since = known.connection.and_then(|connection| connection.alive_since);
+                let lasted = |parked: Duration| alive_since.map(|since| parked.saturating_sub(since));
+                let mut parked = known.inbound.iter().filter(|inbound| inbound.is_undecided());
+                let is_old = parked.any(|it| it.parked.and_then(lasted) > Some(CONNECT_TIMEOUT));
+                assert!(!is_old, "parked beside a connection that it does not cross");
             } else if status == Some(Idle) {
                 let stats = self.node.stats();
                 let [all, attempts] = [stats.outgoing_connections, stats.outgoing_attempts];
                 let may_dial = all.used < all.limit && attempts.used < attempts.limit;
-                assert!(!may_dial || table.next_dial_time().is_some(), "never dialed again");
+                let next = table.next_dial_time();
+                assert!(!may_dial || next.is_some(), "never dialed again");
+                if let (true, Some(next)) = (self.has_pauses(), next) {
+                    known.pauses.check_next(next);
+                }
             }
         }
     }

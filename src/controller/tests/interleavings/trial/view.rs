@@ -1,0 +1,119 @@
+//! What decides what can follow on a [`Trial`]: two states of one view are taken for the same.
+
+use std::mem::{Discriminant, discriminant};
+
+use super::pauses::PausesView;
+use super::*;
+
+/// What decides what can follow.
+#[derive(PartialEq, Eq, Hash)]
+pub(in super::super) struct View {
+    is_closed: bool,
+    is_woken: bool,
+    unpolled: usize,
+    peers: Vec<PeerView>,
+    /// What is due, in the order of time.
+    due: Vec<(Due, usize, bool)>,
+}
+
+#[derive(PartialEq, Eq, Hash)]
+struct PeerView {
+    status: Option<PeerStatus>,
+    streak: u32,
+    pauses: PausesView,
+    /// Whether its connection is old enough to end an outage, and too old to be crossed.
+    is_old: [bool; 2],
+    dial: Option<Option<Answer>>,
+    /// Of each undecided connection: whether it is parked, and whether it is dead.
+    undecided: Vec<(bool, bool)>,
+    holds: Option<bool>,
+    is_alive: bool,
+    has_stale_lease: bool,
+    reported: Vec<Option<Discriminant<Report>>>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+enum Due {
+    Connect,
+    Handshake,
+    Parked,
+    Ban,
+    /// An outage is over.
+    Outage,
+    /// A connection is too old to be crossed.
+    Crossing,
+    /// A pause, a race.
+    Dial,
+}
+
+impl View {
+    pub(super) fn of(trial: &Trial) -> Self {
+        let peers = trial.peers.iter().enumerate();
+        Self {
+            is_closed: trial.is_closed,
+            is_woken: !trial.rests(),
+            unpolled: trial.unpolled.min(trial.most_unpolled),
+            peers: peers.map(|(peer, known)| trial.view_of(peer, known)).collect(),
+            due: trial.due(),
+        }
+    }
+}
+
+impl Trial {
+    fn view_of(&self, peer: usize, known: &Known) -> PeerView {
+        let undecided = known.inbound.iter().filter(|inbound| inbound.is_undecided());
+        let fates = self.node.world.fates(ip(self.names[peer]));
+        let is_alive = known
+            .connection
+            .is_some_and(|connection| connection.alive_since.is_some());
+        let is_open = fates
+            .last()
+            .is_some_and(|fate| matches!(fate, DialFate::UnderWay | DialFate::Answered));
+        PeerView {
+            status: self.status(peer),
+            streak: self
+                .node
+                .peer(ip(self.names[peer]))
+                .map_or(0, |peer| peer.failures_in_row.min(2)),
+            pauses: known.pauses.view(),
+            is_old: self.ages(peer).map(|end| is_alive && end.is_none()),
+            dial: known.dials.last().filter(|_| is_open).map(|dial| dial.answer),
+            undecided: undecided
+                .map(|inbound| (inbound.parked.is_some(), inbound.is_dead))
+                .collect(),
+            holds: known.held.as_ref().map(|held| held.is_outgoing),
+            is_alive: known.held.as_ref().is_some_and(|held| held.is_alive),
+            has_stale_lease: known.stale.is_some(),
+            reported: known
+                .reported
+                .iter()
+                .map(|report| report.as_ref().map(discriminant))
+                .collect(),
+        }
+    }
+
+    fn due(&self) -> Vec<(Due, usize, bool)> {
+        let mut due = Vec::new();
+        for (peer, known) in self.peers.iter().enumerate() {
+            let connect = self
+                .dial_under_way(peer)
+                .map(|dial| known.dials[dial].started + CONNECT_TIMEOUT);
+            let handshake = known.shakes_since().map(|since| since + HANDSHAKE_TIMEOUT);
+            let parked = known.inbound.iter().filter(|inbound| inbound.is_undecided());
+            due.extend(connect.map(|at| (at, Due::Connect, peer)));
+            due.extend(handshake.map(|at| (at, Due::Handshake, peer)));
+            due.extend(parked.filter_map(|inbound| Some((inbound.parked? + CONNECT_TIMEOUT, Due::Parked, peer))));
+            due.extend(known.banned_at.map(|at| (at + BAN_DURATION, Due::Ban, peer)));
+            let [settled, old] = self.ages(peer);
+            due.extend(settled.map(|at| (at, Due::Outage, peer)));
+            due.extend(old.map(|at| (at, Due::Crossing, peer)));
+        }
+        let dial = self.node.net.engine.table().next_dial_time();
+        due.extend(dial.map(|at| (at, Due::Dial, 0)));
+        due.sort_unstable();
+        let now = self.now();
+        due.into_iter()
+            .map(|(at, what, peer)| (what, peer, at <= now))
+            .collect()
+    }
+}
