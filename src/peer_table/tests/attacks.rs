@@ -123,11 +123,7 @@ fn after_a_night_without_a_network_the_proven_peers_are_there_and_dialed_first()
     let trash = (0..20_000).map(|number| IpAddr::from((0x5000_0000_u32 + number * 0x0001_0003).to_be_bytes()));
     flood(&mut world, trash.chain((0..20_000).map(of_one_network)));
     world.table.check();
-    assert!(
-        friends
-            .iter()
-            .all(|&ip| world.is_proven(ip))
-    );
+    assert!(friends.iter().all(|&ip| world.is_proven(ip)));
     world.wait(Duration::from_secs(7));
     let mut dialed = Vec::new();
     while dialed.len() < 40 {

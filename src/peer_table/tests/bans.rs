@@ -121,8 +121,16 @@ fn stored_banned_at(world: &World) -> Option<DateTime<Utc>> {
 #[test]
 fn a_loaded_ban_ends_as_long_after_it_was_set_as_any() {
     assert_eq!(left(&mut loaded(Some(600), None)), 3_000);
-    assert_eq!(left(&mut loaded(Some(600), Some(10))), 3_000, "its attempts do not prolong it");
-    assert_eq!(left(&mut loaded(None, Some(600))), 3_000, "by its last failure where there is nothing better");
+    assert_eq!(
+        left(&mut loaded(Some(600), Some(10))),
+        3_000,
+        "its attempts do not prolong it"
+    );
+    assert_eq!(
+        left(&mut loaded(None, Some(600))),
+        3_000,
+        "by its last failure where there is nothing better"
+    );
     let mut over = loaded(Some(4_000), None);
     over.poll();
     assert_eq!(over.table.stats().peers.banned, 0);
@@ -142,7 +150,12 @@ fn the_beginning_of_a_loaded_ban_is_stored_again_and_no_change() {
 
 #[test]
 fn a_ban_without_a_beginning_or_with_one_in_the_future_begins_now_and_that_is_a_change() {
-    for (banned, failed) in [(None, None), (Some(-600), None), (None, Some(-600)), (Some(-600), Some(-600))] {
+    for (banned, failed) in [
+        (None, None),
+        (Some(-600), None),
+        (None, Some(-600)),
+        (Some(-600), Some(-600)),
+    ] {
         let mut world = loaded(banned, failed);
         assert_eq!(world.table.changes(), 1, "{banned:?} {failed:?}");
         assert_eq!(stored_banned_at(&world), Some(start()));

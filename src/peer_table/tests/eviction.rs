@@ -90,7 +90,10 @@ fn among_equals_the_newcomer_wins_as_often_as_not() {
                 won += 1;
             } else {
                 let stats = world.table.stats();
-                assert_eq!((world.table.changes(), stats.counters.peers_forgotten), (before, forgotten));
+                assert_eq!(
+                    (world.table.changes(), stats.counters.peers_forgotten),
+                    (before, forgotten)
+                );
             }
             assert_eq!(world.table.stats().peers.idle, idle);
         }

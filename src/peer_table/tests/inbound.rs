@@ -5,9 +5,20 @@ use super::*;
 #[test]
 fn a_socket_from_an_address_that_no_peer_has_is_refused() {
     let mut node = Node::new(config());
-    let addresses = ["0.0.0.0", "224.0.0.1", "255.255.255.255", "::", "ff02::1", "::ffff:224.0.0.1"];
+    let addresses = [
+        "0.0.0.0",
+        "224.0.0.1",
+        "255.255.255.255",
+        "::",
+        "ff02::1",
+        "::ffff:224.0.0.1",
+    ];
     for (refused, address) in (1..).zip(addresses) {
-        assert_eq!(node.inbound(ip(address)), Verdict::Refuse(Refusal::NotAPeer), "{address}");
+        assert_eq!(
+            node.inbound(ip(address)),
+            Verdict::Refuse(Refusal::NotAPeer),
+            "{address}"
+        );
         assert_eq!(node.table.stats().counters.refused_address, refused);
     }
     assert_eq!(node.table.stats().peers.total(), 0);
@@ -42,7 +53,10 @@ fn each_cap_admits_up_to_its_number_and_again_after_an_end() {
     let peers = [1, 2, 3].map(|host| IpAddr::from([60, 1, 0, host]));
     let caps: [(fn(&mut NetworkConfig), Refusal); 3] = [
         (|config| config.max_incoming_connections = 2, Refusal::IncomingFull),
-        (|config| config.max_simultaneous_incoming_connection_attempts = 2, Refusal::AttemptsFull),
+        (
+            |config| config.max_simultaneous_incoming_connection_attempts = 2,
+            Refusal::AttemptsFull,
+        ),
         (|config| config.max_incoming_per_subnet = Some(2), Refusal::SubnetFull),
     ];
     for (set, refusal) in caps {
@@ -65,5 +79,8 @@ fn a_banned_peer_is_refused_and_its_attempt_noted() {
     node.wait(Duration::from_secs(9));
     assert_eq!(node.inbound(peer), Verdict::Refuse(Refusal::Banned));
     let banned = node.table.peer(peer).unwrap();
-    assert_eq!((banned.status, banned.last_failure), (PeerStatus::Banned, Some(node.now.utc)));
+    assert_eq!(
+        (banned.status, banned.last_failure),
+        (PeerStatus::Banned, Some(node.now.utc))
+    );
 }

@@ -65,7 +65,13 @@ fn of_too_many_records_the_best_are_loaded() {
 fn as_many_records_as_there_is_room_for_are_loaded() {
     let mut node = keeping(12);
     load(&mut node, (0..12).map(|number| unproven(lone(number))).collect(), &[]);
-    assert_eq!((node.table.stats().peers.idle, node.table.stats().counters.records_dropped), (12, 0));
+    assert_eq!(
+        (
+            node.table.stats().peers.idle,
+            node.table.stats().counters.records_dropped
+        ),
+        (12, 0)
+    );
 }
 
 #[test]
@@ -74,7 +80,11 @@ fn initial_peers_always_get_in() {
     let mut failed = Peer::new(lone(500));
     (failed.failures_in_row, failed.last_failure) = (20, Some(start()));
     // Each record is of a subnet of its own, and better than an initial peer that the file calls a failure.
-    let records = || (0..100).map(|number| proven(lone(number))).chain([record(failed.clone())]);
+    let records = || {
+        (0..100)
+            .map(|number| proven(lone(number)))
+            .chain([record(failed.clone())])
+    };
     let mut node = keeping(50);
     load(&mut node, records().collect(), &initial);
     assert!(initial.iter().all(|&ip| node.status(ip).is_some()));
@@ -93,7 +103,15 @@ fn initial_peers_are_taken_once_each_and_if_they_are_peers() {
     let mut config = config();
     config.target_outgoing_connections = 0;
     let mut node = Node::at("60.100.0.1", config);
-    let initial = ["60.1.0.1", "::ffff:60.1.0.1", "60.1.0.1", "60.100.0.1", "0.0.0.0", "224.0.0.1", "10.0.0.1"];
+    let initial = [
+        "60.1.0.1",
+        "::ffff:60.1.0.1",
+        "60.1.0.1",
+        "60.100.0.1",
+        "0.0.0.0",
+        "224.0.0.1",
+        "10.0.0.1",
+    ];
     load(&mut node, Vec::new(), &initial.map(ip));
     assert_eq!(node.table.stats().peers.idle, 2);
     assert!(node.status(ip("60.1.0.1")).is_some() && node.status(ip("10.0.0.1")).is_some());

@@ -104,14 +104,19 @@ fn the_indexes_hold_while_subnets_are_emptied_and_filled_again() {
     let mut world = many(9, 5_000);
     world.table.on_peer_list((0..700).map(peer));
     // Some of them pause.
-    for _ in 0..10 {
+    for _ in 0..60 {
         world.poll();
         for (_, ip, _) in world.dials.clone() {
             world.dial_fails(ip, DialFault::TimedOut);
         }
     }
     world.table.check();
-    let paused = world.table.peers.iter().filter(|entry| entry.paused_until.is_some()).count();
+    let paused = world
+        .table
+        .peers
+        .iter()
+        .filter(|entry| entry.paused_until.is_some())
+        .count();
     assert!((200..600).contains(&paused), "{paused}");
     for number in 0..600 {
         world.report(peer(number), Report::Banned);

@@ -114,7 +114,10 @@ fn the_time_from_the_start_to_the_first_connection_is_an_outage() {
     world.load(vec![unproven(lone(1))]);
     world.poll();
     world.dial_fails(lone(1), DialFault::Peer);
-    assert_eq!((streak(&world, lone(1)), last_failure(&world, lone(1))), (0, Some(start())));
+    assert_eq!(
+        (streak(&world, lone(1)), last_failure(&world, lone(1))),
+        (0, Some(start()))
+    );
 }
 
 #[test]
@@ -192,14 +195,23 @@ fn about_to_end(failed: usize) -> World {
     world.table.on_peer_list([lone(5_000)]);
     while world.alive() == 0 {
         world.run(Duration::from_millis(100), |_, peer| {
-            if peer == lone(5_000) { Answer::Alive } else { Answer::REFUSES }
+            if peer == lone(5_000) {
+                Answer::Alive
+            } else {
+                Answer::REFUSES
+            }
         });
     }
     world
 }
 
 fn paused(world: &World) -> usize {
-    world.table.peers.iter().filter(|entry| entry.paused_until.is_some()).count()
+    world
+        .table
+        .peers
+        .iter()
+        .filter(|entry| entry.paused_until.is_some())
+        .count()
 }
 
 #[test]

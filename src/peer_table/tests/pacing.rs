@@ -47,7 +47,10 @@ fn the_bucket_is_full_at_the_start_and_one_token_comes_back_each_stagger() {
     assert_eq!(dials_now(&mut world, DialFault::Peer), BUCKET);
     world.wait(STAGGER - Duration::from_nanos(1));
     assert_eq!(dials_now(&mut world, DialFault::Peer), 0);
-    assert_eq!(world.table.next_deadline(), Some(world.now.since_start + Duration::from_nanos(1)));
+    assert_eq!(
+        world.table.next_deadline(),
+        Some(world.now.since_start + Duration::from_nanos(1))
+    );
     world.wait(Duration::from_nanos(1));
     assert_eq!(dials_now(&mut world, DialFault::Peer), 1);
     world.wait(3 * STAGGER);

@@ -49,8 +49,7 @@ fn times_in_the_future_are_kept_and_not_believed() {
     };
     let year = TimeDelta::days(365);
     let future = start() + year;
-    node.load(vec![record("60.1.0.1", future), record("60.2.0.1", start() - year)],
-    );
+    node.load(vec![record("60.1.0.1", future), record("60.2.0.1", start() - year)]);
     node.settle();
     assert_eq!(node.table.peer(ip("60.1.0.1")).unwrap().last_alive, Some(future));
     node.connect(ip("60.2.0.1"));

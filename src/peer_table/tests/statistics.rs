@@ -106,7 +106,10 @@ fn pauses_are_spread_evenly_from_three_quarters_to_five_quarters() {
         assert!(factors.iter().all(|factor| (0.75..=1.25).contains(factor)));
         for tenth in 0..10 {
             let from = 0.75 + 0.05 * f64::from(tenth);
-            let inside = factors.iter().filter(|factor| (from..from + 0.05).contains(*factor)).count();
+            let inside = factors
+                .iter()
+                .filter(|factor| (from..from + 0.05).contains(*factor))
+                .count();
             assert!(is_likely(inside, PEERS, 0.1), "{inside} from {from} on, at {base:?}");
         }
     }

@@ -76,7 +76,11 @@ impl World {
 
     fn await_answer(&mut self, peer: IpAddr, answer: Answer) {
         let &(id, _, at) = self.dials.iter().find(|dial| dial.1 == peer).unwrap();
-        let after = if answer == Answer::NO_WAY { Duration::ZERO } else { LATENCY };
+        let after = if answer == Answer::NO_WAY {
+            Duration::ZERO
+        } else {
+            LATENCY
+        };
         if answer != Answer::Silent {
             self.answers.push((at + after, id, peer, answer));
         }
