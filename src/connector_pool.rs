@@ -127,7 +127,7 @@ where
             return Poll::Ready(None);
         };
         let is_first_poll = this.waker.is_none();
-        // A future that has panicked is not polled again, so nobody sees what state it is in.
+        // A future that has panicked is never polled again, so its state is never seen.
         let outcome = match catch_unwind(AssertUnwindSafe(|| dial.poll(cx))) {
             Ok(Poll::Pending) => {
                 this.waker.get_or_insert_with(|| cx.waker().clone());

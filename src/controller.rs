@@ -88,7 +88,7 @@ use crate::transport::{TcpTransport, Transport};
 pub struct NetworkController<T: Transport = TcpTransport> {
     engine: Pin<Box<Engine<T>>>,
     wakers: Arc<Wakers>,
-    /// Wakes whoever polls either half; the engine is polled with it.
+    /// Wakes the tasks that poll either half; the engine is polled with it.
     waker: Waker,
 }
 
@@ -133,19 +133,19 @@ pub enum NetworkError {
         source: io::Error,
     },
     /// The peer file could not be loaded, so nothing was started; or the last dump of a controller being closed failed.
-    /// The source says whether the file was replaced.
-    #[error("peer file {}: {source}", path.display())]
+    /// `error` says whether the file was replaced. It is part of the message, and so no source.
+    #[error("peer file {}: {error}", path.display())]
     PeerFile {
         /// The file, as the configuration names it.
         path: PathBuf,
         /// What is wrong with it.
-        source: PeerFileError,
+        error: PeerFileError,
     },
 }
 
 impl From<FileError> for NetworkError {
-    fn from(FileError { path, source }: FileError) -> Self {
-        Self::PeerFile { path, source }
+    fn from(FileError { path, source: error }: FileError) -> Self {
+        Self::PeerFile { path, error }
     }
 }
 
@@ -235,8 +235,8 @@ impl<T: Transport> NetworkController<T> {
 
     /// The peer gave a sign of life: the handshake is done, or a message came. Updates `last_alive`.
     ///
-    /// Like every `feedback_…` method it takes effect immediately; awaiting is optional. After [`Self::close`] it does
-    /// nothing.
+    /// Like every `feedback_…` method it takes effect immediately, after what sinks have reported of that address before;
+    /// awaiting is optional. After [`Self::close`] it does nothing.
     pub fn feedback_peer_alive(&mut self, ip: IpAddr) -> Ready<()> {
         self.report(ip, Report::Alive)
     }
@@ -261,8 +261,8 @@ impl<T: Transport> NetworkController<T> {
         self.report(ip, Report::Unbanned)
     }
 
-    /// Merges peers that somebody told us of: those that are not known are added, the others left as they are. Takes no
-    /// more than `max_idle_peers` addresses from the list, however long it is, and none that [no peer can
+    /// Merges peers that a peer told us of: unknown ones are added, known ones left as they are. Takes no more than
+    /// `max_idle_peers` addresses from the list, however long it is, and none that [no peer can
     /// have](crate#which-addresses-can-be-peers).
     pub fn feedback_peer_list(&mut self, ips: impl IntoIterator<Item = IpAddr>) -> Ready<()> {
         self.engine.as_mut().merge_list(ips);
@@ -331,7 +331,7 @@ impl<T: Transport> NetworkController<T> {
     /// closed, not as failed), revokes the others, stops listening and dialing, dumps the peers if something has
     /// changed, and ends the stream. Sockets that were handed over are the application's.
     ///
-    /// Close first and end the tasks of the connections after: leases that are dropped then blame nobody.
+    /// Close first and end the tasks of the connections after: leases that are dropped then record no failure.
     ///
     /// # Cancel safety
     ///
@@ -413,9 +413,9 @@ impl<T: Transport> fmt::Debug for NetworkController<T> {
     }
 }
 
-fn peer_file_error(path: &Path, source: PeerFileError) -> NetworkError {
+fn peer_file_error(path: &Path, error: PeerFileError) -> NetworkError {
     NetworkError::PeerFile {
         path: path.to_owned(),
-        source,
+        error,
     }
 }

@@ -10,16 +10,16 @@
 use std::mem;
 use std::path::PathBuf;
 use std::pin::Pin;
-use std::task::{Context, Poll, Waker, ready};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use futures::Stream;
-use pin_project::pin_project;
+use futures::task::AtomicWaker;
 use tokio::time::{Instant, Sleep, sleep_until};
 
-use crate::peer_file::{CHUNK, OVERSHOOT, PeerFileError, StagedFile};
+use crate::peer_file::{CHUNK, Disk, FileSystem, OVERSHOOT, PeerFileError, StagedFile};
 
-/// Stands for every longer interval, so that no time is beyond what the clock can express.
+/// The longest interval: the clock cannot express every later time.
 const FAR_FUTURE: Duration = Duration::from_secs(60 * 60 * 24 * 365 * 30);
 
 /// What a [`DumpInterval`] asks for, in this order: one `Due`, `Room` as often as needed, one `Done`.
@@ -38,73 +38,72 @@ pub(crate) enum DumpEvent {
 
 /// Says when to dump and carries the dump out.
 ///
-/// [`arm`](Self::arm) it when something stored has changed. A change during a dump is not remembered here: whoever
-/// dumps compares, at [`Done`](DumpEvent::Done), its count of changes with the one noted at [`Due`](DumpEvent::Due).
-#[pin_project]
-pub(crate) struct DumpInterval {
+/// [`arm`](Self::arm) it when something stored has changed. A change during a dump is not remembered here: its owner
+/// compares, at [`Done`](DumpEvent::Done), the count of changes with the one noted at [`Due`](DumpEvent::Due).
+pub(crate) struct DumpInterval<F: FileSystem = Disk> {
+    files: F,
     path: PathBuf,
     interval: Duration,
-    state: State,
-    /// Exists only from the first poll after `arm` until the dump begins.
-    #[pin]
-    timer: Option<Sleep>,
+    state: State<F>,
     buffer: Vec<u8>,
     is_last: bool,
-    /// Who polled last while no dump was in flight.
-    waker: Option<Waker>,
+    /// That of the last poll while no dump was in flight.
+    waker: AtomicWaker,
 }
 
 type Work<T> = Pin<Box<dyn Future<Output = Result<T, PeerFileError>> + Send + Sync>>;
 
-enum State {
+enum State<F: FileSystem> {
     Idle,
-    Armed { due: Instant },
+    Armed {
+        due: Instant,
+        /// Made by the first poll.
+        timer: Option<Pin<Box<Sleep>>>,
+    },
     Begin,
-    Opening(Work<StagedFile>),
-    Filling(StagedFile),
-    Writing(Work<(StagedFile, Vec<u8>)>),
+    /// Opens or writes, and gives an emptied buffer back.
+    Working(Work<(StagedFile<F>, Vec<u8>)>),
+    Filling(StagedFile<F>),
     Committing(Work<()>),
 }
 
 impl DumpInterval {
     /// Will dump to `path`, as it is meant in the present working directory, `interval` after something has changed.
     pub(crate) fn new(path: PathBuf, interval: Duration) -> Self {
+        Self::with_files(Disk, path, interval)
+    }
+}
+
+impl<F: FileSystem> DumpInterval<F> {
+    /// As [`new`](DumpInterval::new), to this file system.
+    pub(crate) fn with_files(files: F, path: PathBuf, interval: Duration) -> Self {
         Self {
+            files,
             path: std::path::absolute(&path).unwrap_or(path),
             interval,
             state: State::Idle,
-            timer: None,
             buffer: Vec::new(),
             is_last: false,
-            waker: None,
+            waker: AtomicWaker::new(),
         }
     }
 
     /// Something stored has changed: a dump begins an interval from now, unless one is to begin or in flight already.
     /// Needs no runtime.
-    pub(crate) fn arm(self: Pin<&mut Self>) {
-        let this = self.project();
-        if matches!(this.state, State::Idle) {
-            let due = Instant::now() + (*this.interval).min(FAR_FUTURE);
-            *this.state = State::Armed { due };
-            wake(this.waker);
+    pub(crate) fn arm(&mut self) {
+        if matches!(self.state, State::Idle) {
+            let due = Instant::now() + self.interval.min(FAR_FUTURE);
+            self.state = State::Armed { due, timer: None };
+            self.waker.wake();
         }
     }
 
     /// Lets a dump begin with the next poll, unless one is in flight.
-    pub(crate) fn dump_now(self: Pin<&mut Self>) {
-        let mut this = self.project();
-        if matches!(this.state, State::Idle | State::Armed { .. }) {
-            this.timer.set(None);
-            *this.state = State::Begin;
-            wake(this.waker);
+    pub(crate) fn dump_now(&mut self) {
+        if !self.is_dumping() {
+            self.state = State::Begin;
+            self.waker.wake();
         }
-    }
-
-    /// Whether a dump begins once the interval is over.
-    #[cfg(test)]
-    pub(crate) fn is_armed(&self) -> bool {
-        matches!(self.state, State::Armed { .. })
     }
 
     /// Whether a dump is in flight or about to begin: a [`Done`](DumpEvent::Done) will come.
@@ -113,22 +112,51 @@ impl DumpInterval {
     }
 
     /// The buffer, to append records to after a [`Room`](DumpEvent::Room): none once it holds [`CHUNK`] bytes.
-    pub(crate) fn room(self: Pin<&mut Self>) -> &mut Vec<u8> {
-        let this = self.project();
-        debug_assert!(matches!(this.state, State::Filling(_)), "only a Room makes room");
-        this.buffer
+    pub(crate) fn room(&mut self) -> &mut Vec<u8> {
+        debug_assert!(matches!(self.state, State::Filling(_)), "only a Room makes room");
+        &mut self.buffer
     }
 
     /// What the buffer holds is the last of this dump. Called after a [`Room`](DumpEvent::Room).
-    pub(crate) fn end_of_records(self: Pin<&mut Self>) {
-        let this = self.project();
-        debug_assert!(matches!(this.state, State::Filling(_)), "records end in a Room");
-        *this.is_last = true;
+    pub(crate) fn end_of_records(&mut self) {
+        debug_assert!(matches!(self.state, State::Filling(_)), "records end in a Room");
+        self.is_last = true;
+    }
+
+    fn begin(&mut self) {
+        let (files, path) = (self.files.clone(), self.path.clone());
+        self.is_last = false;
+        self.state = State::Working(Box::pin(async move {
+            let file = StagedFile::create(files, &path).await?;
+            Ok((file, Vec::with_capacity(CHUNK + OVERSHOOT)))
+        }));
+    }
+
+    /// Writes the whole chunks that the buffer holds, or all of it, or commits if there was nothing more to come.
+    fn drain(&mut self) {
+        let State::Filling(mut file) = mem::replace(&mut self.state, State::Idle) else {
+            unreachable!("only a dump that is being filled is drained");
+        };
+        let (mut buffer, is_last) = (mem::take(&mut self.buffer), self.is_last);
+        self.state = if buffer.is_empty() {
+            State::Committing(Box::pin(file.commit()))
+        } else {
+            State::Working(Box::pin(async move {
+                file.write(&mut buffer, is_last).await?;
+                Ok((file, buffer))
+            }))
+        };
+    }
+
+    fn done(&mut self, result: Result<(), PeerFileError>) -> Poll<Option<DumpEvent>> {
+        self.buffer = Vec::new();
+        self.state = State::Idle;
+        Poll::Ready(Some(DumpEvent::Done(result)))
     }
 }
 
 /// Never ends.
-impl Stream for DumpInterval {
+impl<F: FileSystem> Stream for DumpInterval<F> {
     type Item = DumpEvent;
 
     /// - `Pending`: nothing has changed, or the interval is not over, or the file system is at work;
@@ -138,115 +166,40 @@ impl Stream for DumpInterval {
     ///
     /// While it is armed or dumps, outside of a Tokio runtime.
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<DumpEvent>> {
+        let this = &mut *self;
         loop {
-            let mut this = self.as_mut().project();
-            match this.state {
+            match &mut this.state {
                 State::Idle => {
-                    park(this.waker, cx);
+                    this.waker.register(cx.waker());
                     return Poll::Pending;
                 }
-                State::Armed { due } => {
-                    let due = *due;
-                    park(this.waker, cx);
-                    ready!(poll_timer(this.timer.as_mut(), due, cx));
-                    *this.state = State::Begin;
+                State::Armed { due, timer } => {
+                    this.waker.register(cx.waker());
+                    let timer = timer.get_or_insert_with(|| Box::pin(sleep_until(*due)));
+                    ready!(timer.as_mut().poll(cx));
+                    this.state = State::Begin;
                 }
                 State::Begin => {
-                    self.begin();
+                    this.begin();
                     return Poll::Ready(Some(DumpEvent::Due));
                 }
-                State::Opening(work) => match ready!(work.as_mut().poll(cx)) {
-                    Ok(file) => {
-                        this.buffer.reserve(CHUNK + OVERSHOOT);
-                        *this.state = State::Filling(file);
+                State::Working(work) => match ready!(work.as_mut().poll(cx)) {
+                    Ok((file, buffer)) => {
+                        this.buffer = buffer;
+                        this.state = State::Filling(file);
                     }
-                    Err(error) => return self.done(Err(error)),
+                    Err(error) => return this.done(Err(error)),
                 },
-                State::Filling(_) if this.buffer.len() < CHUNK && !*this.is_last => {
+                State::Filling(_) if this.buffer.len() < CHUNK && !this.is_last => {
                     return Poll::Ready(Some(DumpEvent::Room));
                 }
-                State::Filling(_) => self.as_mut().drain(),
-                State::Writing(work) => match ready!(work.as_mut().poll(cx)) {
-                    Ok((file, buffer)) => {
-                        *this.buffer = buffer;
-                        *this.state = State::Filling(file);
-                    }
-                    Err(error) => return self.done(Err(error)),
-                },
+                State::Filling(_) => this.drain(),
                 State::Committing(work) => {
                     let result = ready!(work.as_mut().poll(cx));
-                    return self.done(result);
+                    return this.done(result);
                 }
             }
         }
-    }
-}
-
-impl DumpInterval {
-    fn begin(self: Pin<&mut Self>) {
-        let this = self.project();
-        let path = this.path.clone();
-        *this.is_last = false;
-        *this.waker = None;
-        *this.state = State::Opening(Box::pin(async move { StagedFile::create(&path).await }));
-    }
-
-    /// Writes the whole chunks that the buffer holds, or all of it, or commits if there was nothing more to come.
-    fn drain(self: Pin<&mut Self>) {
-        let this = self.project();
-        let State::Filling(file) = mem::replace(this.state, State::Idle) else {
-            unreachable!("only a dump that is being filled is drained");
-        };
-        *this.state = if this.buffer.is_empty() {
-            State::Committing(Box::pin(file.commit()))
-        } else {
-            let len = this.buffer.len();
-            let ready = if *this.is_last { len } else { len - len % CHUNK };
-            State::Writing(Box::pin(write(file, mem::take(this.buffer), ready)))
-        };
-    }
-
-    fn done(self: Pin<&mut Self>, result: Result<(), PeerFileError>) -> Poll<Option<DumpEvent>> {
-        let this = self.project();
-        *this.buffer = Vec::new();
-        *this.state = State::Idle;
-        Poll::Ready(Some(DumpEvent::Done(result)))
-    }
-}
-
-/// Gives the buffer back, emptied of what was `ready`.
-async fn write(
-    mut file: StagedFile,
-    mut buffer: Vec<u8>,
-    ready: usize,
-) -> Result<(StagedFile, Vec<u8>), PeerFileError> {
-    file.write_all(&buffer[..ready]).await?;
-    buffer.drain(..ready);
-    buffer.shrink_to(CHUNK + OVERSHOOT);
-    Ok((file, buffer))
-}
-
-fn poll_timer(mut timer: Pin<&mut Option<Sleep>>, due: Instant, cx: &mut Context<'_>) -> Poll<()> {
-    if timer.is_none() {
-        timer.set(Some(sleep_until(due)));
-    }
-    if let Some(sleep) = timer.as_mut().as_pin_mut() {
-        ready!(sleep.poll(cx));
-    }
-    timer.set(None);
-    Poll::Ready(())
-}
-
-fn park(waker: &mut Option<Waker>, cx: &Context<'_>) {
-    match waker {
-        Some(waker) => waker.clone_from(cx.waker()),
-        None => *waker = Some(cx.waker().clone()),
-    }
-}
-
-fn wake(waker: &mut Option<Waker>) {
-    if let Some(waker) = waker.take() {
-        waker.wake();
     }
 }
 

@@ -9,8 +9,6 @@ use serde::{Deserialize, Serialize};
 pub use self::connection::{ConnectionId, ParkedId, PeerId};
 
 mod connection;
-mod hasher;
-pub(crate) use self::hasher::NumberHasher;
 
 /// A known peer, as [`NetworkController::peers`](crate::NetworkController::peers) and
 /// [`peer`](crate::NetworkController::peer) show it.

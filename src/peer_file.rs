@@ -1,9 +1,8 @@
 //! The peer file: a JSON array with one object a peer, read whole and replaced whole.
 //!
 //! Only `ip` is required. `status` is the name of a [`PeerStatus`](crate::PeerStatus); `last_alive`, `last_failure`,
-//! `last_alive_outgoing` and `banned_at` are RFC 3339 times or null; `failures_in_row` is a count. Any other field is
-//! kept and written back, behind these and in the order of their names; a number in it is one of 64 bits, whole or
-//! floating.
+//! `last_alive_outgoing` and `banned_at` are RFC 3339 times or null; `failures_in_row` is a count. Unknown fields are
+//! kept and written back after these, sorted by name; their numbers are 64-bit integers or floats.
 //!
 //! What a record means when it is read:
 //!
@@ -12,14 +11,14 @@
 //! - without `failures_in_row` it has one failure if `last_failure` is later than `last_alive`, or there is no
 //!   `last_alive`; else none;
 //! - a ban without `banned_at` was set at `last_failure`; a peer that is not banned has no `banned_at`;
-//! - several records of one address are one peer, in the place of the first: the newer of each time, a ban if one of
-//!   them has it, the failures of the record with the newer `last_failure` (of equally old ones the larger count), all
-//!   other fields, of one that stands in several the first.
+//! - several records of one address are merged into the first of them: the newer of each time, a ban if one has it, the
+//!   failures of the record with the newer `last_failure` (the larger count if these are equal), and all unknown fields,
+//!   the first value of each.
 //!
-//! Reading never panics and never alters the file; whatever is malformed is an error that says where. Writing replaces
-//! the file in one step: killed at any moment, it is the whole old or the whole new one. Each record is a line, in the
-//! place that it had, so that `git diff` and `grep` serve an operator: a list of Idle and Banned peers that was written
-//! here is written again byte for byte. The repository has a [JSON Schema] of the format.
+//! Reading never panics and never alters the file; malformed content is an error that says where. Writing replaces the
+//! file in one step: killed at any moment, the file is the whole old or the whole new one. Each record is one line and
+//! keeps its position, for `git diff` and `grep`: a list of Idle and Banned peers that was written here is written again
+//! byte for byte. The repository has a [JSON Schema] of the format.
 //!
 //! A controller loads and dumps its file by itself. [`load`] and [`save`] are for tools that prepare, inspect or mend one
 //! while no controller runs on it: a running one knows nothing of what others write, and replaces it with its next dump.
@@ -53,31 +52,28 @@
 //! [JSON Schema]: https://json-schema.org
 
 use std::borrow::Borrow;
+use std::error::Error;
+use std::fmt;
 use std::io;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
-use chrono::{DateTime, Utc};
-
 use crate::peer::is_peer_address;
 
 mod encode;
+mod fields;
+mod file_system;
 mod read;
 mod staged;
-mod time;
-
-#[cfg(test)]
-mod tests;
-#[cfg(test)]
-pub(crate) use tests::{Fault, Work, is_stopped, set_fault, take_steps, take_work};
 
 pub(crate) use encode::{encode_head, encode_record, encode_tail};
+pub(crate) use file_system::{Disk, FileSystem};
 pub(crate) use read::parse;
 pub(crate) use staged::StagedFile;
 
 pub use crate::peer::PeerRecord;
 
-/// A file is written so many bytes at a time.
+/// How many bytes of a file are written at once.
 pub(crate) const CHUNK: usize = 64 * 1024;
 
 /// Room for the record that fills a chunk, so that its buffer need not grow.
@@ -87,11 +83,23 @@ pub(crate) const OVERSHOOT: usize = 16 * 1024;
 ///
 /// # Errors
 ///
-/// The file is missing, unreadable or malformed. It stays as it is.
+/// The file is missing, unreadable or malformed, or no regular file. It stays as it is.
 pub async fn load(path: impl AsRef<Path>) -> Result<Vec<PeerRecord>, FileError> {
     let path = path.as_ref();
-    let read = async { parse(&tokio::fs::read(path).await.map_err(PeerFileError::Read)?) };
-    read.await.map_err(|source| FileError::new(path, source))
+    let records = read(path)
+        .await
+        .map_err(PeerFileError::Read)
+        .and_then(|bytes| parse(&bytes));
+    records.map_err(|source| FileError {
+        path: path.to_owned(),
+        source,
+    })
+}
+
+/// To open a pipe would wait until something writes to it, so what is no regular file is not opened.
+async fn read(path: &Path) -> io::Result<Vec<u8>> {
+    staged::regular(tokio::fs::metadata(path)).await?;
+    tokio::fs::read(path).await
 }
 
 /// Replaces the file at `path` whole by one with these peers, or makes it. Permissions are kept, and the owner where
@@ -105,22 +113,24 @@ pub async fn load(path: impl AsRef<Path>) -> Result<Vec<PeerRecord>, FileError> 
 ///
 /// # Errors
 ///
-/// The file could not be replaced, another process is just writing it, or a record cannot stand in a file. It is as it
-/// was then, unless only `sync folder` failed, see [`PeerFileError::Write`].
+/// The file could not be replaced, another process is writing it, or no peer can have the address of a record. It is as
+/// it was then, unless only `sync folder` failed, see [`PeerFileError::Write`].
 pub async fn save<R: Borrow<PeerRecord>>(
     path: impl AsRef<Path>,
     records: impl IntoIterator<Item = R>,
 ) -> Result<(), FileError> {
     let path = path.as_ref();
-    let replaced = replace(path, records).await;
-    replaced.map_err(|source| FileError::new(path, source))
+    replace(path, records).await.map_err(|source| FileError {
+        path: path.to_owned(),
+        source,
+    })
 }
 
 async fn replace<R: Borrow<PeerRecord>>(
     path: &Path,
     records: impl IntoIterator<Item = R>,
 ) -> Result<(), PeerFileError> {
-    let mut file = StagedFile::create(path).await?;
+    let mut file = StagedFile::create(Disk, path).await?;
     let mut out = Vec::with_capacity(CHUNK + OVERSHOOT);
     let mut count = 0;
     encode_head(&mut out);
@@ -135,21 +145,19 @@ async fn replace<R: Borrow<PeerRecord>>(
         }
         encode_record(&mut out, count == 1, peer, *banned_at, other.as_deref());
         if out.len() >= CHUNK {
-            let ready = out.len() - out.len() % CHUNK;
-            file.write_all(&out[..ready]).await?;
-            out.drain(..ready);
-            out.shrink_to(CHUNK + OVERSHOOT);
+            file.write(&mut out, false).await?;
         }
     }
     encode_tail(&mut out, count > 0);
-    file.write_all(&out).await?;
+    file.write(&mut out, true).await?;
     file.commit().await
 }
 
 /// What went wrong with which peer file.
+///
+/// The message has all of `source` in it, so [`Error::source`] is `None`: a chain of errors would say it twice.
 #[non_exhaustive]
-#[derive(Debug, thiserror::Error)]
-#[error("peer file {}: {source}", .path.display())]
+#[derive(Debug)]
 pub struct FileError {
     /// The file, as it was named.
     pub path: PathBuf,
@@ -157,14 +165,13 @@ pub struct FileError {
     pub source: PeerFileError,
 }
 
-impl FileError {
-    fn new(path: &Path, source: PeerFileError) -> Self {
-        Self {
-            path: path.to_owned(),
-            source,
-        }
+impl fmt::Display for FileError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "peer file {}: {}", self.path.display(), self.source)
     }
 }
+
+impl Error for FileError {}
 
 /// Why the peer file could not be read or replaced.
 ///
@@ -173,7 +180,7 @@ impl FileError {
 #[derive(Debug, thiserror::Error)]
 pub enum PeerFileError {
     /// The file could not be read. It is untouched.
-    #[error("cannot read it: {0}")]
+    #[error("cannot read it: {0}{hint}", hint = how_to_begin(.0))]
     Read(io::Error),
     /// The file is no list of peers. It is untouched.
     #[error("{}line {line}, column {column}: {reason}", in_record(.record))]
@@ -191,7 +198,7 @@ pub enum PeerFileError {
     /// a crash of the operating system may bring the old one back.
     #[error("cannot {step} {}: {error}", .path.display())]
     Write {
-        /// What failed, one of `find`, `inspect`, `open`, `lock`, `remove`, `create`, `set permissions of`, `write`,
+        /// What failed, one of `find`, `inspect`, `lock`, `remove`, `create`, `set permissions of`, `write`,
         /// `sync`, `rename` and `sync folder`.
         step: &'static str,
         /// The file or folder that it failed on: the peer file, the temporary file beside it, or the folder of both.
@@ -209,11 +216,17 @@ pub enum PeerFileError {
     },
 }
 
+fn how_to_begin(error: &io::Error) -> &'static str {
+    if error.kind() == io::ErrorKind::NotFound {
+        "; to begin, make it with some peers, or with none: `[]`"
+    } else {
+        ""
+    }
+}
+
 fn in_record(record: &Option<usize>) -> String {
     record.map_or_else(String::new, |number| format!("record {number}, "))
 }
 
-/// The failures in a row of a record that does not state them.
-fn implied_failures(last_alive: Option<DateTime<Utc>>, last_failure: Option<DateTime<Utc>>) -> u32 {
-    u32::from(last_failure > last_alive)
-}
+#[cfg(test)]
+pub(crate) mod tests;

@@ -30,8 +30,8 @@ pub trait Transport: Send + 'static {
     /// Starts to connect to `to`, from the address `from` if there is one.
     ///
     /// The error of a dial says whose fault it is. The kinds `AddrInUse` (no local address or port is left to dial
-    /// from) and `OutOfMemory`, and the system's "too many open files" and "no buffer space", pause all dials and blame
-    /// no peer; kinds such as `NetworkUnreachable` set this one peer aside; all others count as the peer's failure.
+    /// from) and `OutOfMemory`, and the system's "too many open files" and "no buffer space", pause all dials, and no
+    /// failure is recorded; kinds such as `NetworkUnreachable` set this one peer aside; all others count as the peer's failure.
     fn dial(&mut self, from: Option<IpAddr>, to: SocketAddr) -> Self::Dial;
 }
 
@@ -49,7 +49,7 @@ pub trait Incoming: Sized + Send + 'static {
     /// What it becomes when it is admitted.
     type Socket;
 
-    /// Who connected.
+    /// The address of the peer that connected.
     fn remote_addr(&self) -> SocketAddr;
 
     /// Which of our addresses they connected to.
@@ -75,7 +75,7 @@ pub trait Incoming: Sized + Send + 'static {
     ///
     /// # Errors
     ///
-    /// It could not be taken; it is closed then. This counts as an accept error and blames nobody.
+    /// It could not be taken; it is closed then. This counts as an accept error; no failure is recorded.
     fn admit(self) -> io::Result<Self::Socket>;
 
     /// Turns the connection away at once.

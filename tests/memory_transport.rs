@@ -3,7 +3,7 @@
 use std::io::{self, ErrorKind};
 use std::net::{IpAddr, SocketAddr};
 
-use futures::StreamExt;
+use futures::{FutureExt, StreamExt};
 use network::sim::memory::{ANY_PORT, DialFate, DialRequest, IncomingFate, IncomingProbe, MemoryTransport, memory};
 use network::{Incoming, Transport};
 use static_assertions::assert_impl_all;
@@ -163,9 +163,10 @@ async fn a_closure_that_answers_dials_may_use_the_handle() {
         2 => Some(Err(io::Error::other(format!("{} dials", also.dials_started())))),
         _ => None,
     });
-    let dialed = transport.dial(None, SocketAddr::new(PEER, 1)).await.unwrap();
+    let mut answer = |port| transport.dial(None, SocketAddr::new(PEER, port)).now_or_never();
+    let dialed = answer(1).expect("an answer").unwrap();
     assert_eq!(dialed.socket.remote, SocketAddr::new(PEER, 1));
-    let error = transport.dial(None, SocketAddr::new(PEER, 2)).await.unwrap_err();
+    let error = answer(2).expect("an answer").unwrap_err();
     assert_eq!(error.to_string(), "2 dials");
     let _left = transport.dial(None, SocketAddr::new(PEER, 3));
     assert_eq!(handle.dials().len(), 1);

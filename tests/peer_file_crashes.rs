@@ -1,4 +1,4 @@
-//! A peer file whose process is killed, whose disk is full, whose folder cannot be written.
+//! The peer file when its process is killed, its disk is full, or its folder cannot be written.
 //!
 //! An executable of its own, as its tests kill processes, limit them and mount file systems, in children of it.
 
@@ -33,7 +33,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 const PEERS: u32 = 100;
 const NOTE: usize = 700;
 const KILLS: usize = 500;
-/// Longer than any part takes; a child whose parent has died ends by it.
+/// Longer than any part takes; it also ends a child whose parent has died.
 const PATIENCE: Duration = Duration::from_secs(120);
 const INTERVAL: Duration = Duration::from_millis(1);
 
@@ -81,7 +81,7 @@ fn contents() -> String {
 /// A controller that dumps as soon as something has changed, and does nothing else.
 async fn controller(path: &Path) -> NetworkController {
     let mut config = NetworkConfig::new(path, 0);
-    // Nobody else listens here.
+    // No other test listens here.
     config.listen_ip = Ipv4Addr::new(127, 101, 0, 1).into();
     config.target_outgoing_connections = 0;
     config.peer_file_dump_interval = INTERVAL;
@@ -130,7 +130,7 @@ async fn assert_banned(path: &Path, number: u32) {
     assert_eq!(record.peer.status, PeerStatus::Banned);
 }
 
-/// How many files stand beside the peer file.
+/// How many other files are in the folder of the peer file.
 fn temporaries(path: &Path) -> usize {
     let names = fs::read_dir(path.parent().unwrap()).unwrap();
     let others = names.filter(|entry| entry.as_ref().unwrap().path() != path);
@@ -225,7 +225,7 @@ fn a_full_disk_fails_the_dump_and_loses_nothing() {
     if let Some(path) = part() {
         return block_on(dump_beyond_the_limit(&path));
     }
-    // Who is over the limit gets an error only if the signal is ignored.
+    // A write over the limit is an error only if the signal is ignored.
     play(TEST, &["sh", "-c", "trap '' XFSZ; exec \"$0\" \"$@\""], &file().path);
 }
 
@@ -383,4 +383,30 @@ fn a_missing_folder_fails_the_dump_until_it_is_back() {
         assert_banned(&file.path, 2).await;
         assert_eq!(temporaries(&file.path), 0);
     });
+}
+
+#[test]
+fn a_leftover_of_another_user_is_removed() {
+    const TEST: &str = "a_leftover_of_another_user_is_removed";
+    // A file that root has written with root's permissions, and a node that does not run as root.
+    const LAUNCHER: [&str; 4] = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"];
+    if let Some(path) = part() {
+        return block_on(async {
+            let leftover = path.with_extension("json.tmp");
+            fs::File::open(&leftover).expect_err("it may not be read");
+            let mut net = controller(&path).await;
+            ban(&mut net, 1).await;
+            assert_next_dump_succeeds(&mut net).await;
+            assert_banned(&path, 1).await;
+            assert_eq!(temporaries(&path), 0);
+        });
+    }
+    let file = file();
+    let leftover = file.path.with_extension("json.tmp");
+    fs::write(&leftover, "half a list").unwrap();
+    fs::set_permissions(&leftover, fs::Permissions::from_mode(0o600)).unwrap();
+    fs::set_permissions(file.folder.path(), fs::Permissions::from_mode(0o777)).unwrap();
+    if can(&LAUNCHER) {
+        play(TEST, &LAUNCHER, &file.path);
+    }
 }

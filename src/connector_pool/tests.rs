@@ -152,8 +152,8 @@ async fn a_dial_called_off_is_dropped_on_the_spot_and_has_no_outcome() {
 #[tokio::test]
 async fn a_dial_called_off_leaves_the_set_beside_others() {
     let mut pool = pool();
-    let _kept = start(&mut pool, 0);
-    for id in 1..100 {
+    let _kept = start(&mut pool, 1);
+    for id in 2..100 {
         let answer = start(&mut pool, id);
         assert_at_rest(&mut pool);
         pool.as_mut().call_off(ConnectionId::numbered(id));
@@ -318,6 +318,7 @@ async fn wakes_from_other_threads_are_not_lost() {
     let mut started = 0;
     for _ in 0..DIALS {
         while pool.len() < 50 && started < DIALS {
+            started += 1;
             let (answer, outcome) = oneshot::channel::<io::Result<Dialed<u64>>>();
             pool.as_mut().start(
                 ConnectionId::numbered(started),
@@ -325,7 +326,6 @@ async fn wakes_from_other_threads_are_not_lost() {
                 LIMIT,
             );
             answers.send((started, answer)).unwrap();
-            started += 1;
         }
         let (id, result) = pool.next().await.unwrap();
         assert_eq!(result.unwrap().unwrap().socket, id.number.get());
@@ -340,12 +340,12 @@ async fn wakes_from_other_threads_are_not_lost() {
 async fn the_cooperative_budget_starves_no_dial() {
     const DIALS: u64 = 500;
     let mut pool = pool();
-    let answers: Vec<_> = (0..DIALS).map(|id| start(&mut pool, id)).collect();
+    let answers: Vec<_> = (1..=DIALS).map(|id| start(&mut pool, id)).collect();
     assert_pending!(pool.poll_next());
-    for (id, answer) in (0..).zip(answers) {
+    for (id, answer) in (1..).zip(answers) {
         answer.send(dialed(id)).unwrap();
     }
-    for id in 0..DIALS {
+    for id in 1..=DIALS {
         assert_succeeded(&mut pool, id);
     }
 }

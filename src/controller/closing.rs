@@ -13,7 +13,7 @@ impl<T: Transport> Engine<T> {
         self.has_ended
     }
 
-    /// Closes; to be polled by whoever polls the sink, with a waker that wakes whoever polls either half.
+    /// Closes; to be polled for the sink, with a waker that wakes the tasks of both halves.
     pub(crate) fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), NetworkError>> {
         self.as_mut().begin_or_retry();
         ready!(self.as_mut().poll_end(cx));

@@ -1,11 +1,9 @@
 //! The dump of the table into the peer file: when it is due, how far it has come, how the last one ended.
 
-use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use chrono::{DateTime, Utc};
-use futures::Stream;
-use pin_project::pin_project;
+use futures::StreamExt;
 
 use crate::config::NetworkConfig;
 use crate::controller::clock::RunningClock;
@@ -14,17 +12,16 @@ use crate::peer_file::{self, CHUNK, PeerFileError};
 use crate::peer_table::PeerTable;
 use crate::stats::Stats;
 
-/// How many slots one pass looks at: also where a million of them are empty, nobody waits long.
+/// How many slots one pass looks at, so that a million empty ones do not hold up a poll.
 const SLOTS_PER_PASS: usize = 16;
 /// How many steps of the last dump one poll takes.
 const STEPS_PER_POLL: usize = 16;
 
 /// Feeds the table to a [`DumpInterval`].
-#[pin_project]
+#[derive(Default)]
 pub(crate) struct Dumping {
-    #[pin]
     interval: Option<DumpInterval>,
-    cursor: Cursor,
+    pub(super) cursor: Cursor,
     /// The table's changes when the dump in flight began, and when the last one that was written did.
     begun_at: u64,
     written_at: u64,
@@ -37,7 +34,7 @@ pub(crate) struct Dumping {
 /// How far a dump has come.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Cursor {
-    slot: usize,
+    pub(super) slot: usize,
     any_record: bool,
     has_head: bool,
 }
@@ -50,13 +47,7 @@ impl Dumping {
             .map(|path| DumpInterval::new(path.clone(), config.peer_file_dump_interval));
         Self {
             interval,
-            cursor: Cursor::default(),
-            begun_at: 0,
-            written_at: 0,
-            dumps_written: 0,
-            dumps_failed: 0,
-            last_dump: None,
-            last_error: None,
+            ..Self::default()
         }
     }
 
@@ -68,18 +59,11 @@ impl Dumping {
     }
 
     /// Dumps at its interval. `Ready` after any progress.
-    pub(super) fn poll(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        table: &PeerTable,
-        clock: &RunningClock,
-    ) -> Poll<()> {
-        let mut this = self.as_mut().project();
-        let Some(mut interval) = this.interval.as_mut().as_pin_mut() else {
-            return Poll::Pending;
-        };
-        if table.changes() != *this.written_at {
-            interval.as_mut().arm();
+    pub(super) fn poll(&mut self, cx: &mut Context<'_>, table: &PeerTable, clock: &RunningClock) -> Poll<()> {
+        if let Some(interval) = &mut self.interval
+            && table.changes() != self.written_at
+        {
+            interval.arm();
         }
         self.poll_dump(cx, table, clock).map(drop)
     }
@@ -87,24 +71,23 @@ impl Dumping {
     /// Dumps at once if anything has changed since the last dump; `Ready` once nothing has. When the budget of a poll is
     /// spent the task wakes itself.
     pub(super) fn poll_last(
-        mut self: Pin<&mut Self>,
+        &mut self,
         cx: &mut Context<'_>,
         table: &PeerTable,
         clock: &RunningClock,
     ) -> Poll<Result<(), PeerFileError>> {
         for _ in 0..STEPS_PER_POLL {
-            let mut this = self.as_mut().project();
-            let Some(mut interval) = this.interval.as_mut().as_pin_mut() else {
+            let Some(interval) = &mut self.interval else {
                 return Poll::Ready(Ok(()));
             };
-            let was_begun_before = interval.is_dumping() && *this.begun_at != table.changes();
+            let was_begun_before = interval.is_dumping() && self.begun_at != table.changes();
             if !interval.is_dumping() {
-                if table.changes() == *this.written_at {
+                if table.changes() == self.written_at {
                     return Poll::Ready(Ok(()));
                 }
-                interval.as_mut().dump_now();
+                interval.dump_now();
             }
-            if let Some(Err(error)) = ready!(self.as_mut().poll_dump(cx, table, clock))
+            if let Some(Err(error)) = ready!(self.poll_dump(cx, table, clock))
                 && !was_begun_before
             {
                 return Poll::Ready(Err(error));
@@ -116,40 +99,41 @@ impl Dumping {
 
     /// `Ready` after any progress, with the result of a dump that is over.
     fn poll_dump(
-        self: Pin<&mut Self>,
+        &mut self,
         cx: &mut Context<'_>,
         table: &PeerTable,
         clock: &RunningClock,
     ) -> Poll<Option<Result<(), PeerFileError>>> {
-        let mut this = self.project();
-        let Some(mut interval) = this.interval.as_mut().as_pin_mut() else {
+        let Some(interval) = &mut self.interval else {
             return Poll::Pending;
         };
-        match ready!(interval.as_mut().poll_next(cx)) {
+        match ready!(interval.poll_next_unpin(cx)) {
             Some(DumpEvent::Due) => {
-                *this.begun_at = table.changes();
-                *this.cursor = Cursor::default();
-                Poll::Ready(None)
+                self.begun_at = table.changes();
+                self.cursor = Cursor::default();
             }
             Some(DumpEvent::Room) => {
-                let is_last = this.cursor.encode(table, interval.as_mut().room());
-                if is_last {
+                if self.cursor.encode(table, interval.room()) {
                     interval.end_of_records();
                 }
-                Poll::Ready(None)
             }
             Some(DumpEvent::Done(result)) => {
-                *this.last_dump = Some(clock.now().utc);
-                *this.last_error = result.as_ref().err().map(ToString::to_string);
-                if result.is_ok() {
-                    *this.written_at = *this.begun_at;
-                    *this.dumps_written += 1;
-                } else {
-                    *this.dumps_failed += 1;
-                }
-                Poll::Ready(Some(result))
+                self.note(&result, clock);
+                return Poll::Ready(Some(result));
             }
-            None => Poll::Pending,
+            None => return Poll::Pending,
+        }
+        Poll::Ready(None)
+    }
+
+    fn note(&mut self, result: &Result<(), PeerFileError>, clock: &RunningClock) {
+        self.last_dump = Some(clock.now().utc);
+        self.last_error = result.as_ref().err().map(ToString::to_string);
+        if result.is_ok() {
+            self.written_at = self.begun_at;
+            self.dumps_written += 1;
+        } else {
+            self.dumps_failed += 1;
         }
     }
 }

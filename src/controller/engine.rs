@@ -2,7 +2,7 @@
 //!
 //! One poll does, in this order: what was reported, what is overdue, the dials that are due, the dump, and then events:
 //! outcomes of dials, parked sockets whose wait is over, accepts. Local work comes before remote work, so that a slot
-//! that was freed is free before somebody asks for it, and dials come before accepts, so that a flood of connections
+//! that was freed is free before a connection needs it, and dials come before accepts, so that a flood of connections
 //! does not starve what we asked for ourselves. Each part has a budget per poll; when one is spent the task wakes
 //! itself. It returns `Pending` only after a pass in which every part did.
 //!
@@ -13,7 +13,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::panic::resume_unwind;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use futures::Stream;
@@ -58,7 +58,6 @@ pub(crate) struct Engine<T: Transport> {
     pub(super) timer: Option<Sleep>,
     /// What the timer is set to; `None` while nothing has a deadline.
     pub(super) timer_due: Option<Duration>,
-    #[pin]
     pub(super) dumping: Dumping,
     pub(super) phase: Phase,
     /// The stream has yielded its end, or is to: for ever, even while a failed last dump is tried again.
@@ -74,7 +73,7 @@ pub(super) enum Phase {
     Open,
     /// Everything is ended but the last dump.
     Dumping,
-    /// So it is here, and the last dump failed; the error is there until somebody was told. To be tried again.
+    /// As in `Dumping`, but the last dump failed and may be tried again. The error is there until it was returned.
     Failed(Option<NetworkError>),
     Closed,
 }
@@ -139,7 +138,7 @@ impl<T: Transport> Engine<T> {
         PeerLease::take(ip, &self.mailbox)
     }
 
-    /// To be polled by whoever polls the stream, with a waker that wakes whoever polls either half.
+    /// To be polled for the stream, with a waker that wakes the tasks of both halves.
     pub(crate) fn poll_event(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Event<T>>> {
         if self.has_ended {
             return Poll::Ready(None);
@@ -177,15 +176,13 @@ impl<T: Transport> Engine<T> {
     }
 
     fn poll_dial(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Event<T>>> {
-        let this = self.as_mut().project();
-        match Pin::new(this.dials).poll_next(cx) {
-            Poll::Ready(Some((id, outcome))) => {
-                let event = self.as_mut().on_dial_outcome(id, outcome);
-                self.run_actions();
-                Poll::Ready(event)
-            }
-            Poll::Ready(None) | Poll::Pending => Poll::Pending,
-        }
+        let dials = Pin::new(self.as_mut().project().dials);
+        let Some((id, outcome)) = ready!(dials.poll_next(cx)) else {
+            return Poll::Pending;
+        };
+        let event = self.as_mut().on_dial_outcome(id, outcome);
+        self.run_actions();
+        Poll::Ready(event)
     }
 
     fn poll_settled(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Event<T>>> {
@@ -198,8 +195,8 @@ impl<T: Transport> Engine<T> {
     }
 
     fn poll_accept(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Event<T>>> {
-        let this = self.as_mut().project();
-        match this.listener.as_pin_mut().map(|listener| listener.poll_next(cx)) {
+        let listener = self.as_mut().project().listener.as_pin_mut();
+        match listener.map(|listener| listener.poll_next(cx)) {
             Some(Poll::Ready(Some(incoming))) => Poll::Ready(self.on_incoming(incoming)),
             Some(Poll::Ready(None) | Poll::Pending) | None => Poll::Pending,
         }
@@ -210,14 +207,7 @@ impl<T: Transport> Engine<T> {
         let now = this.clock.pass_time();
         match outcome {
             Ok(Ok(Dialed { socket, local_addr })) => match this.table.on_dialed(now, id, local_addr) {
-                Reached::Peer(ip) => {
-                    this.mailbox.open(id, ip, true);
-                    Some(NetworkControllerEvent::CandidateConnection {
-                        ip,
-                        socket,
-                        is_outgoing: true,
-                    })
-                }
+                Reached::Peer(ip) => Some(self.hand_over(id, ip, socket, true)),
                 Reached::Ourselves | Reached::Nothing => None,
             },
             Ok(Err(fault)) => {
@@ -263,13 +253,8 @@ impl<T: Transport> Engine<T> {
         match incoming.admit() {
             Ok(socket) => {
                 let id = this.table.on_admitted(now, ip);
-                this.mailbox.open(id, ip, false);
-                self.run_actions();
-                Some(NetworkControllerEvent::CandidateConnection {
-                    ip,
-                    socket,
-                    is_outgoing: false,
-                })
+                self.as_mut().run_actions();
+                Some(self.hand_over(id, ip, socket, false))
             }
             Err(error) => {
                 if let Some(listener) = this.listener.as_pin_mut() {
@@ -277,6 +262,15 @@ impl<T: Transport> Engine<T> {
                 }
                 None
             }
+        }
+    }
+
+    fn hand_over(&self, id: ConnectionId, ip: IpAddr, socket: T::Socket, is_outgoing: bool) -> Event<T> {
+        self.mailbox.open(id, ip, is_outgoing);
+        NetworkControllerEvent::CandidateConnection {
+            ip,
+            socket,
+            is_outgoing,
         }
     }
 

@@ -29,7 +29,7 @@ pub enum Feedback {
     Banned(IpAddr),
     /// We have closed the connection cleanly. The peer becomes Idle; no failure is recorded.
     Closed(IpAddr),
-    /// Peers that somebody told us of. Those that are not known are added, the others left as they are.
+    /// Peers that a peer told us of. Unknown ones are added, known ones left as they are.
     PeerList(Vec<IpAddr>),
     /// The peer is banned no more.
     Unbanned(IpAddr),
@@ -58,10 +58,11 @@ impl From<Feedback> for Input {
 /// Reports to a controller from elsewhere: from other tasks, from `Drop`, or from the stream that the controller itself
 /// feeds, as in `net.map(..).forward(net.feedback_sink())`.
 ///
-/// It never waits. What it is told is merged per peer (a sign of life, then one end of the connection, then the last of
-/// ban and unban; a ban that was lifted again has ended the connection all the same), and peer lists are cut to
-/// `max_idle_peers` addresses in all. Flushed means queued: the controller is woken and applies it in its next poll.
-/// Closing or dropping a sink ends nothing.
+/// It never waits. Reports are merged per connection, or per peer while it has none: a sign of life, then one end of the
+/// connection, then the last of ban and unban; a ban that was lifted again has ended the connection all the same. Peer
+/// lists are cut to `max_idle_peers` addresses in all. Flushed means queued: the controller is woken and applies reports
+/// about connections in its next poll, and those about other peers, lists and questions in that or the following ones.
+/// Of one address, what is reported last counts last. Closing or dropping a sink ends nothing.
 #[derive(Clone)]
 pub struct FeedbackSink {
     mailbox: Arc<Mailbox>,

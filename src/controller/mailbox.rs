@@ -8,7 +8,7 @@
 //! A report by address is tagged, when it is made, with the connection that it speaks of, so the mailbox knows which
 //! connections are open. What was reported of an address is applied in the order in which it was reported.
 //!
-//! One lock guards all of it, for a report or a batch; nobody is woken under it.
+//! One lock guards all of it, for a report or a batch; no task is woken under it.
 
 mod merged;
 mod queue;
@@ -38,13 +38,13 @@ pub(crate) struct Mailbox {
     state: Mutex<State>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct State {
     is_closed: bool,
     open: OpenConnections,
-    /// Reports about addresses that have an open connection, or had one when they were last spoken of, …
+    /// Reports about addresses that had an open connection when the last of these was made, …
     connected: Queue<IpAddr, Tagged>,
-    /// … about all others, …
+    /// … about addresses that have had none since, …
     absent: Queue<IpAddr, Tagged>,
     /// … and of leases.
     leases: Queue<ConnectionId, QueuedReports>,
@@ -71,15 +71,6 @@ pub(crate) struct QueuedReports {
 pub(crate) struct Question {
     pub(crate) limit: usize,
     pub(crate) reply: oneshot::Sender<Vec<IpAddr>>,
-}
-
-/// What one poll applies.
-#[derive(Debug)]
-pub(crate) struct Batch {
-    /// In the order in which they count.
-    pub(crate) reports: Vec<QueuedReports>,
-    /// Reports that had changed nothing before they came here.
-    pub(crate) stale: u64,
 }
 
 impl QueuedReports {
@@ -151,16 +142,9 @@ impl Mailbox {
             config.max_incoming_connections,
         ];
         let state = State {
-            is_closed: false,
-            open: OpenConnections::default(),
-            connected: Queue::default(),
-            absent: Queue::default(),
-            leases: Queue::default(),
-            listed: VecDeque::new(),
-            questions: VecDeque::new(),
             max_absent: caps.into_iter().fold(0, usize::saturating_add),
             max_listed: config.max_idle_peers,
-            stale: 0,
+            ..State::default()
         };
         Self {
             wakers,
@@ -178,8 +162,7 @@ impl Mailbox {
         state.open.insert(id, ip, is_outgoing);
     }
 
-    /// A connection is over, and so is its lease. (A lease that ends its connection is spent by that, and nobody can ask
-    /// it any more.)
+    /// A connection is over, and its lease revoked. (One that ended the connection itself is spent: no task holds it.)
     pub(crate) fn end(&self, id: ConnectionId) {
         let lease = self.state().open.remove(id);
         if let Some(lease) = lease {
@@ -197,14 +180,16 @@ impl Mailbox {
         self.state().open.lease(ip)
     }
 
-    /// All reports about connections and of leases, and so many about absent addresses; `None` if there is nothing to
-    /// take, not even of lists and questions. Whoever leaves anything asks [`Self::has_more`].
-    pub(crate) fn take(&self, max_absent: usize) -> Option<Batch> {
-        // Most polls find nothing; to look at what nobody writes to costs nothing.
+    /// All reports about connections and of leases, and those about so many absent addresses, in the order in which they
+    /// count; and how many others were found to change nothing. `None` if there is nothing to take, not even of lists
+    /// and questions. To be followed by [`Self::has_more`].
+    pub(crate) fn take(&self, max_absent: usize) -> Option<(Vec<QueuedReports>, u64)> {
+        // Most polls find nothing, and a load costs less than a swap.
         if !self.is_dirty.load(Ordering::Relaxed) || !self.is_dirty.swap(false, Ordering::Acquire) {
             return None;
         }
-        Some(self.state().take(max_absent))
+        let mut state = self.state();
+        Some((state.take(max_absent), std::mem::take(&mut state.stale)))
     }
 
     /// Everything that was reported of one address.
@@ -242,16 +227,13 @@ impl Mailbox {
 
     /// Nothing is taken in and nothing is there any more; every connection is over, and no question is answered.
     pub(crate) fn close(&self) {
-        let mut state = self.state();
-        state.is_closed = true;
-        let open = std::mem::take(&mut state.open);
-        let questions = std::mem::take(&mut state.questions);
-        state.listed = VecDeque::new();
-        (state.connected, state.absent, state.leases) = (Queue::default(), Queue::default(), Queue::default());
-        drop(state);
-        // This wakes tasks, which may come back here.
-        drop(questions);
-        open.into_leases().for_each(|lease| lease.revoke());
+        let closed = State {
+            is_closed: true,
+            ..State::default()
+        };
+        let ended = std::mem::replace(&mut *self.state(), closed);
+        // Without the lock: this wakes tasks, which may come back here.
+        ended.open.into_leases().for_each(|lease| lease.revoke());
     }
 
     #[cfg(test)]
@@ -275,7 +257,7 @@ impl Mailbox {
 impl State {
     fn report(&mut self, ip: IpAddr, report: Report) {
         let connection = self.open.of(ip);
-        let queue = if connection.is_some() || self.connected.contains(ip) {
+        let queue = if connection.is_some() {
             &mut self.connected
         } else if self.make_room(ip, report) {
             &mut self.absent
@@ -313,7 +295,7 @@ impl State {
         self.listed.extend(ips.into_iter().take(room));
     }
 
-    /// Questions that nobody waits for any more make way, so that there are about as many as there are waiters.
+    /// Questions without a waiting task are dropped first, so that there are about as many as there are waiting tasks.
     fn ask(&mut self, question: Question) {
         if self.questions.len() == self.questions.capacity() {
             self.questions.retain(|question| !question.reply.is_closed());
@@ -321,7 +303,7 @@ impl State {
         self.questions.push_back(question);
     }
 
-    fn take(&mut self, max_absent: usize) -> Batch {
+    fn take(&mut self, max_absent: usize) -> Vec<QueuedReports> {
         let mut reports = Vec::new();
         while let Some((_, tagged)) = self.connected.pop_first() {
             reports.extend(tagged);
@@ -333,8 +315,7 @@ impl State {
         }
         let absent = std::iter::from_fn(|| self.absent.pop_first());
         reports.extend(absent.take(max_absent).flat_map(|(_, tagged)| tagged));
-        let stale = std::mem::take(&mut self.stale);
-        Batch { reports, stale }
+        reports
     }
 
     fn take_of(&mut self, ip: IpAddr) -> Vec<QueuedReports> {

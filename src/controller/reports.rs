@@ -68,13 +68,13 @@ impl<T: Transport> Engine<T> {
     /// `dropped` is what a lease reports that was dropped unspent. False if there was nothing, not even of lists and
     /// questions.
     fn apply_batch(mut self: Pin<&mut Self>, max_absent: usize, dropped: Report) -> bool {
-        let Some(batch) = self.mailbox.take(max_absent) else {
+        let Some((batch, stale)) = self.mailbox.take(max_absent) else {
             return false;
         };
-        for reports in &batch.reports {
+        for reports in &batch {
             self.as_mut().apply_merged(reports, dropped);
         }
-        self.project().table.counters_mut().feedback_stale += batch.stale;
+        self.project().table.counters_mut().feedback_stale += stale;
         true
     }
 
@@ -112,7 +112,7 @@ impl<T: Transport> Engine<T> {
             if !reply.is_closed() {
                 let ips: Vec<_> = self.table.good_peer_ips().take(limit).collect();
                 answered += ips.len();
-                // Whoever asked may have stopped waiting.
+                // The task that asked may have stopped waiting.
                 let _ = reply.send(ips);
             }
         }

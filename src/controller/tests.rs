@@ -13,6 +13,7 @@ mod interleavings;
 mod leases;
 mod listening;
 mod long_dumps;
+mod mailbox;
 mod ourselves;
 mod random_runs;
 mod reentrant_wakes;
@@ -49,6 +50,8 @@ const PORT: u16 = 4000;
 const US: &str = "203.0.113.1";
 const LOW: &str = "60.1.0.1";
 const HIGH: &str = "220.1.0.1";
+/// A live outgoing connection with it is there beside what a test is about, where that must be no outage.
+const WITNESS: &str = "61.9.0.1";
 /// The most polls that a task may take to come to rest, where no test floods it.
 const POLLS_TO_SETTLE: usize = 16;
 
@@ -147,6 +150,23 @@ impl Node {
         let mut node = Self::knowing(config, &[peer]).await;
         let socket = node.dial_ok(peer);
         (node, socket)
+    }
+
+    /// A node whose outage of the start is over: it is connected with [`WITNESS`].
+    async fn beyond_outage(config: NetworkConfig) -> Self {
+        let settled = config.retry_backoff + millis(1);
+        let (mut node, _socket) = Self::with(WITNESS, Some(PeerStatus::OutAlive), config).await;
+        advance(settled).await;
+        node.no_event();
+        node
+    }
+
+    /// A node with a dial of `peer` under way, beside the live connection with [`WITNESS`].
+    async fn dialing_beyond_outage(config: NetworkConfig, peer: &str) -> Self {
+        let mut node = Self::beyond_outage(config).await;
+        node.list(&[peer]);
+        assert_eq!(node.status(peer), Some(PeerStatus::OutConnecting));
+        node
     }
 
     /// A node with a peer of this status; an absent one where there is none.
@@ -363,6 +383,17 @@ impl Node {
     fn list(&mut self, peers: &[&str]) {
         drop(self.feedback_peer_list(peers.iter().map(|peer| ip(peer))));
         self.no_event();
+    }
+
+    /// The peer is left alone for `pause`, with its jitter, and then dialed.
+    async fn is_dialed_after(&mut self, peer: &str, pause: Duration) {
+        let earliest = pause * 3 / 4 - millis(2);
+        advance(earliest).await;
+        self.settle();
+        assert_eq!(self.status(peer), Some(PeerStatus::Idle), "before {pause:?}");
+        advance(pause * 5 / 4 + millis(2) - earliest).await;
+        self.settle();
+        assert_eq!(self.status(peer), Some(PeerStatus::OutConnecting), "after {pause:?}");
     }
 
     fn status(&self, peer: &str) -> Option<PeerStatus> {

@@ -1,4 +1,4 @@
-//! Who is woken when something happens: the task that polls the stream and the one that polls the sink.
+//! The tasks to wake when something happens: the one that polls the stream and the one that polls the sink.
 
 use std::sync::Arc;
 use std::task::{Wake, Waker};

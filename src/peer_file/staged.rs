@@ -1,19 +1,18 @@
 //! [`StagedFile`]: the next content of a file, beside it until it is whole.
 //!
 //! The temporary file is `<file name>.tmp` in the folder of the file that is replaced, created anew and locked for as
-//! long as it is in use. Only who holds the lock of the file that this name stands for may remove or rename it, so two
-//! dumps of one file never mix, and what a killed process left behind is told from what a living one is writing.
-//!
-//! Nothing here spawns; a file operation runs on the runtime's blocking pool, as `tokio::fs` does it.
+//! long as it is in use. Only the holder of the lock of the file that has this name may remove or rename it: two dumps of
+//! one file never mix, and the leftover of a killed process is told from the file of a running one.
 
 use std::fs::{Metadata, TryLockError};
-use std::io;
+use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
-use tokio::fs::{self, File, OpenOptions};
+use tokio::fs::{self, File};
 use tokio::io::AsyncWriteExt;
 
-use super::{CHUNK, PeerFileError};
+use super::file_system::{Disk, FileSystem, Operation};
+use super::{CHUNK, OVERSHOOT, PeerFileError};
 
 /// As many symbolic links as Linux follows.
 const MAX_LINKS: usize = 40;
@@ -24,93 +23,103 @@ const MAX_LINKS: usize = 40;
 /// while a call is under way, the operation that had begun is still carried out: it can leave the temporary file
 /// behind, which the next `create` removes.
 #[derive(Debug)]
-pub(crate) struct StagedFile {
-    temporary: Temporary,
+pub(crate) struct StagedFile<F: FileSystem = Disk> {
+    temporary: Temporary<F>,
     file: File,
     target: PathBuf,
 }
 
-impl StagedFile {
-    /// Starts to replace the file at `path`, which need not exist; a symbolic link stands for what it points to. The
+impl<F: FileSystem> StagedFile<F> {
+    /// Starts to replace the file at `path`, which need not exist; a symbolic link is followed. The
     /// new file has the permissions of the old one, and its owner if this process may give files away and the folder is
     /// not sticky.
-    pub(crate) async fn create(path: &Path) -> Result<Self, PeerFileError> {
+    pub(crate) async fn create(files: F, path: &Path) -> Result<Self, PeerFileError> {
         let target = step("find", path, resolve(path)).await?;
-        let old = step("inspect", &target, found(&target)).await?;
+        let old = step("inspect", &target, regular(fs::metadata(&target))).await?;
         let path = temporary_path(&target);
-        remove_leftover(&path).await?;
-        let file = step("create", &path, create_new(&path, old.as_ref())).await?;
+        remove_leftover(&files, &path).await?;
+        let permissions = old.as_ref().map(Metadata::permissions);
+        let file = step("create", &path, files.create_new(&path, permissions)).await?;
         let (file, id) = step("lock", &path, lock(file, &path)).await?;
-        let temporary = Temporary { path, id };
         let staged = Self {
-            temporary,
+            temporary: Temporary { files, path, id },
             file,
             target,
         };
         if let Some(old) = old {
-            let set = staged.file.set_permissions(old.permissions());
-            step("set permissions of", &staged.temporary.path, set).await?;
-            // Who gives a file away may have no say in it any more, and takes its set-id bits away.
-            if keep_owner(&staged.file, &old, folder_of(&staged.target)) {
-                staged.file.set_permissions(old.permissions()).await.ok();
-            }
+            staged.take_over(&old).await?;
         }
         Ok(staged)
     }
 
-    /// Appends `bytes`, best in whole chunks. Returns while the last of them is still being written: whether that went
-    /// well, the next call tells. After an error the content is not whole: drop it.
-    pub(crate) async fn write_all(&mut self, bytes: &[u8]) -> Result<(), PeerFileError> {
-        #[cfg(test)]
-        let bytes = &bytes[..super::tests::note_write(bytes.len())];
-        step("write", &self.temporary.path, self.file.write_all(bytes)).await
+    async fn take_over(&self, old: &Metadata) -> Result<(), PeerFileError> {
+        let Temporary { files, path, .. } = &self.temporary;
+        let set = if_offered(
+            files.set_permissions(&self.file, old.permissions()),
+            ErrorKind::PermissionDenied,
+        );
+        step("set permissions of", path, set).await?;
+        if keep_owner(&self.file, old, folder_of(&self.target)) {
+            // The change of owner has taken the set-id bits away; the former owner may not be allowed to set them.
+            self.file.set_permissions(old.permissions()).await.ok();
+        }
+        Ok(())
     }
 
-    /// Puts the content in the place of the target, on the disk before it is so by name.
+    /// Appends the whole chunks that `buffer` holds and leaves the rest in it; if it `is_last`, appends all of it.
+    /// Returns while the last bytes are still being written: the next call reports their error. After an error the
+    /// content is not whole: drop it.
+    pub(crate) async fn write(&mut self, buffer: &mut Vec<u8>, is_last: bool) -> Result<(), PeerFileError> {
+        let Temporary { files, path, .. } = &self.temporary;
+        let rest = if is_last { 0 } else { buffer.len() % CHUNK };
+        let ready = buffer.len() - rest;
+        step("write", path, files.write_all(&mut self.file, &buffer[..ready])).await?;
+        buffer.drain(..ready);
+        buffer.shrink_to(CHUNK + OVERSHOOT);
+        Ok(())
+    }
+
+    /// Replaces the target. The content is on the disk before it gets the target's name.
     ///
     /// # Errors
     ///
     /// The target is as it was, unless only `sync folder` failed: it is the new one then.
     pub(crate) async fn commit(mut self) -> Result<(), PeerFileError> {
-        // Syncing alone would pass over the error of a write that is under way.
-        step("write", &self.temporary.path, self.file.flush()).await?;
-        step("sync", &self.temporary.path, self.file.sync_all()).await?;
-        let rename = fs::rename(&self.temporary.path, &self.target);
-        step("rename", &self.temporary.path, rename).await?;
+        let Temporary { files, path, .. } = &self.temporary;
+        // Syncing alone would lose the error of a write that is under way.
+        step("write", path, self.file.flush()).await?;
+        step("sync", path, files.sync(&self.file)).await?;
+        step("rename", path, files.rename(path, &self.target)).await?;
         let folder = folder_of(&self.target);
-        step("sync folder", folder, sync_folder(folder)).await
+        let synced = if_offered(files.sync_folder(folder), ErrorKind::InvalidInput);
+        step("sync folder", folder, synced).await
     }
 }
 
-/// The temporary file by its name, as long as that is its name.
+/// The temporary file, removed when dropped, as long as it has its name.
 #[derive(Debug)]
-struct Temporary {
+struct Temporary<F: FileSystem> {
+    files: F,
     path: PathBuf,
     id: FileId,
 }
 
-impl Drop for Temporary {
-    /// The rename may have been carried out, and the name may be another process's by now.
+impl<F: FileSystem> Drop for Temporary<F> {
+    /// The file may have been renamed, and the name may belong to another process's file by now.
     fn drop(&mut self) {
-        #[cfg(test)]
-        if super::tests::is_stopped() {
-            return;
-        }
         if names(&self.path, self.id).unwrap_or(false) {
             // The next dump removes it if this one cannot.
-            let _ = std::fs::remove_file(&self.path);
+            let _ = self.files.remove_now(&self.path);
         }
     }
 }
 
-/// Says which step failed, and on what.
+/// Adds to an error which step failed, and on what.
 async fn step<T>(
     step: &'static str,
     path: &Path,
     work: impl Future<Output = io::Result<T>>,
 ) -> Result<T, PeerFileError> {
-    #[cfg(test)]
-    let work = super::tests::observed(step, work);
     work.await.map_err(|error| PeerFileError::Write {
         step,
         path: path.to_owned(),
@@ -133,15 +142,18 @@ async fn resolve(path: &Path) -> io::Result<PathBuf> {
     Err(io::Error::other("too many symbolic links"))
 }
 
-/// What is to be kept of the file, if there is one.
-async fn found(target: &Path) -> io::Result<Option<Metadata>> {
-    let metadata = if_found(fs::metadata(target).await)?;
-    metadata.as_ref().map(regular).transpose()?;
-    Ok(metadata)
+/// The metadata of a file, if there is one. Neither a folder nor a device is ever opened, removed or replaced.
+pub(super) async fn regular(metadata: impl Future<Output = io::Result<Metadata>>) -> io::Result<Option<Metadata>> {
+    match if_found(metadata.await)? {
+        Some(metadata) if !metadata.is_file() => {
+            Err(io::Error::other("a directory, pipe or device, not a regular file"))
+        }
+        metadata => Ok(metadata),
+    }
 }
 
-/// A file that root's tools have saved can still be read by its node. Asks without waiting, so no thread is needed.
-/// Answers whether it has another owner than before.
+/// Gives the file to the owner of the old one: what root's tools have saved can still be read by its node. Answers
+/// whether it has another owner than before.
 #[cfg(unix)]
 fn keep_owner(file: &File, old: &Metadata, folder: &Path) -> bool {
     use std::os::unix::fs::{MetadataExt, fchown};
@@ -149,7 +161,7 @@ fn keep_owner(file: &File, old: &Metadata, folder: &Path) -> bool {
     if std::fs::metadata(folder).is_ok_and(|folder| folder.mode() & 0o1000 != 0) {
         return false;
     }
-    // Who may not give a file away may still choose among its own groups.
+    // A process that may not give files away may still choose among its own groups.
     fchown(file, Some(old.uid()), Some(old.gid())).is_ok() || fchown(file, None, Some(old.gid())).is_ok()
 }
 
@@ -158,64 +170,45 @@ fn keep_owner(_file: &File, _old: &Metadata, _folder: &Path) -> bool {
     false
 }
 
-/// Neither a folder nor a device is ever opened, removed or replaced.
-fn regular(metadata: &Metadata) -> io::Result<()> {
-    if metadata.is_file() {
-        Ok(())
-    } else {
-        Err(io::Error::other("not a regular file"))
-    }
-}
-
 fn temporary_path(target: &Path) -> PathBuf {
     let mut path = target.as_os_str().to_owned();
     path.push(".tmp");
     path.into()
 }
 
-/// Removes the temporary file of a process that was killed.
-async fn remove_leftover(path: &Path) -> Result<(), PeerFileError> {
-    let found = async {
-        let metadata = if_found(fs::symlink_metadata(path).await)?;
-        metadata.as_ref().map(regular).transpose()
-    };
-    if step("inspect", path, found).await?.is_none() {
+/// Removes the temporary file of a process that was killed, whoever owns it.
+async fn remove_leftover(files: &impl FileSystem, path: &Path) -> Result<(), PeerFileError> {
+    let found = async { if_found(fs::symlink_metadata(path).await) };
+    let Some(found) = step("inspect", path, found).await? else {
         return Ok(());
+    };
+    // A running dump can be told by the lock. A file that may not be opened may still be removed.
+    let mut locked = None;
+    if found.is_file()
+        && let Ok(file) = File::open(path).await
+    {
+        locked = Some(step("lock", path, lock(file, path)).await?);
     }
-    let file = step("open", path, File::open(path)).await?;
-    let _locked = step("lock", path, lock(file, path)).await?;
-    step("remove", path, fs::remove_file(path)).await
+    let removed = step("remove", path, files.remove(path)).await;
+    drop(locked);
+    removed
 }
 
-/// At no moment may more users read the new file than the old one.
-async fn create_new(path: &Path, old: Option<&Metadata>) -> io::Result<File> {
-    let mut options = OpenOptions::new();
-    options.write(true).create_new(true);
-    #[cfg(unix)]
-    if let Some(old) = old {
-        options.mode(std::os::unix::fs::PermissionsExt::mode(&old.permissions()) & 0o777);
-    }
-    #[cfg(not(unix))]
-    let _ = old;
-    options.open(path).await
-}
-
-/// Makes `file` ours, provided that it still is what `path` names. Asks without waiting, so no thread is needed.
+/// Locks `file`, provided that `path` still names it. Asks without waiting, so no thread is needed.
 pub(super) async fn lock(file: File, path: &Path) -> io::Result<(File, FileId)> {
     let file = file.into_std().await;
     file.try_lock().map_err(|error| match error {
-        TryLockError::WouldBlock => io::Error::new(io::ErrorKind::WouldBlock, "another dump is writing it"),
+        TryLockError::WouldBlock => io::Error::new(ErrorKind::WouldBlock, "another dump is writing it"),
         TryLockError::Error(error) => error,
     })?;
     let id = file_id(&file.metadata()?);
-    if names(path, id)? {
-        let mut file = File::from_std(file);
-        // So much is copied for one write on the blocking pool.
-        file.set_max_buf_size(CHUNK);
-        Ok((file, id))
-    } else {
-        Err(io::Error::other("another dump has replaced it"))
+    if !names(path, id)? {
+        return Err(io::Error::other("another dump has replaced it"));
     }
+    let mut file = File::from_std(file);
+    // This much is copied for one write on the blocking pool.
+    file.set_max_buf_size(CHUNK);
+    Ok((file, id))
 }
 
 fn names(path: &Path, id: FileId) -> io::Result<bool> {
@@ -238,26 +231,22 @@ type FileId = ();
 #[cfg(not(unix))]
 fn file_id(_metadata: &Metadata) -> FileId {}
 
-/// Makes the rename outlast a crash of the operating system.
-#[cfg(unix)]
-async fn sync_folder(folder: &Path) -> io::Result<()> {
-    File::open(folder).await?.sync_all().await
-}
-
-#[cfg(not(unix))]
-async fn sync_folder(_folder: &Path) -> io::Result<()> {
-    Ok(())
-}
-
 /// The folder of a file that is named by an absolute path.
 fn folder_of(path: &Path) -> &Path {
     path.parent().unwrap_or(path)
 }
 
+/// Does without what a file system does not offer, which it says by `Unsupported` or by this `refusal`.
+async fn if_offered(work: impl Operation<()>, refusal: ErrorKind) -> io::Result<()> {
+    match work.await {
+        Err(error) if error.kind() == ErrorKind::Unsupported || error.kind() == refusal => Ok(()),
+        result => result,
+    }
+}
+
 fn if_found<T>(result: io::Result<T>) -> io::Result<Option<T>> {
     match result {
-        Ok(found) => Ok(Some(found)),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(error),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+        result => result.map(Some),
     }
 }

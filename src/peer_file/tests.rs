@@ -1,20 +1,24 @@
 //! The format both ways, and the replacement of the file step by step.
 
 use std::cell::{Cell, RefCell};
+use std::fs::Permissions;
 use std::io;
+use std::path::Path;
 
-use super::CHUNK;
+use tokio::fs::File;
+
+use super::file_system::Operation;
+use super::{Disk, FileSystem};
 
 mod format;
 mod reading;
 mod replacing;
-mod times;
 
 thread_local! {
     static STEPS: RefCell<Vec<&'static str>> = const { RefCell::new(Vec::new()) };
+    static WRITES: RefCell<Vec<usize>> = const { RefCell::new(Vec::new()) };
     static FAULT: Cell<Fault> = const { Cell::new(Fault::None) };
     static IS_STOPPED: Cell<bool> = const { Cell::new(false) };
-    static WORK: Cell<Work> = const { Cell::new(Work { records: 0, bytes_written: 0, odd_writes: 0 }) };
 }
 
 /// What happens to the file operations of this thread; the first one is number 1.
@@ -22,6 +26,8 @@ thread_local! {
 pub(crate) enum Fault {
     None,
     Fail(usize),
+    /// Each operation of this name fails with this error of the operating system.
+    FailWith(&'static str, i32),
     /// A write fails when half of it is done, another operation when all of it is.
     FailTorn(usize),
     /// Never ends, and has not begun.
@@ -32,62 +38,75 @@ pub(crate) enum Fault {
     Stop(usize),
 }
 
-/// What was done for dumps by this thread.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Work {
-    pub(crate) records: usize,
-    pub(crate) bytes_written: usize,
-    /// Writes that were not of whole chunks.
-    pub(crate) odd_writes: usize,
-}
-
 /// Sets the fault and starts to count anew.
 pub(crate) fn set_fault(fault: Fault) {
     FAULT.set(fault);
     IS_STOPPED.set(false);
     take_steps();
+    take_writes();
 }
 
-/// Whether a fault has stopped everything: what is dropped then cleans nothing up, as nothing does that is killed.
+/// Whether a fault has stopped everything: what is dropped then removes nothing, as in a killed process.
 pub(crate) fn is_stopped() -> bool {
     IS_STOPPED.get()
 }
 
-/// The steps that were begun since the last call.
+/// The operations that were begun since the last call, named as the errors name them.
 pub(crate) fn take_steps() -> Vec<&'static str> {
     STEPS.take()
 }
 
-/// What was done since the last call.
-pub(crate) fn take_work() -> Work {
-    WORK.take()
+/// How many bytes each write since the last call had.
+pub(crate) fn take_writes() -> Vec<usize> {
+    WRITES.take()
 }
 
-pub(super) fn note_record() {
-    let work = WORK.get();
-    WORK.set(Work {
-        records: work.records + 1,
-        ..work
-    });
-}
+/// The disk, with the [`Fault`] of this thread.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct FaultyDisk;
 
-/// Notes a write; answers how much of it is carried out.
-pub(super) fn note_write(len: usize) -> usize {
-    let work = WORK.get();
-    WORK.set(Work {
-        bytes_written: work.bytes_written + len,
-        odd_writes: work.odd_writes + usize::from(!len.is_multiple_of(CHUNK)),
-        ..work
-    });
-    let number = STEPS.with_borrow(Vec::len) + 1;
-    match FAULT.get() {
-        Fault::FailTorn(at) | Fault::StopTorn(at) if at == number => len / 2,
-        _ => len,
+impl FileSystem for FaultyDisk {
+    fn create_new(&self, path: &Path, permissions: Option<Permissions>) -> impl Operation<File> {
+        observed("create", Disk.create_new(path, permissions))
+    }
+
+    fn set_permissions(&self, file: &File, permissions: Permissions) -> impl Operation<()> {
+        observed("set permissions of", Disk.set_permissions(file, permissions))
+    }
+
+    async fn write_all(&self, file: &mut File, bytes: &[u8]) -> io::Result<()> {
+        WRITES.with_borrow_mut(|writes| writes.push(bytes.len()));
+        let number = STEPS.with_borrow(Vec::len) + 1;
+        let written = match FAULT.get() {
+            Fault::FailTorn(at) | Fault::StopTorn(at) if at == number => &bytes[..bytes.len() / 2],
+            _ => bytes,
+        };
+        observed("write", Disk.write_all(file, written)).await
+    }
+
+    fn sync(&self, file: &File) -> impl Operation<()> {
+        observed("sync", Disk.sync(file))
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> impl Operation<()> {
+        observed("rename", Disk.rename(from, to))
+    }
+
+    fn sync_folder(&self, folder: &Path) -> impl Operation<()> {
+        observed("sync folder", Disk.sync_folder(folder))
+    }
+
+    fn remove(&self, path: &Path) -> impl Operation<()> {
+        observed("remove", Disk.remove(path))
+    }
+
+    fn remove_now(&self, path: &Path) -> io::Result<()> {
+        if is_stopped() { Ok(()) } else { Disk.remove_now(path) }
     }
 }
 
-/// Notes each step of [`StagedFile`](super::StagedFile) and lets it fail or hang as the [`Fault`] says.
-pub(super) async fn observed<T>(step: &'static str, work: impl Future<Output = io::Result<T>>) -> io::Result<T> {
+/// Notes an operation and lets it fail or hang as the [`Fault`] says.
+async fn observed<T>(step: &'static str, work: impl Operation<T>) -> io::Result<T> {
     let number = STEPS.with_borrow_mut(|steps| {
         steps.push(step);
         steps.len()
@@ -95,6 +114,7 @@ pub(super) async fn observed<T>(step: &'static str, work: impl Future<Output = i
     let fault = || io::Error::other("injected fault");
     match FAULT.get() {
         Fault::Fail(at) if at == number => Err(fault()),
+        Fault::FailWith(name, code) if name == step => Err(io::Error::from_raw_os_error(code)),
         Fault::FailTorn(at) if at == number => work.await.and(Err(fault())),
         Fault::Stall(at) if at == number => std::future::pending().await,
         Fault::Stop(at) if at == number => stop().await,

@@ -1,7 +1,7 @@
 //! Plain TCP: [`TcpTransport`] and the listener, inbound connections and dials that it makes.
 //!
 //! Owns sockets until they are handed over, and promises three things of them. Nothing is ever read from or written
-//! to one. One that is turned away or called off closes with linger 0, so that the other end sees a reset at once. One
+//! to one. One that is refused or called off closes with linger 0, so that the other end sees a reset at once. One
 //! that is handed over is as plain as if the application had made it.
 //!
 //! A flood of connections that are refused is what an attacker sends, so refusing is the cheap path: an inbound socket
@@ -249,7 +249,7 @@ fn no_local_address(error: io::Error) -> io::Error {
     }
 }
 
-/// Makes a plain socket of one that was to be reset as long as nobody had it.
+/// Makes a plain socket of one that was to be reset when dropped.
 fn established(socket: TcpStream) -> io::Result<Dialed<TcpStream>> {
     #[expect(
         deprecated,

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::Path;
+use std::time::Duration;
 
 use network::{NetworkConfig, NetworkController, NetworkError, PeerStatus};
 
@@ -52,7 +53,7 @@ fn assert_says(text: &str, parts: &[&str]) {
 async fn a_missing_file_is_an_error_and_is_not_created() {
     let file = PeerFile::missing();
     let error = file.load().await.unwrap_err();
-    assert_says(&complaint(&file, error), &["cannot read it", "No such file"]);
+    assert_says(&complaint(&file, error), &["cannot read it", "No such file", "`[]`"]);
     assert_eq!(fs::read_dir(file.folder.path()).unwrap().count(), 0);
 }
 
@@ -63,6 +64,19 @@ async fn a_folder_is_no_peer_file() {
     let error = file.load().await.unwrap_err();
     assert_says(&complaint(&file, error), &["cannot read it", "directory"]);
     assert_eq!(fs::read_dir(&file.path).unwrap().count(), 0);
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn a_pipe_is_no_peer_file_and_is_not_waited_for() {
+    let file = PeerFile::missing();
+    let made = std::process::Command::new("mkfifo").arg(&file.path).status().unwrap();
+    assert!(made.success());
+    let loaded = tokio::time::timeout(Duration::from_secs(5), file.load()).await;
+    // Ends a load that waits for a writer.
+    drop(fs::File::options().read(true).write(true).open(&file.path).unwrap());
+    let error = loaded.expect("it does not wait").unwrap_err();
+    assert_says(&complaint(&file, error), &["cannot read it", "not a regular file"]);
 }
 
 #[tokio::test]

@@ -18,7 +18,7 @@ pub(crate) struct MergedReports {
 impl MergedReports {
     /// Answers whether the report adds anything: nothing is said of a connection after its end.
     pub(crate) fn add(&mut self, report: Report) -> bool {
-        let is_over = self.is_over();
+        let is_over = self.end.is_some() || self.is_banned;
         match report {
             Report::Alive if !is_over => self.is_alive = true,
             Report::Failed | Report::Closed if !is_over => self.end = Some(report),
@@ -31,7 +31,7 @@ impl MergedReports {
 
     /// The connection's lease is dropped unspent.
     pub(crate) fn drop_lease(&mut self) {
-        self.is_dropped = !self.is_over();
+        self.is_dropped = true;
     }
 
     /// What to apply, in this order: a sign of life, one end, the last of ban and unban. A ban that was lifted again has
@@ -44,9 +44,5 @@ impl MergedReports {
         let banned = is_banned.then_some(Report::Banned);
         let unbanned = self.is_unbanned.then_some(Report::Unbanned);
         [alive, end, banned, unbanned].into_iter().flatten()
-    }
-
-    fn is_over(self) -> bool {
-        self.end.is_some() || self.is_dropped || self.is_banned
     }
 }

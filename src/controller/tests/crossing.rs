@@ -195,7 +195,26 @@ async fn a_parked_socket_is_refused_after_the_connect_timeout() {
     assert_eq!(probe.fate(), IncomingFate::Refused);
     assert_eq!(node.status(LOW), Some(OutAlive));
     assert_eq!(node.world.live_sockets(), 0, "ours was dropped by the test");
-    let _again = node.parks(LOW);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_higher_end_refuses_beside_a_connection_that_is_alive_for_longer_than_the_connect_timeout() {
+    for (alive_for, is_parked) in [(5_000, true), (5_001, false)] {
+        // The handshake takes its time, and only what follows it counts.
+        let (mut node, _socket) = Node::with(LOW, Some(OutHandshaking), wanting(1)).await;
+        advance(seconds(20)).await;
+        node.settle();
+        node.alive(LOW);
+        advance(millis(alive_for)).await;
+        node.settle();
+        if is_parked {
+            node.parks(LOW);
+        } else {
+            node.refuses(LOW);
+            assert_eq!(node.counters().refused_connected, 1);
+        }
+        assert_eq!(node.status(LOW), Some(OutAlive));
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -7,7 +7,7 @@ use futures::future::BoxFuture;
 
 use super::*;
 use crate::transport::Dialed;
-use crate::transport::memory::{MemoryIncoming, MemoryListener};
+use crate::transport::memory::MemoryIncoming;
 
 const PEERS: [&str; 4] = ["60.1.0.1", "60.2.0.1", "60.3.0.1", "60.4.0.1"];
 
@@ -66,33 +66,24 @@ async fn losers_of_the_race_are_called_off_in_the_poll_that_meets_the_target() {
 
 #[tokio::test(start_paused = true)]
 async fn dials_that_fail_pause_for_longer_each_time() {
-    let (mut node, _socket) = Node::with(HIGH, Some(PeerStatus::OutAlive), config()).await;
-    node.list(&[LOW]);
-    let mut pause = config().retry_backoff;
+    let mut node = Node::dialing_beyond_outage(config(), LOW).await;
     for streak in 1..=4 {
         node.dial_err(LOW, ErrorKind::ConnectionRefused);
         assert_eq!(node.of(LOW).failures_in_row, streak);
-        advance(pause - millis(2)).await;
-        node.settle();
-        assert_eq!(node.status(LOW), Some(Idle));
-        advance(pause / 4 + millis(3)).await;
-        node.no_event();
-        assert_eq!(node.status(LOW), Some(OutConnecting));
-        pause *= 2;
+        node.is_dialed_after(LOW, config().retry_backoff * (1 << (streak - 1)))
+            .await;
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_pause_never_exceeds_its_maximum() {
+async fn a_pause_never_exceeds_its_maximum_but_by_its_jitter() {
     let mut config = config();
     config.max_retry_backoff = config.retry_backoff;
-    let (mut node, _socket) = Node::with(HIGH, Some(PeerStatus::OutAlive), config).await;
-    node.list(&[LOW]);
-    for _ in 0..12 {
+    let mut node = Node::dialing_beyond_outage(config, LOW).await;
+    for streak in 1..=12 {
         node.dial_err(LOW, ErrorKind::ConnectionRefused);
-        advance(seconds(5) + millis(1)).await;
-        node.no_event();
-        assert_eq!(node.status(LOW), Some(OutConnecting));
+        assert_eq!(node.of(LOW).failures_in_row, streak);
+        node.is_dialed_after(LOW, seconds(5)).await;
     }
 }
 
@@ -126,19 +117,16 @@ async fn pauses_after_faults_of_this_host_grow_to_ten_seconds() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_unroutable_peer_is_set_aside_for_longer_each_time_and_not_blamed() {
-    let (mut node, _socket) = Node::with(HIGH, Some(PeerStatus::OutAlive), config()).await;
-    node.list(&[LOW]);
+async fn an_unroutable_peer_is_set_aside_for_longer_each_time_and_its_streak_stays() {
+    let mut node = Node::dialing_beyond_outage(config(), LOW).await;
     for pause in [5, 10, 20] {
         node.dial_err(LOW, ErrorKind::NetworkUnreachable);
         let peer = node.of(LOW);
-        assert_eq!((peer.status, peer.last_failure, peer.failures_in_row), (Idle, None, 0));
-        advance(seconds(pause) - millis(2)).await;
-        node.settle();
-        assert_eq!(node.status(LOW), Some(Idle));
-        advance(seconds(pause) / 4 + millis(3)).await;
-        node.no_event();
-        assert_eq!(node.status(LOW), Some(OutConnecting));
+        assert_eq!(
+            (peer.status, peer.last_failure, peer.failures_in_row),
+            (Idle, node.now(), 0)
+        );
+        node.is_dialed_after(LOW, seconds(pause)).await;
     }
     assert_eq!(node.counters().dials_unroutable, 3);
 }
@@ -153,16 +141,72 @@ async fn one_unroutable_peer_does_not_stop_the_others() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn after_an_outage_dials_go_on_at_the_first_pace() {
-    let (mut node, _socket) = Node::with(LOW, Some(PeerStatus::OutAlive), wanting(1)).await;
-    node.fail(LOW);
-    for _ in 0..20 {
-        advance(millis(6_251)).await;
-        node.no_event();
-        assert_eq!(node.dialing(), [ip(LOW)]);
-        node.dial_err(LOW, ErrorKind::NetworkUnreachable);
+async fn in_an_outage_pauses_double_to_twelve_times_the_first_and_lengthen_no_streak() {
+    for error in [ErrorKind::ConnectionRefused, ErrorKind::NetworkUnreachable] {
+        let mut node = Node::knowing(wanting(1), &[LOW]).await;
+        for pause in [5, 10, 20, 40, 60, 60, 60] {
+            node.dial_err(LOW, error);
+            assert_eq!(
+                (node.of(LOW).last_failure, node.of(LOW).failures_in_row),
+                (node.now(), 0)
+            );
+            node.is_dialed_after(LOW, seconds(pause)).await;
+        }
     }
-    assert_eq!(node.of(LOW).failures_in_row, 1, "by the loss alone");
+}
+
+/// A node with an outage, the first or a later one, in which [`PEERS`] have failed often. [`HIGH`] has just come alive.
+async fn about_to_end_an_outage(is_first: bool) -> Node {
+    let mut node = Node::new(wanting(6)).await;
+    node.settle();
+    if !is_first {
+        node = Node::beyond_outage(wanting(6)).await;
+        node.end(WITNESS);
+        node.ban(WITNESS);
+    }
+    node.world.auto_dial(|_| Some(Err(ErrorKind::ConnectionRefused.into())));
+    node.list(&PEERS);
+    for _ in 0..200 {
+        advance(seconds(1)).await;
+        node.settle();
+    }
+    assert!(node.counters().dials_failed >= 16);
+    node.world.stop_auto_dial();
+    node.list(&[HIGH]);
+    assert!(node.dialing().contains(&ip(HIGH)));
+    let _socket = node.dial_ok(HIGH);
+    node.alive(HIGH);
+    node
+}
+
+fn dialed_of_peers(node: &Node) -> usize {
+    let peers = PEERS.iter().filter(|peer| node.status(peer) == Some(OutConnecting));
+    peers.count()
+}
+
+#[tokio::test(start_paused = true)]
+async fn peers_that_failed_in_an_outage_are_dialed_at_its_end() {
+    let mut node = about_to_end_an_outage(false).await;
+    let before = dialed_of_peers(&node);
+    advance(seconds(5) - millis(1)).await;
+    node.settle();
+    let waiting = PEERS.len() - dialed_of_peers(&node);
+    assert!(before < PEERS.len() && waiting > 0, "some pause for longer than this");
+    advance(millis(2)).await;
+    node.no_event();
+    assert_eq!(dialed_of_peers(&node), PEERS.len());
+}
+
+#[tokio::test(start_paused = true)]
+async fn peers_that_failed_in_the_outage_of_the_start_are_not_released_at_its_end() {
+    let mut node = about_to_end_an_outage(true).await;
+    advance(seconds(5) - millis(1)).await;
+    node.settle();
+    let before = dialed_of_peers(&node);
+    assert!(before < PEERS.len());
+    advance(millis(2)).await;
+    node.no_event();
+    assert_eq!(dialed_of_peers(&node), before);
 }
 
 #[tokio::test(start_paused = true)]
@@ -240,9 +284,12 @@ async fn a_limit_counts_once_the_runtime_has_looked_at_its_sockets_since() {
 
 #[tokio::test(start_paused = true)]
 async fn a_dial_that_is_over_before_its_limit_wakes_nobody_at_it() {
-    let (mut node, _socket) = Node::with(LOW, Some(PeerStatus::OutAlive), wanting(1)).await;
-    drop(node.feedback_peer_list([ip(HIGH)]));
-    node.settle();
+    let mut config = wanting(1);
+    config.connect_timeout = seconds(20);
+    let (mut node, _socket) = Node::with(LOW, Some(PeerStatus::OutAlive), config).await;
+    advance(seconds(6)).await;
+    // The outage of the start is over.
+    node.no_event();
     advance(seconds(60)).await;
     node.rests();
 }
@@ -271,10 +318,10 @@ struct Panicking(MemoryTransport);
 impl Transport for Panicking {
     type Socket = MemorySocket;
     type Incoming = MemoryIncoming;
-    type Listener = MemoryListener;
+    type Listener = <MemoryTransport as Transport>::Listener;
     type Dial = BoxFuture<'static, io::Result<Dialed<MemorySocket>>>;
 
-    async fn listen(&mut self, at: SocketAddr) -> io::Result<(MemoryListener, SocketAddr)> {
+    async fn listen(&mut self, at: SocketAddr) -> io::Result<(Self::Listener, SocketAddr)> {
         self.0.listen(at).await
     }
 
@@ -375,32 +422,38 @@ async fn without_a_stagger_all_are_raced_at_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_peer_that_failed_in_an_outage_is_left_alone_for_a_first_pause() {
-    let mut node = Node::knowing(wanting(1), &[LOW]).await;
-    advance(millis(4_990)).await;
-    node.dial_err(LOW, ErrorKind::ConnectionRefused);
-    advance(millis(4_990)).await;
-    node.rests();
+async fn a_dial_that_finds_no_way_in_its_first_poll_gives_its_token_back() {
+    let peers = (0..1_500_u16).map(|number| {
+        let [high, low] = number.to_be_bytes();
+        IpAddr::from([61, high, low, 1])
+    });
+    for (error, dials) in [
+        (ErrorKind::NetworkUnreachable, 1_000 + 32),
+        (ErrorKind::ConnectionRefused, 32),
+        (ErrorKind::TimedOut, 32),
+    ] {
+        let mut node = Node::knowing(wanting(8), &[]).await;
+        node.world.auto_dial(move |_| Some(Err(error.into())));
+        drop(node.feedback_peer_list(peers.clone()));
+        node.settle_within(200);
+        assert_eq!(node.world.dials_started(), dials, "{error:?}");
+    }
 }
 
 #[tokio::test(start_paused = true)]
-async fn one_stranger_does_not_hold_back_the_tries_of_an_outage() {
-    let mut node = Node::knowing(wanting(1), &[LOW]).await;
-    for _ in 0..10 {
-        node.dial_err(LOW, ErrorKind::NetworkUnreachable);
-        advance(seconds(7)).await;
-        node.settle();
-        assert_eq!(node.dialing(), [ip(LOW)], "without the stranger");
+async fn a_dial_that_finds_no_way_later_has_cost_its_token() {
+    let mut config = wanting(1);
+    config.dial_stagger = seconds(3600);
+    config.connect_timeout = seconds(3600);
+    config.max_simultaneous_outgoing_connection_attempts = 1;
+    let mut node = Node::knowing(config, &PEERS).await;
+    for _ in 0..2 {
+        let peer = node.dialing()[0].to_string();
+        node.dial_err(&peer, ErrorKind::NetworkUnreachable);
     }
-    node.dial_err(LOW, ErrorKind::NetworkUnreachable);
-    for _ in 0..15 {
-        let _socket = node.admits("61.1.0.1");
-        node.fail("61.1.0.1");
-        advance(seconds(4)).await;
-        node.settle();
-        if node.dialing() == [ip(LOW)] {
-            return;
-        }
-    }
-    panic!("not dialed in a minute: {:?}", node.dialing());
+    assert_eq!(
+        (node.world.dials_started(), node.dialing().len()),
+        (2, 0),
+        "the bucket is empty"
+    );
 }

@@ -193,10 +193,10 @@ async fn a_status_that_only_passes_through_is_no_change() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_dial_that_goes_nowhere_is_no_change() {
+async fn a_dial_that_this_host_could_not_make_is_no_change() {
     let folder = TempDir::new().unwrap();
     let mut node = Node::knowing(file(&folder, r#"[{"ip":"60.1.0.1"}]"#, wanting(1)), &[]).await;
-    node.dial_err(LOW, ErrorKind::NetworkUnreachable);
+    node.dial_err(LOW, ErrorKind::AddrInUse);
     node.close().await.unwrap();
     assert_eq!(node.dumps(), (0, 0));
 }

@@ -1,5 +1,7 @@
 //! A flood of one kind costs each poll a bounded amount of work, wakes the task itself, and starves nothing else.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use PeerStatus::{Banned, Idle, InHandshaking};
 use tempfile::TempDir;
 
@@ -165,6 +167,42 @@ async fn reports_from_sinks_are_bounded_by_what_the_table_may_know() {
     assert_eq!(node.stats().banned_peers.used, 200);
 }
 
+/// Counted, not timed: while the flood goes on, a poll applies as much as its budget and leaves the rest.
+#[tokio::test(start_paused = true)]
+async fn a_poll_does_a_bounded_amount_for_two_threads_that_flood_a_sink() {
+    const POLLS: usize = 50;
+    let mut node = Node::knowing(passive(), &[]).await;
+    let is_over = AtomicBool::new(false);
+    let counts = std::thread::scope(|scope| {
+        for thread in 0..2_u32 {
+            let (sink, is_over) = (node.feedback_sink(), &is_over);
+            scope.spawn(move || {
+                for number in (0..1 << 20).cycle() {
+                    let absent = stranger((thread << 20) + number);
+                    if is_over.load(Ordering::Relaxed) || sink.report(Feedback::Banned(absent)).is_err() {
+                        break;
+                    }
+                }
+            });
+        }
+        let counts: Vec<_> = (0..POLLS)
+            .map(|_| {
+                while node.engine.mailbox.held() < 2 * WORK_PER_POLL {
+                    std::thread::yield_now();
+                }
+                let before = node.counters().bans_set;
+                assert!(node.net.poll_next().is_pending());
+                assert!(node.net.is_woken(), "there is more");
+                node.counters().bans_set - before
+            })
+            .collect();
+        is_over.store(true, Ordering::Relaxed);
+        counts
+    });
+    assert!(counts.iter().all(|&count| count == 1_000), "{counts:?}");
+    node.settle_within(MANY_POLLS);
+}
+
 #[tokio::test(start_paused = true)]
 async fn events_come_through_a_flood_of_reports_and_addresses() {
     let mut node = Node::knowing(wanting(1), &[LOW]).await;
@@ -251,7 +289,10 @@ async fn deadlines_are_bounded_per_poll() {
 
 #[tokio::test(start_paused = true)]
 async fn dials_that_fail_at_once_are_bounded_per_poll() {
-    let mut node = Node::knowing(wanting(8), &[]).await;
+    let mut config = wanting(8);
+    // No pace holds the dials back.
+    config.dial_stagger = Duration::ZERO;
+    let mut node = Node::knowing(config, &[]).await;
     node.world.auto_dial(|_| Some(Err(ErrorKind::ConnectionRefused.into())));
     drop(node.feedback_peer_list((0..2000).map(stranger)));
     let _probe = node.connects_from("220.1.0.1:9".parse().unwrap(), US);

@@ -4,8 +4,11 @@ use PeerStatus::{Banned, Idle, InAlive, InHandshaking, OutAlive, OutHandshaking}
 
 use super::*;
 
+/// Where the connection is an inbound one, the peer is not dialed when it has ended.
 async fn leased(status: PeerStatus) -> (Node, PeerLease) {
-    let (mut node, _socket) = Node::with(LOW, Some(status), wanting(1)).await;
+    let is_inbound = matches!(status, InHandshaking | InAlive);
+    let config = if is_inbound { passive() } else { wanting(1) };
+    let (mut node, _socket) = Node::with(LOW, Some(status), config).await;
     let lease = node.lease(ip(LOW)).expect("a connection has its lease");
     (node, lease)
 }
@@ -56,15 +59,20 @@ async fn a_mapped_address_names_the_same_connection() {
 
 #[tokio::test(start_paused = true)]
 async fn a_lease_that_is_dropped_unspent_has_failed() {
-    for (status, streak) in [(OutHandshaking, 1), (OutAlive, 1), (InHandshaking, 0), (InAlive, 0)] {
+    for status in [OutHandshaking, OutAlive, InHandshaking, InAlive] {
         let (mut node, lease) = leased(status).await;
         drop(lease);
         assert_eq!(node.status(LOW), Some(status), "until the next poll");
         node.no_event();
         let peer = node.of(LOW);
         assert_eq!((peer.status, peer.last_failure), (Idle, node.now()));
-        assert_eq!(peer.failures_in_row, streak);
+        assert_eq!(peer.failures_in_row, 0, "in an outage");
     }
+    let mut node = Node::dialing_beyond_outage(config(), LOW).await;
+    let _socket = node.dial_ok(LOW);
+    drop(node.lease(ip(LOW)));
+    node.no_event();
+    assert_eq!((node.status(LOW), node.of(LOW).failures_in_row), (Some(Idle), 1));
 }
 
 #[tokio::test(start_paused = true)]

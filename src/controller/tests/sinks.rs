@@ -97,6 +97,32 @@ async fn the_last_of_ban_and_unban_counts() {
     assert_eq!(node.status(LOW), Some(Idle), "the connection is over all the same");
 }
 
+/// Of an address that is absent, Idle or connected, by whichever way it was said.
+#[tokio::test(start_paused = true)]
+async fn what_is_said_last_counts_last_whether_to_a_sink_or_by_a_method() {
+    for status in [None, Some(Idle), Some(InAlive), Some(Banned)] {
+        let (mut node, _socket) = Node::with(LOW, status, passive()).await;
+        let sink = node.feedback_sink();
+        sink.report(Feedback::Unbanned(ip(LOW))).unwrap();
+        node.ban(LOW);
+        assert_eq!(node.status(LOW), Some(Banned), "{status:?}: by the method");
+
+        sink.report(Feedback::Banned(ip(LOW))).unwrap();
+        node.unban(LOW);
+        assert_eq!(node.status(LOW), Some(Idle), "{status:?}: by the method");
+
+        drop(node.feedback_peer_banned(ip(LOW)));
+        sink.report(Feedback::Unbanned(ip(LOW))).unwrap();
+        node.no_event();
+        assert_eq!(node.status(LOW), Some(Idle), "{status:?}: by the sink");
+
+        drop(node.feedback_peer_unbanned(ip(LOW)));
+        sink.report(Feedback::Banned(ip(LOW))).unwrap();
+        node.no_event();
+        assert_eq!(node.status(LOW), Some(Banned), "{status:?}: by the sink");
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_ban_comes_after_the_end_whenever_it_was_said() {
     let node = told(&[Feedback::Banned, Feedback::Failed, Feedback::Alive]).await;

@@ -6,11 +6,22 @@ use super::*;
 
 const OTHER: &str = "61.1.0.1";
 
-/// A node with a live outgoing connection to [`OTHER`], so that there is no outage, and a dial of [`LOW`] under way.
-async fn dialing_beside_a_live_one() -> Node {
-    let (mut node, _socket) = Node::with(OTHER, Some(OutAlive), config()).await;
-    node.list(&[LOW]);
-    assert_eq!(node.status(LOW), Some(OutConnecting));
+/// A node beyond its first outage, with a connection of [`LOW`] of this status.
+async fn connected_beyond_outage(status: PeerStatus) -> Node {
+    let is_outgoing = matches!(status, OutHandshaking | OutAlive);
+    let mut node = if is_outgoing {
+        let mut node = Node::dialing_beyond_outage(config(), LOW).await;
+        drop(node.dial_ok(LOW));
+        node
+    } else {
+        let mut node = Node::beyond_outage(config()).await;
+        drop(node.admits(LOW));
+        node
+    };
+    if matches!(status, OutAlive | InAlive) {
+        node.alive(LOW);
+    }
+    assert_eq!(node.status(LOW), Some(status));
     node
 }
 
@@ -33,7 +44,7 @@ async fn a_dial_succeeds() {
 
 #[tokio::test(start_paused = true)]
 async fn a_dial_fails() {
-    let mut node = dialing_beside_a_live_one().await;
+    let mut node = Node::dialing_beyond_outage(config(), LOW).await;
     node.dial_err(LOW, ErrorKind::ConnectionRefused);
     assert_eq!(node.status(LOW), Some(Idle));
     assert_eq!(node.of(LOW).last_failure, node.now());
@@ -43,7 +54,7 @@ async fn a_dial_fails() {
 
 #[tokio::test(start_paused = true)]
 async fn a_dial_times_out() {
-    let mut node = dialing_beside_a_live_one().await;
+    let mut node = Node::dialing_beyond_outage(config(), LOW).await;
     advance(config().connect_timeout - millis(2)).await;
     node.rests();
     advance(millis(3)).await;
@@ -63,49 +74,59 @@ async fn a_dial_that_fails_in_an_outage_lengthens_no_streak() {
     assert_eq!(node.of(LOW).failures_in_row, 0);
 }
 
-/// A node whose last live connection ended and that has another one now, [`HIGH`]'s; a dial of [`LOW`] was under way
-/// meanwhile and still is.
-async fn dialing_over_an_outage() -> (Node, MemorySocket) {
-    let mut node = dialing_beside_a_live_one().await;
+/// A node with a dial of [`LOW`] under way that began before an outage which has just ended, as [`HIGH`] stayed alive.
+async fn dialing_across_an_outage() -> Node {
+    let mut config = config();
+    config.connect_timeout = seconds(30);
+    let mut node = Node::dialing_beyond_outage(config, LOW).await;
     node.list(&[HIGH]);
-    node.end(OTHER);
-    let socket = node.dial_ok(HIGH);
+    node.end(WITNESS);
+    let _socket = node.dial_ok(HIGH);
     node.alive(HIGH);
+    advance(seconds(5) + millis(1)).await;
+    node.no_event();
     assert_eq!(node.status(LOW), Some(OutConnecting));
-    (node, socket)
+    node
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_dial_that_was_sent_into_an_outage_and_times_out_lengthens_no_streak() {
-    let (mut node, _socket) = dialing_over_an_outage().await;
-    advance(config().connect_timeout + millis(1)).await;
+async fn a_dial_that_was_under_way_at_the_end_of_an_outage_and_times_out_lengthens_no_streak() {
+    let mut node = dialing_across_an_outage().await;
+    advance(seconds(25)).await;
     node.no_event();
     assert_eq!((node.status(LOW), node.of(LOW).last_failure), (Some(Idle), node.now()));
+    assert_eq!(node.counters().dials_timed_out, 1);
     assert_eq!(node.of(LOW).failures_in_row, 0);
 
-    advance(config().retry_backoff * 2).await;
-    node.no_event();
-    assert_eq!(node.status(LOW), Some(OutConnecting));
-    advance(config().connect_timeout + millis(1)).await;
-    node.no_event();
+    advance(seconds(7)).await;
+    node.settle();
+    assert_eq!(node.dialing().last(), Some(&ip(LOW)));
+    advance(seconds(30) + millis(1)).await;
+    node.settle();
     assert_eq!(node.of(LOW).failures_in_row, 1, "this one was not");
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_dial_that_was_sent_into_an_outage_and_is_refused_has_its_answer() {
-    let (mut node, _socket) = dialing_over_an_outage().await;
+async fn a_dial_that_was_under_way_at_the_end_of_an_outage_and_is_refused_has_its_answer() {
+    let mut node = dialing_across_an_outage().await;
     node.dial_err(LOW, ErrorKind::ConnectionRefused);
     assert_eq!(node.of(LOW).failures_in_row, 1);
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_first_connection_of_all_ends_no_outage() {
-    let mut node = Node::knowing(config(), &[LOW, OTHER]).await;
+async fn the_first_outage_is_over_when_a_connection_has_stayed_alive() {
+    let mut config = config();
+    config.connect_timeout = seconds(30);
+    let mut node = Node::knowing(config, &[LOW, HIGH, OTHER]).await;
     let _socket = node.dial_ok(OTHER);
     node.alive(OTHER);
-    advance(config().connect_timeout + millis(1)).await;
+    advance(seconds(5) - millis(1)).await;
+    node.dial_err(LOW, ErrorKind::ConnectionRefused);
+    assert_eq!((node.status(LOW), node.of(LOW).failures_in_row), (Some(Idle), 0));
+    advance(millis(2)).await;
     node.no_event();
-    assert_eq!((node.status(LOW), node.of(LOW).failures_in_row), (Some(Idle), 1));
+    node.dial_err(HIGH, ErrorKind::ConnectionRefused);
+    assert_eq!((node.status(HIGH), node.of(HIGH).failures_in_row), (Some(Idle), 1));
 }
 
 #[tokio::test(start_paused = true)]
@@ -228,8 +249,9 @@ async fn a_socket_that_has_lost_its_address_is_dropped_before_anything_else() {
 
 #[tokio::test(start_paused = true)]
 async fn alive_after_an_outgoing_handshake() {
-    let mut node = dialing_beside_a_live_one().await;
+    let mut node = Node::dialing_beyond_outage(config(), LOW).await;
     node.dial_err(LOW, ErrorKind::ConnectionRefused);
+    let failure = node.now();
     advance(seconds(8)).await;
     node.no_event();
     let _socket = node.dial_ok(LOW);
@@ -237,7 +259,7 @@ async fn alive_after_an_outgoing_handshake() {
     let peer = node.of(LOW);
     assert_eq!((peer.status, peer.failures_in_row), (OutAlive, 0));
     assert_eq!((peer.last_alive, peer.last_alive_outgoing), (node.now(), node.now()));
-    assert_eq!(peer.last_failure, after(Duration::ZERO));
+    assert_eq!(peer.last_failure, failure);
     assert_eq!(node.counters().handshakes_succeeded, 2);
 }
 
@@ -268,13 +290,17 @@ async fn alive_again_updates_the_times() {
 #[tokio::test(start_paused = true)]
 async fn failed_ends_a_connection_and_records_a_failure() {
     for (status, streak) in [(OutHandshaking, 1), (OutAlive, 1), (InHandshaking, 0), (InAlive, 0)] {
-        let (mut node, _socket) = Node::with(LOW, Some(status), config()).await;
+        let mut node = connected_beyond_outage(status).await;
         advance(seconds(2)).await;
-        node.fail(LOW);
+        // An inbound connection pauses nothing, so the peer is dialed within the poll that follows.
+        drop(node.feedback_peer_failed(ip(LOW)));
         let peer = node.of(LOW);
-        assert_eq!((peer.status, peer.last_failure), (Idle, after(seconds(2))), "{status}");
+        assert_eq!((peer.status, peer.last_failure), (Idle, node.now()), "{status}");
         assert_eq!(peer.failures_in_row, streak, "{status}");
         assert_eq!(node.counters().feedback_stale, 0);
+        node.no_event();
+        let expected = if streak == 1 { Idle } else { OutConnecting };
+        assert_eq!(node.status(LOW), Some(expected), "{status}");
     }
 }
 
@@ -291,10 +317,9 @@ async fn failed_of_an_idle_peer_updates_only_last_failure() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn closed_ends_a_connection_without_a_failure_and_pauses_the_dials() {
-    for status in [OutHandshaking, OutAlive, InHandshaking, InAlive] {
+async fn closed_ends_an_outgoing_connection_without_a_failure_and_pauses_the_dials() {
+    for status in [OutHandshaking, OutAlive] {
         let (mut node, _socket) = Node::with(LOW, Some(status), config()).await;
-        let dials = node.world.dials_started();
         node.end(LOW);
         let peer = node.of(LOW);
         assert_eq!(
@@ -302,12 +327,60 @@ async fn closed_ends_a_connection_without_a_failure_and_pauses_the_dials() {
             (Idle, None, 0),
             "{status}"
         );
-        advance(config().retry_backoff - millis(2)).await;
+        node.is_dialed_after(LOW, config().retry_backoff).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn closed_ends_an_inbound_connection_without_a_failure_and_pauses_nothing() {
+    for status in [InHandshaking, InAlive] {
+        let (mut node, _socket) = Node::with(LOW, Some(status), config()).await;
+        node.end(LOW);
+        let peer = node.of(LOW);
+        assert_eq!((peer.status, peer.last_failure), (OutConnecting, None), "{status}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_pause_after_closed_doubles_for_connections_that_end_at_once() {
+    let (mut node, _socket) = Node::with(LOW, Some(OutAlive), config()).await;
+    node.end(LOW);
+    for doubling in 0..4 {
+        node.is_dialed_after(LOW, config().retry_backoff * (1 << doubling))
+            .await;
+        let _socket = node.dial_ok(LOW);
+        node.end(LOW);
+    }
+    node.is_dialed_after(LOW, config().retry_backoff * 16).await;
+    let _socket = node.dial_ok(LOW);
+    advance(config().retry_backoff).await;
+    node.settle();
+    node.end(LOW);
+    node.is_dialed_after(LOW, config().retry_backoff).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_inbound_connection_that_ends_moves_no_pause() {
+    let ends: [fn(&mut Node); 2] = [|node| node.end(LOW), |node| node.fail(LOW)];
+    for end in ends {
+        let (mut node, _socket) = Node::with(LOW, Some(OutAlive), config()).await;
+        node.end(LOW);
+        let due = node.engine.table().next_dial_time();
+        advance(seconds(1)).await;
+        for _ in 0..20 {
+            let _socket = node.admits(LOW);
+            end(&mut node);
+            assert_eq!(
+                (node.status(LOW), node.engine.table().next_dial_time()),
+                (Some(Idle), due)
+            );
+            advance(millis(100)).await;
+        }
+        let _socket = node.admits(LOW);
+        advance(seconds(10)).await;
         node.settle();
-        assert_eq!(node.world.dials_started(), dials, "{status}");
-        advance(config().retry_backoff / 4 + millis(3)).await;
-        node.no_event();
-        assert_eq!(node.world.dials_started(), dials + 1, "{status}");
+        end(&mut node);
+        assert_eq!(node.status(LOW), Some(OutConnecting), "its pause ended meanwhile");
     }
 }
 
@@ -381,7 +454,7 @@ async fn a_ban_without_a_duration_never_ends() {
 
 #[tokio::test(start_paused = true)]
 async fn an_outgoing_handshake_without_feedback_fails_at_its_deadline() {
-    let mut node = dialing_beside_a_live_one().await;
+    let mut node = Node::dialing_beyond_outage(config(), LOW).await;
     let socket = node.dial_ok(LOW);
     fails_at_the_deadline(node, socket, 1).await;
 }
@@ -419,6 +492,11 @@ async fn without_a_handshake_timeout_a_candidate_waits_for_ever() {
 async fn a_live_connection_has_no_deadline() {
     for status in [OutAlive, InAlive] {
         let (mut node, _socket) = Node::with(LOW, Some(status), wanting(1)).await;
+        if status == OutAlive {
+            advance(config().retry_backoff + millis(1)).await;
+            // The outage of the start is over.
+            node.no_event();
+        }
         advance(seconds(3600)).await;
         node.rests();
         assert_eq!(node.status(LOW), Some(status));

@@ -111,7 +111,7 @@ fn a_time_that_no_file_can_hold_is_written_as_the_nearest_that_it_can() {
         .expect("readable")
         .remove(0)
         .peer;
-    assert_eq!(read.last_alive, at("9999-12-31T23:59:59Z"));
+    assert_eq!(read.last_alive, at("9999-12-31T23:59:59.999999999Z"));
     assert_eq!(read.last_failure, at("0000-01-01T00:00:00Z"));
 }
 
@@ -243,7 +243,7 @@ proptest! {
     }
 }
 
-/// Something that may stand where a value is expected, or not.
+/// Mostly JSON values, some of them malformed.
 fn odd_value() -> impl Strategy<Value = String> {
     let any = values().prop_map(|value| value.to_string());
     let wrong = "[-+0-9eE.,:\"{}\\[\\]ntfu \\\\]{0,12}";

@@ -6,7 +6,7 @@ use tempfile::TempDir;
 
 use super::super::staged::lock;
 use super::super::{PeerFileError, StagedFile, load};
-use super::{Fault, set_fault, take_steps};
+use super::{Fault, FaultyDisk, set_fault, take_steps};
 
 /// A folder with a peer file in it.
 struct Place {
@@ -56,9 +56,9 @@ fn names_in(folder: &Path) -> Vec<String> {
 }
 
 async fn replace(path: &Path) -> Result<(), PeerFileError> {
-    let mut staged = StagedFile::create(path).await?;
-    staged.write_all(b"[").await?;
-    staged.write_all(b"{\"ip\":\"192.0.2.1\"}]").await?;
+    let mut staged = StagedFile::create(FaultyDisk, path).await?;
+    staged.write(&mut b"[".to_vec(), true).await?;
+    staged.write(&mut b"{\"ip\":\"192.0.2.1\"}]".to_vec(), true).await?;
     staged.commit().await
 }
 
@@ -79,12 +79,12 @@ fn every_future_can_be_held_by_what_is_send_and_sync() {
     fn assert_send_sync<T: Send + Sync>(_: T) {}
 
     async fn all(mut staged: StagedFile) {
-        assert_send_sync(staged.write_all(b""));
+        assert_send_sync(staged.write(&mut Vec::new(), true));
         assert_send_sync(staged.commit());
     }
 
     assert_send_sync(load(Path::new("")));
-    assert_send_sync(StagedFile::create(Path::new("")));
+    assert_send_sync(StagedFile::create(FaultyDisk, Path::new("")));
     let _ = all;
     static_assertions::assert_impl_all!(StagedFile: Send, Sync, Unpin);
     static_assertions::assert_impl_all!(PeerFileError: Send, Sync, std::error::Error);
@@ -94,9 +94,16 @@ fn every_future_can_be_held_by_what_is_send_and_sync() {
 async fn the_content_is_on_the_disk_before_it_has_the_name_and_the_name_before_it_is_done() {
     let place = Place::new();
     replace(&place.target()).await.expect("replaced");
-    let begin = ["find", "inspect", "inspect", "create", "lock", "set permissions of"];
-    let end = ["write", "write", "write", "sync", "rename", "sync folder"];
-    assert_eq!(take_steps(), [begin.as_slice(), end.as_slice()].concat());
+    let steps = [
+        "create",
+        "set permissions of",
+        "write",
+        "write",
+        "sync",
+        "rename",
+        "sync folder",
+    ];
+    assert_eq!(take_steps(), steps);
     place.assert_only(NEW);
 }
 
@@ -148,7 +155,7 @@ async fn steps_with_a_leftover(place: &Place) -> Vec<&'static str> {
     set_fault(Fault::None);
     replace(&place.target()).await.expect("replaced");
     let steps = take_steps();
-    assert_eq!(steps[..6], ["find", "inspect", "inspect", "open", "lock", "remove"]);
+    assert_eq!(steps[..2], ["remove", "create"]);
     steps
 }
 
@@ -181,9 +188,12 @@ async fn assert_replaceable(place: &Place) {
 #[tokio::test]
 async fn what_is_dropped_half_written_leaves_nothing() {
     let place = Place::new();
-    let mut staged = StagedFile::create(&place.target()).await.expect("begun");
-    staged.write_all(b"[").await.expect("written");
-    staged.write_all(b"{").await.expect("the first is written");
+    let mut staged = StagedFile::create(FaultyDisk, &place.target()).await.expect("begun");
+    staged.write(&mut b"[".to_vec(), true).await.expect("written");
+    staged
+        .write(&mut b"{".to_vec(), true)
+        .await
+        .expect("the first is written");
     let beside = fs::read_to_string(place.temporary()).expect("beside the target");
     assert!(beside.starts_with('['), "{beside}");
     drop(staged);
@@ -193,7 +203,7 @@ async fn what_is_dropped_half_written_leaves_nothing() {
 #[tokio::test]
 async fn a_name_that_another_file_has_taken_is_left_alone() {
     let place = Place::new();
-    let staged = StagedFile::create(&place.target()).await.expect("begun");
+    let staged = StagedFile::create(FaultyDisk, &place.target()).await.expect("begun");
     fs::rename(place.temporary(), place.path("elsewhere")).expect("renamed");
     fs::write(place.temporary(), "of another process").expect("written");
     drop(staged);
@@ -206,10 +216,10 @@ async fn a_name_that_another_file_has_taken_is_left_alone() {
 #[tokio::test]
 async fn two_replacements_of_one_file_exclude_each_other() {
     let place = Place::new();
-    let mut first = StagedFile::create(&place.target()).await.expect("begun");
-    first.write_all(b"[]").await.expect("written");
+    let mut first = StagedFile::create(FaultyDisk, &place.target()).await.expect("begun");
+    first.write(&mut b"[]".to_vec(), true).await.expect("written");
 
-    let (step, message) = failed(StagedFile::create(&place.target()).await);
+    let (step, message) = failed(StagedFile::create(FaultyDisk, &place.target()).await);
     let temporary = place.temporary().canonicalize().expect("there");
     assert_eq!(step, "lock");
     assert_eq!(
@@ -241,13 +251,16 @@ async fn what_is_no_file_is_neither_replaced_nor_removed() {
     let place = Place::new();
     fs::create_dir(place.temporary()).expect("made");
     let (step, message) = failed(replace(&place.target()).await);
-    assert_eq!(step, "inspect");
-    assert!(message.ends_with("peers.json.tmp: not a regular file"), "{message}");
+    assert_eq!(step, "remove");
+    assert!(message.contains("peers.json.tmp: "), "{message}");
 
     fs::create_dir(place.path("folder")).expect("made");
     let (step, message) = failed(replace(&place.path("folder")).await);
     assert_eq!(step, "inspect");
-    assert!(message.ends_with("folder: not a regular file"), "{message}");
+    assert!(
+        message.ends_with("folder: a directory, pipe or device, not a regular file"),
+        "{message}"
+    );
     assert_eq!(
         names_in(place.folder.path()),
         ["folder", "peers.json", "peers.json.tmp"]
@@ -269,7 +282,7 @@ async fn the_folder_may_go_while_the_content_is_written() {
     let place = Place::empty();
     let target = place.path("folder/peers.json");
     fs::create_dir(place.path("folder")).expect("made");
-    let staged = StagedFile::create(&target).await.expect("begun");
+    let staged = StagedFile::create(FaultyDisk, &target).await.expect("begun");
     fs::remove_dir_all(place.path("folder")).expect("removed");
     let (step, message) = failed(staged.commit().await);
     assert_eq!(step, "rename");
@@ -293,7 +306,9 @@ async fn a_relative_path_is_one_from_the_working_directory() {
 async fn a_path_without_a_file_name_is_an_error() {
     set_fault(Fault::None);
     for path in ["", "/", "."] {
-        let error = StagedFile::create(Path::new(path)).await.expect_err("no file");
+        let error = StagedFile::create(FaultyDisk, Path::new(path))
+            .await
+            .expect_err("no file");
         assert!(
             matches!(
                 error,
@@ -304,6 +319,36 @@ async fn a_path_without_a_file_name_is_an_error() {
             ),
             "{error}"
         );
+    }
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn what_a_file_system_does_not_offer_is_done_without() {
+    const EPERM: i32 = 1;
+    const EIO: i32 = 5;
+    const EINVAL: i32 = 22;
+    const EOPNOTSUPP: i32 = 95;
+    for (step, code, is_done_without) in [
+        ("sync folder", EINVAL, true),
+        ("sync folder", EOPNOTSUPP, true),
+        ("sync folder", EIO, false),
+        ("sync folder", EPERM, false),
+        ("set permissions of", EPERM, true),
+        ("set permissions of", EOPNOTSUPP, true),
+        ("set permissions of", EIO, false),
+        ("sync", EINVAL, false),
+        ("rename", EPERM, false),
+    ] {
+        let place = Place::new();
+        set_fault(Fault::FailWith(step, code));
+        let result = replace(&place.target()).await;
+        if is_done_without {
+            result.expect(step);
+            place.assert_only(NEW);
+        } else {
+            assert_eq!(failed(result).0, step);
+        }
     }
 }
 
@@ -322,7 +367,7 @@ mod unix {
         for kept in [0o600, 0o644, 0o666, 0o444, 0o4640] {
             let place = Place::new();
             fs::set_permissions(place.target(), fs::Permissions::from_mode(kept)).expect("set");
-            let staged = StagedFile::create(&place.target()).await.expect("begun");
+            let staged = StagedFile::create(FaultyDisk, &place.target()).await.expect("begun");
             assert_eq!(mode(&place.temporary()), kept);
             staged.commit().await.expect("replaced");
             assert_eq!(mode(&place.target()), kept);
@@ -330,7 +375,7 @@ mod unix {
     }
 
     #[tokio::test]
-    async fn the_owner_is_kept_by_who_may_give_files_away() {
+    async fn the_owner_is_kept_where_files_may_be_given_away() {
         let place = Place::new();
         let other = Some(65_534);
         if let Err(error) = std::os::unix::fs::chown(place.target(), other, other) {
@@ -344,7 +389,7 @@ mod unix {
     }
 
     #[tokio::test]
-    async fn in_a_sticky_folder_the_owner_is_whoever_writes() {
+    async fn in_a_sticky_folder_the_writer_is_the_owner() {
         let place = Place::new();
         let other = Some(65_534);
         if let Err(error) = std::os::unix::fs::chown(place.target(), other, other) {
@@ -359,10 +404,10 @@ mod unix {
     async fn a_file_is_made_with_the_permissions_of_the_one_that_it_replaces() {
         let place = Place::new();
         fs::set_permissions(place.target(), fs::Permissions::from_mode(0o600)).expect("set");
-        set_fault(Fault::Stall(6));
+        set_fault(Fault::Stall(2));
         let target = place.target();
-        let mut create = Box::pin(async { StagedFile::create(&target).await.map(drop) });
-        while take_steps_seen(&mut create).await < 6 {}
+        let mut create = Box::pin(async { StagedFile::create(FaultyDisk, &target).await.map(drop) });
+        while take_steps_seen(&mut create).await < 2 {}
         assert_eq!(take_steps().last(), Some(&"set permissions of"));
         assert_eq!(mode(&place.temporary()), 0o600);
     }
@@ -403,12 +448,24 @@ mod unix {
     }
 
     #[tokio::test]
-    async fn a_link_in_the_place_of_the_temporary_file_is_not_followed() {
+    async fn a_link_in_the_place_of_the_temporary_file_is_removed_and_not_followed() {
         let place = Place::new();
         fs::write(place.path("precious"), "as it was").expect("written");
         symlink("precious", place.temporary()).expect("linked");
-        assert_eq!(failed(replace(&place.target()).await).0, "inspect");
+        replace(&place.target()).await.expect("replaced");
         assert_eq!(fs::read_to_string(place.path("precious")).expect("there"), "as it was");
+        assert_eq!(names_in(place.folder.path()), ["peers.json", "precious"]);
+    }
+
+    #[tokio::test]
+    async fn a_pipe_in_the_place_of_the_temporary_file_is_removed_and_not_waited_for() {
+        let place = Place::new();
+        let made = std::process::Command::new("mkfifo").arg(place.temporary()).status();
+        assert!(made.expect("run").success());
+        let target = place.target();
+        let replaced = tokio::time::timeout(std::time::Duration::from_secs(5), replace(&target)).await;
+        replaced.expect("it does not wait").expect("replaced");
+        place.assert_only(NEW);
     }
 
     #[tokio::test]

@@ -150,7 +150,7 @@ impl Model {
     fn refill(&mut self, now: Now) {
         let full = 2 * self.config.max_simultaneous_outgoing_connection_attempts;
         while let Some(next) = self.pace.next_token.filter(|&next| next <= now.since_start) {
-            self.pace.tokens += 1;
+            self.pace.tokens = full.min(self.pace.tokens + 1);
             let following = next + self.interval(next);
             self.pace.next_token = (self.pace.tokens < full).then_some(following);
         }

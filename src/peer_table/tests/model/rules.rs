@@ -84,9 +84,8 @@ impl Model {
         for peer in bans {
             let stored = peer.banned_at.or(peer.failure.map(|when| when.stored));
             let at = stored.filter(|&at| at <= now.utc);
-            if at.is_none() {
-                (begun, peer.banned_at) = (begun + 1, Some(now.utc));
-            }
+            begun += usize::from(at.is_none());
+            peer.banned_at = at.or(Some(now.utc));
             self.events += 1;
             peer.ban_event = self.events;
             let served = since(at.unwrap_or(now.utc), now);
@@ -258,10 +257,10 @@ impl Model {
         self.outage_since = None;
         self.sent_into_outage = self.started.clone();
         self.recover_pace(now);
-        if std::mem::replace(&mut self.has_been_alive, true) {
-            for peer in self.peers.values_mut().filter(|peer| peer.outage_failures > 0) {
-                (peer.outage_failures, peer.pause) = (0, None);
-            }
+        let is_first = !std::mem::replace(&mut self.has_been_alive, true);
+        for peer in self.peers.values_mut().filter(|peer| peer.outage_failures > 0) {
+            peer.outage_failures = 0;
+            peer.pause = peer.pause.filter(|_| is_first);
         }
     }
 
@@ -331,7 +330,7 @@ impl Model {
         if self.peer(ip).is_outgoing() {
             let crosses = self.crossing(ip).is_some();
             let is_outage = self.is_outage(now);
-            let least = self.pause_after_end(now, ip);
+            let least = if is_outage { Duration::ZERO } else { self.pause_after_end(now, ip) };
             let peer = self.peer_mut(ip);
             let counts = if crosses { 0 } else { 1 };
             let streak = peer.streak + counts;
