@@ -146,7 +146,7 @@ fn the_higher_end_refuses_a_second_connection_beside_one_that_has_been_alive_for
     let peer = IpAddr::from(BELOW);
     for (alive, expected) in [
         (limit, Verdict::Park(None)),
-        (limit + Duration::from_nanos(2), Verdict::Refuse(Refusal::Connected)),
+        (limit + Duration::from_nanos(1), Verdict::Refuse(Refusal::Connected)),
     ] {
         let mut node = Node::new(config());
         node.connect(peer);

@@ -104,7 +104,7 @@ fn the_indexes_hold_while_subnets_are_emptied_and_filled_again() {
     let mut world = many(9, 5_000);
     world.table.on_peer_list((0..700).map(peer));
     // Some of them pause.
-    for _ in 0..10 {
+    for _ in 0..60 {
         world.poll();
         for (_, ip, _) in world.dials.clone() {
             world.dial_fails(ip, DialFault::TimedOut);

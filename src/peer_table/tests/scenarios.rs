@@ -157,7 +157,7 @@ fn dead_addresses_do_not_keep_a_node_from_the_live_proven_peers_of_one_subnet() 
     }
 }
 
-/// The dials of 100 s to our only peer, which refuses; it connects to us and hangs up every 3 s, or not.
+/// The dials of 120 s to our only peer, which refuses; it connects to us and hangs up every 3 s, or not.
 fn dials_to_a_caller(calls: bool, end: Report) -> Vec<Duration> {
     let caller = lone(1);
     let mut world = node(1, [unproven(caller)]);
