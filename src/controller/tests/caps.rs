@@ -125,7 +125,7 @@ async fn target_outgoing_connections() {
     node.alive(&first);
     let second = node.dialing()[0].to_string();
     let _second = node.dial_ok(&second);
-    advance(seconds(10)).await;
+    advance(seconds(9)).await;
     node.settle();
     assert!(node.dialing().is_empty(), "the target is met");
     assert_eq!(node.stats().outgoing_connections.used, 2);

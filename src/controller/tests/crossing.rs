@@ -118,7 +118,7 @@ async fn the_higher_end_admits_the_parked_one_when_its_own_connection_ends() {
 #[tokio::test(start_paused = true)]
 async fn the_higher_end_admits_the_parked_one_when_its_handshake_times_out() {
     let (mut node, _socket) = Node::with(LOW, Some(OutHandshaking), wanting(1)).await;
-    advance(seconds(28)).await;
+    advance(seconds(8)).await;
     let probe = node.parks(LOW);
     advance(seconds(3)).await;
     assert!(!node.event().is_outgoing);
@@ -202,7 +202,7 @@ async fn the_higher_end_refuses_beside_a_connection_that_is_alive_for_longer_tha
     for (alive_for, is_parked) in [(5_000, true), (5_001, false)] {
         // The handshake takes its time, and only what follows it counts.
         let (mut node, _socket) = Node::with(LOW, Some(OutHandshaking), wanting(1)).await;
-        advance(seconds(20)).await;
+        advance(seconds(8)).await;
         node.settle();
         node.alive(LOW);
         advance(millis(alive_for)).await;

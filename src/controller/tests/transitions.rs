@@ -467,7 +467,7 @@ async fn an_incoming_handshake_without_feedback_fails_at_its_deadline() {
 }
 
 async fn fails_at_the_deadline(mut node: Node, socket: MemorySocket, streak: u32) {
-    advance(seconds(30) - millis(2)).await;
+    advance(seconds(10) - millis(2)).await;
     node.rests();
     advance(millis(3)).await;
     node.no_event();

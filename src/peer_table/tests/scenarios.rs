@@ -202,7 +202,7 @@ fn crossings(seed: u64, retry_backoff: Duration, max_retry_backoff: Duration) ->
         if dialed[0].abs_diff(dialed[1]) > Duration::from_millis(200) {
             return crossings;
         }
-        ends.each_mut().map(|end| end.dial_fails(lone(1), DialFault::Peer));
+        ends.iter_mut().for_each(|end| end.dial_fails(lone(1), DialFault::Peer));
     }
     unreachable!("there is a dial that gets through")
 }
