@@ -290,8 +290,12 @@ impl Peers {
     }
 
     fn shift_status(&mut self, id: PeerId, ip: IpAddr, before: &Facts, after: &Facts) {
-        before.status.map(|status| *self.counts.get_mut(status) -= 1);
-        after.status.map(|status| *self.counts.get_mut(status) += 1);
+        if let Some(status) = before.status {
+            *self.counts.get_mut(status) -= 1;
+        }
+        if let Some(status) = after.status {
+            *self.counts.get_mut(status) += 1;
+        }
         let connecting = [before, after].map(|facts| facts.is(PeerStatus::OutConnecting));
         shift_member(&mut self.connecting, id, connecting.into());
         if before.is_inbound() != after.is_inbound() {

@@ -17,8 +17,8 @@ impl Peers {
             .filter_map(|id| Some((id, Facts::of(self.find(id)?, id))))
             .collect();
         let mut counts = StatusCounts::default();
-        for (_, facts) in &facts {
-            facts.status.map(|status| *counts.get_mut(status) += 1);
+        for status in facts.iter().filter_map(|(_, facts)| facts.status) {
+            *counts.get_mut(status) += 1;
         }
         assert_eq!(self.counts, counts);
         assert_eq!(self.ids.len(), facts.len());
