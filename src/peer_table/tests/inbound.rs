@@ -51,7 +51,8 @@ fn an_admitted_socket_adds_an_absent_peer() {
 #[test]
 fn each_cap_admits_up_to_its_number_and_again_after_an_end() {
     let peers = [1, 2, 3].map(|host| IpAddr::from([60, 1, 0, host]));
-    let caps: [(fn(&mut NetworkConfig), Refusal); 3] = [
+    type SetCap = fn(&mut NetworkConfig);
+    let caps: [(SetCap, Refusal); 3] = [
         (|config| config.max_incoming_connections = 2, Refusal::IncomingFull),
         (
             |config| config.max_simultaneous_incoming_connection_attempts = 2,
