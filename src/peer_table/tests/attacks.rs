@@ -1,4 +1,5 @@
-//! What an attacker gains who feeds addresses, connects in, earns bans, or waits for a restart: numbers, not words.
+//! What an attacker gains by feeding addresses, by connecting to us, by earning bans and by waiting for a restart, in
+//! figures.
 
 mod eclipse;
 mod races;
@@ -138,7 +139,7 @@ fn after_a_night_without_a_network_the_proven_peers_are_there_and_dialed_first()
     println!("all 20 proven peers are left and fill the first 20 proven turns");
 }
 
-/// Connects to whoever is proven, until `count` connections are alive.
+/// Connects to proven peers until `count` connections are alive.
 fn connect_all_of(world: &mut World, count: usize) {
     while world.table.stats().peers.out_alive < count {
         for ip in world.poll() {

@@ -15,12 +15,6 @@ fn node_with(mut config: NetworkConfig) -> World {
     world
 }
 
-fn assert_pause(world: &World, peer: IpAddr, secs: u32) {
-    let pause = world.pause_left(peer).unwrap();
-    let unit = Duration::from_secs(secs.into());
-    assert!((unit * 3 / 4..=unit * 5 / 4).contains(&pause), "{pause:?} for {unit:?}");
-}
-
 fn sit_out(world: &mut World, peer: IpAddr) {
     world.wait(world.pause_left(peer).unwrap());
     assert_eq!(world.poll(), [peer], "it is dialed when its pause is over");
@@ -49,7 +43,7 @@ fn the_pause_doubles_with_each_failure_in_a_row_up_to_the_maximum() {
         for (streak, pause) in (1..).zip([5, 10, 20, 40, 80, 160, 320, 600, 600, 600]) {
             fail(&mut world);
             assert_eq!(world.table.peer(lone(1)).unwrap().failures_in_row, streak);
-            assert_pause(&world, lone(1), pause);
+            world.assert_pause(lone(1), pause);
             sit_out(&mut world, lone(1));
         }
     }
@@ -67,7 +61,7 @@ fn alive_on_an_outgoing_connection_alone_ends_the_streak() {
     assert_eq!(world.table.peer(lone(1)).unwrap().failures_in_row, 0);
     world.wait(Duration::from_secs(60));
     world.report(lone(1), Report::Failed);
-    assert_pause(&world, lone(1), 5);
+    world.assert_pause(lone(1), 5);
 }
 
 #[test]
@@ -79,14 +73,14 @@ fn an_address_without_a_way_is_set_aside_with_a_doubling_pause_and_no_streak() {
         let mut expected = Peer::new(lone(1));
         expected.last_failure = Some(world.now.utc);
         assert_eq!(world.table.peer(lone(1)).unwrap(), &expected);
-        assert_pause(&world, lone(1), pause);
+        world.assert_pause(lone(1), pause);
         sit_out(&mut world, lone(1));
     }
     // A way was found: the next time counts as the first.
     world.dial_fails(lone(1), DialFault::Peer);
     sit_out(&mut world, lone(1));
     world.dial_fails(lone(1), DialFault::Unroutable { at_once: false });
-    assert_pause(&world, lone(1), 5);
+    world.assert_pause(lone(1), 5);
 }
 
 #[test]
@@ -98,7 +92,7 @@ fn closed_pauses_for_retry_backoff() {
         world.wait(Duration::from_secs(5));
         world.report(lone(1), Report::Closed);
         assert_eq!(world.table.peer(lone(1)).unwrap().last_failure, None);
-        assert_pause(&world, lone(1), 5);
+        world.assert_pause(lone(1), 5);
         sit_out(&mut world, lone(1));
     }
 }
@@ -111,16 +105,16 @@ fn closed_doubles_for_each_further_connection_in_a_row_that_ended_soon_after_its
         world.dial_succeeds(lone(1));
         world.wait(Duration::from_millis(4_999));
         world.report(lone(1), Report::Closed);
-        assert_pause(&world, lone(1), pause);
+        world.assert_pause(lone(1), pause);
         sit_out(&mut world, lone(1));
     }
     world.dial_succeeds(lone(1));
     world.wait(Duration::from_secs(6));
     world.report(lone(1), Report::Closed);
-    assert_pause(&world, lone(1), 5);
+    world.assert_pause(lone(1), 5);
     sit_out(&mut world, lone(1));
     world.visit(lone(1));
-    assert_pause(&world, lone(1), 5);
+    world.assert_pause(lone(1), 5);
 }
 
 #[test]
@@ -129,13 +123,13 @@ fn failed_pauses_at_least_as_long_as_closed_would() {
     dialed(&mut world, lone(1));
     for pause in [5, 10, 20, 40] {
         world.visit(lone(1));
-        assert_pause(&world, lone(1), pause);
+        world.assert_pause(lone(1), pause);
         sit_out(&mut world, lone(1));
     }
     world.comes_alive(lone(1));
     world.report(lone(1), Report::Failed);
     assert_eq!(world.table.peer(lone(1)).unwrap().failures_in_row, 1);
-    assert_pause(&world, lone(1), 80);
+    world.assert_pause(lone(1), 80);
 }
 
 #[test]
@@ -149,7 +143,7 @@ fn a_handshake_that_times_out_pauses_as_failed_does() {
         world.table.on_time(world.now);
         let peer = world.table.peer(lone(1)).unwrap();
         assert_eq!((peer.status, peer.failures_in_row), (PeerStatus::Idle, streak));
-        assert_pause(&world, lone(1), pause);
+        world.assert_pause(lone(1), pause);
         sit_out(&mut world, lone(1));
     }
 }

@@ -5,7 +5,7 @@ use super::*;
 
 const YEAR: TimeDelta = TimeDelta::days(365);
 
-/// The dials of an hour in which nobody answers, with a clock that jumps by `jump` each minute.
+/// The dials of an hour in which no peer answers, with a clock that jumps by `jump` each minute.
 fn dials_of_an_hour(jump: impl Fn(u64) -> TimeDelta) -> Vec<(Duration, IpAddr)> {
     let mut world = World::new(one_by_one(), 9);
     let records = (0..30).map(|number| unproven(lone(number)));

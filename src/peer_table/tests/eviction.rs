@@ -30,7 +30,7 @@ fn whoever_failed_goes_before_a_newcomer() {
     assert_eq!(node.status(ip("60.3.0.1")), Some(PeerStatus::Idle));
 }
 
-/// A node that keeps `idle` peers, dials nobody, and knows these.
+/// A node that keeps `idle` peers, never dials, and knows these.
 fn keeping(idle: usize, seed: u64, records: Vec<PeerRecord>) -> World {
     let mut config = config();
     config.max_idle_peers = idle;

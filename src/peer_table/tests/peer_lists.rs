@@ -22,7 +22,7 @@ fn private_addresses_are_refused_from_lists_where_peers_are_global() {
         let stats = node.table.stats();
         assert_eq!(stats.peers.total(), if is_global { 2 } else { 7 });
         assert_eq!(stats.counters.addresses_refused, if is_global { 8 } else { 3 });
-        // Whoever connects is there, wherever from.
+        // An inbound connection shows that its address can be reached.
         assert_eq!(node.inbound(ip("10.0.0.7")), Verdict::Admit);
     }
 }

@@ -127,7 +127,7 @@ fn a_full_peer_is_asked_ever_more_rarely() {
     assert!((10..=16).contains(&dials), "{dials}");
 }
 
-/// Addresses at which nobody answers, each in a subnet of its own.
+/// Addresses at which no peer answers, each in a subnet of its own.
 fn dead() -> impl Iterator<Item = PeerRecord> {
     (0..2_000).map(|number| unproven(lone(number)))
 }

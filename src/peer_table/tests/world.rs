@@ -229,7 +229,15 @@ impl World {
 
     /// How long the peer is not dialed from now on.
     pub(super) fn pause_left(&self, peer: IpAddr) -> Option<Duration> {
-        pause_left(&self.table, self.now, peer)
+        let paused_until = self.table.peers.by_ip(peer)?.paused_until?;
+        Some(paused_until.since(self.now.moment()))
+    }
+
+    /// Asserts that the peer's pause is so many seconds, times a factor of 0.75 to 1.25.
+    pub(super) fn assert_pause(&self, peer: IpAddr, seconds: u32) {
+        let pause = self.pause_left(peer).unwrap();
+        let unit = Duration::from_secs(seconds.into());
+        assert!((unit * 3 / 4..=unit * 5 / 4).contains(&pause), "{pause:?} for {unit:?}");
     }
 
     fn take_dial(&mut self, peer: IpAddr) -> ConnectionId {
@@ -245,11 +253,6 @@ impl World {
             }
         }
     }
-}
-
-pub(super) fn pause_left(table: &PeerTable, now: Now, peer: IpAddr) -> Option<Duration> {
-    let paused_until = table.peers.by_ip(peer)?.paused_until?;
-    Some(paused_until.since(now.moment()))
 }
 
 /// One dial at a time.

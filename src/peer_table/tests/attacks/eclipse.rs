@@ -18,7 +18,7 @@ fn is_attacker(ip: IpAddr) -> bool {
     matches!(ip, IpAddr::V4(ip) if ip.octets()[0] == 150)
 }
 
-/// Addresses from all over the Internet at which nobody answers.
+/// Addresses from all over the Internet at which no peer answers.
 fn trash(number: u32) -> IpAddr {
     let bits = number.wrapping_mul(0x9E37_79B1);
     IpAddr::from((0x5000_0000 | (bits >> 4)).to_be_bytes())
@@ -83,9 +83,9 @@ fn honest_after_restart(world: &mut World, seed: u64, gossip: u32) -> usize {
     alive.filter(|peer| is_honest(peer.ip)).count()
 }
 
-fn answer(world: &mut World, whose: impl Fn(IpAddr) -> bool, mut succeeds: impl FnMut(IpAddr) -> bool) {
+fn answer(world: &mut World, is_asked: impl Fn(IpAddr) -> bool, mut succeeds: impl FnMut(IpAddr) -> bool) {
     for (id, ip, _) in world.dials.clone() {
-        if !whose(ip) || !world.is_dialing(id) {
+        if !is_asked(ip) || !world.is_dialing(id) {
             continue;
         }
         if succeeds(ip) {
@@ -113,7 +113,7 @@ fn a_restart_among_4_600_attackers_finds_honest_peers() {
     println!("with trash and unproven honest peers: {restarts} of {RESTARTS} restarts, mean share {share:.3}");
 }
 
-/// Nobody but the attacker stands in the unproven turns, and each other proven peer is full: the hardest case.
+/// All unproven peers are the attacker's, and each other proven peer is full: the hardest case.
 #[test]
 fn proven_peers_alone_keep_a_third_of_the_connections() {
     let (restarts, share) = outcome(&prepared(0, 0), 0);

@@ -1,4 +1,4 @@
-//! Many peers of one network and a few others: whoever answers, no network is taken twice.
+//! Many peers of one subnet and a few others: whichever answer, no subnet is taken twice while others are free.
 
 use super::*;
 use crate::peer_table::subnet::Subnet;
