@@ -115,6 +115,9 @@ impl Pace {
             self.refunds_left -= 1;
             self.tokens += 1;
         }
+        if self.tokens >= capacity(config) {
+            self.next_token = None;
+        }
     }
 
     pub(crate) fn on_host_fault(&mut self, now: Now) {

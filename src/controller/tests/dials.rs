@@ -441,6 +441,22 @@ async fn a_dial_that_finds_no_way_in_its_first_poll_gives_its_token_back() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_token_that_was_given_back_does_not_come_back_with_time_as_well() {
+    let mut config = wanting(2);
+    config.max_simultaneous_outgoing_connection_attempts = 2;
+    let mut node = Node::knowing(config, &[]).await;
+    node.world
+        .auto_dial(|_| Some(Err(ErrorKind::NetworkUnreachable.into())));
+    node.list(&[LOW]);
+    advance(seconds(1)).await;
+    node.settle();
+    node.world.auto_dial(|_| Some(Err(ErrorKind::ConnectionRefused.into())));
+    drop(node.feedback_peer_list((1..=9).map(|number| IpAddr::from([61, number, 0, 1]))));
+    node.settle();
+    assert_eq!(node.world.dials_started(), 1 + 4);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_dial_that_finds_no_way_later_has_cost_its_token() {
     let mut config = wanting(1);
     config.dial_stagger = seconds(3600);

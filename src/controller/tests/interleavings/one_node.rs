@@ -73,12 +73,12 @@ fn one(peer: &'static [&'static str], stimuli: Vec<Stimulus>, most_undecided: us
 
 #[tokio::test(start_paused = true)]
 async fn with_one_peer_of_a_lower_address() {
-    explore::<Trial>(&one(&[LOW], all(), 1)).await.shows(1_000);
+    explore::<Trial>(&one(&[LOW], all(), 1)).await.shows(2_500);
 }
 
 #[tokio::test(start_paused = true)]
 async fn with_one_peer_of_a_higher_address() {
-    explore::<Trial>(&one(&[HIGH], usual(), 2)).await.shows(1_000);
+    explore::<Trial>(&one(&[HIGH], usual(), 2)).await.shows(2_500);
 }
 
 #[tokio::test(start_paused = true)]
