@@ -220,6 +220,23 @@ fn peers_that_failed_in_an_outage_are_candidates_when_it_is_over() {
 }
 
 #[test]
+fn a_pause_after_closed_stands_when_an_outage_is_over() {
+    let mut world = in_an_outage_with([lone(1)]);
+    world.poll();
+    world.dial_fails(lone(1), DialFault::Peer);
+    for pause in [5, 10, 20] {
+        sit_out(&mut world, lone(1));
+        assert_eq!(world.poll(), [lone(1)]);
+        world.dial_succeeds(lone(1));
+        world.report(lone(1), Report::Closed);
+        world.assert_pause(lone(1), pause);
+    }
+    let due = world.now.since_start + world.pause_left(lone(1)).unwrap();
+    world.end_outage_with(lone(2));
+    assert_eq!(world.now.since_start + world.pause_left(lone(1)).unwrap(), due);
+}
+
+#[test]
 fn they_become_candidates_in_budgeted_steps() {
     let mut world = about_to_end(1_000);
     world.wait(BACKOFF);
