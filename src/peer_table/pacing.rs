@@ -75,8 +75,7 @@ impl Pace {
     /// Puts back the tokens that have become due. An outage has lasted since then, if there is one.
     pub(crate) fn refill(&mut self, now: Now, config: &NetworkConfig, outage_since: Option<Moment>) {
         while let Some(next) = self.next_token.filter(|&next| next <= now.moment()) {
-            // A refund may have filled the bucket meanwhile.
-            self.tokens = capacity(config).min(self.tokens + 1);
+            self.tokens += 1;
             let wait = interval(config, outage_since.map(|since| next.since(since)));
             self.next_token = (self.tokens < capacity(config)).then(|| next.plus(wait));
         }

@@ -150,7 +150,7 @@ impl Model {
     fn refill(&mut self, now: Now) {
         let full = 2 * self.config.max_simultaneous_outgoing_connection_attempts;
         while let Some(next) = self.pace.next_token.filter(|&next| next <= now.since_start) {
-            self.pace.tokens = full.min(self.pace.tokens + 1);
+            self.pace.tokens += 1;
             let following = next + self.interval(next);
             self.pace.next_token = (self.pace.tokens < full).then_some(following);
         }
@@ -177,6 +177,7 @@ impl Model {
     pub(super) fn refund(&mut self) {
         let full = 2 * self.config.max_simultaneous_outgoing_connection_attempts;
         self.pace.tokens = full.min(self.pace.tokens + 1);
+        self.pace.next_token = self.pace.next_token.filter(|_| self.pace.tokens < full);
     }
 
     /// An own address that was to be dialed is forgotten instead, unless the file names it.

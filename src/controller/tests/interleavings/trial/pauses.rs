@@ -76,20 +76,16 @@ impl Pauses {
     /// An outgoing connection ends; the peer's own socket is parked if `is_crossed`.
     fn on_end(&mut self, config: &NetworkConfig, now: Duration, it: Connection, is_failure: bool, is_crossed: bool) {
         let is_outage = it.alive_since.is_none_or(|since| now - since < config.retry_backoff);
-        self.short_in_row = if now - it.since < config.retry_backoff {
-            self.short_in_row + 1
-        } else {
-            0
-        };
-        let mut pause = backoff(config, self.short_in_row);
         if is_failure && is_outage {
-            pause = pause.max(self.fail_in_outage(config));
-        } else {
-            self.failures = 0;
-            self.streak += u32::from(is_failure && !is_crossed);
-            pause = pause.max(backoff(config, if is_failure { self.streak } else { 0 }));
+            let pause = self.fail_in_outage(config);
+            return self.pause(now, pause);
         }
-        self.pause(now, pause);
+        let is_short = now - it.since < config.retry_backoff;
+        self.short_in_row = if is_short { self.short_in_row + 1 } else { 0 };
+        self.failures = 0;
+        self.streak += u32::from(is_failure && !is_crossed);
+        let after_failure = backoff(config, if is_failure { self.streak } else { 0 });
+        self.pause(now, backoff(config, self.short_in_row).max(after_failure));
     }
 
     /// A dial starts, which must be allowed.
