@@ -168,6 +168,9 @@ fn thousands_of_outgoing_connections_leak_no_descriptor() {
         config.target_outgoing_connections = hosts.len();
         config.max_simultaneous_outgoing_connection_attempts = hosts.len();
         config.retry_backoff = Duration::from_millis(1);
+        // The connections end at once, which would double the pause.
+        config.max_retry_backoff = config.retry_backoff;
+        config.dial_stagger = Duration::ZERO;
         let before = open_descriptors();
         let mut node = Node::new(config).await;
         while node.net.stats().counters.dials_succeeded < CONNECTIONS {

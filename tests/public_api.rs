@@ -344,7 +344,7 @@ fn the_defaults_are_those_of_the_design() {
     assert_eq!(config.peer_port, None);
     assert_eq!(config.connect_timeout, Duration::from_secs(5));
     assert_eq!(config.dial_stagger, Duration::from_millis(250));
-    assert_eq!(config.handshake_timeout, Some(Duration::from_secs(30)));
+    assert_eq!(config.handshake_timeout, Some(Duration::from_secs(10)));
     assert_eq!(config.retry_backoff, Duration::from_secs(5));
     assert_eq!(config.max_retry_backoff, Duration::from_secs(600));
     assert_eq!(config.ban_duration, None);

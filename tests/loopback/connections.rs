@@ -114,7 +114,8 @@ async fn a_candidate_without_feedback_fails_at_the_handshake_timeout() {
             .iter()
             .all(|&ip| node.peer(ip).last_failure.is_some())
     );
-    assert_eq!(node.peer(dialed_ip).failures_in_row, 1);
+    // No outgoing connection was alive, so it may have been our own network's fault.
+    assert_eq!(node.peer(dialed_ip).failures_in_row, 0);
     assert_eq!(node.peer(came_ip).failures_in_row, 0);
 
     let _again = block.connect(REMOTE + 1, NODE).await;

@@ -69,6 +69,8 @@ async fn silent_connections_hold_their_slots_until_the_handshake_timeout() {
     let mut config = block.config(NODE, &[]);
     config.max_simultaneous_incoming_connection_attempts = 8;
     config.handshake_timeout = Some(Duration::from_millis(500));
+    // They would be dialed once they are Idle.
+    config.target_outgoing_connections = 0;
     let mut node = Node::new(config).await;
     for round in 1..=2 {
         let mut silent = Vec::new();

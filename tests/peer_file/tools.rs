@@ -32,7 +32,8 @@ fn record(number: u32) -> PeerRecord {
     let mut peer = Peer::new(address);
     peer.status = if has(1) { PeerStatus::Banned } else { PeerStatus::Idle };
     peer.last_alive = time(number).filter(|_| has(2));
-    peer.last_failure = time(2 * number).filter(|_| has(3));
+    // A ban without a beginning would begin when it is loaded.
+    peer.last_failure = time(2 * number).filter(|_| has(3) || has(1));
     peer.last_alive_outgoing = time(number / 2).filter(|_| has(4));
     peer.failures_in_row = if has(5) { number } else { 0 };
     PeerRecord::from(peer)

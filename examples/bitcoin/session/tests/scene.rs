@@ -48,6 +48,8 @@ impl Node {
         config.initial_peers = dials.to_vec();
         config.target_outgoing_connections = dials.len();
         config.max_idle_peers = MAX_IDLE_PEERS;
+        // The session has the shorter limit, as the node sets it.
+        config.handshake_timeout = Some(2 * HANDSHAKE_LIMIT);
         let (knocks, accepts) = mpsc::unbounded();
         let (connects, dialed) = mpsc::unbounded();
         let transport = InMemory {
