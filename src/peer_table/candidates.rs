@@ -4,9 +4,10 @@ use std::collections::BTreeSet;
 
 use crate::peer::PeerId;
 use crate::peer_table::bag::{Bag, Positions};
-use crate::peer_table::groups::{GroupId, Groups, Summary};
+use crate::peer_table::groups::{Groups, Summary};
 use crate::peer_table::random::Random;
 use crate::peer_table::rank::Ranked;
+use crate::peer_table::subnet::GroupId;
 
 /// Which kind of peers a dial is for; the two take turns.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

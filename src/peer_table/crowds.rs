@@ -1,7 +1,7 @@
 //! The subnets that hold most: the next peer to forget, or the next ban to drop, is one of theirs.
 
 use crate::peer_table::bag::{Bag, Positions};
-use crate::peer_table::groups::GroupId;
+use crate::peer_table::subnet::GroupId;
 
 /// Groups by how many members they have.
 #[derive(Debug, Default)]

@@ -7,8 +7,7 @@ use chrono::{DateTime, Utc};
 
 use crate::peer::{OtherFields, Peer, PeerId, PeerRecord, PeerStatus};
 use crate::peer_table::bag::Numbered;
-use crate::peer_table::groups::GroupId;
-use crate::peer_table::subnet::is_global;
+use crate::peer_table::subnet::{GroupId, is_global};
 use crate::peer_table::time::{Moment, Now};
 
 /// A proven peer stays one until this many of our attempts failed in a row …

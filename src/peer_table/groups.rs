@@ -7,11 +7,7 @@ use crate::peer::PeerId;
 use crate::peer_table::bag::{Bag, Numbered, Positions};
 use crate::peer_table::random::Random;
 use crate::peer_table::rank::Ranked;
-use crate::peer_table::subnet::Subnet;
-
-/// Names a subnet's group, for as long as peers of the subnet are known.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct GroupId(u32);
+use crate::peer_table::subnet::{GroupId, Subnet};
 
 /// What a peer is to its group. A peer with an inbound connection, for instance, is nothing to it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -61,12 +57,6 @@ pub(crate) struct Groups {
     free: Vec<GroupId>,
     /// Of peers in the bags of their groups.
     positions: Positions,
-}
-
-impl Numbered for GroupId {
-    fn number(self) -> usize {
-        self.0.try_into().unwrap_or(usize::MAX)
-    }
 }
 
 impl Group {

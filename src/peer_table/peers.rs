@@ -17,9 +17,9 @@ use crate::peer_table::bag::Numbered;
 use crate::peer_table::candidates::Candidates;
 use crate::peer_table::crowds::Crowds;
 use crate::peer_table::entry::{Entry, is_outgoing};
-use crate::peer_table::groups::{GroupId, Groups, Membership};
+use crate::peer_table::groups::{Groups, Membership};
 use crate::peer_table::rank::Ranked;
-use crate::peer_table::subnet::Subnet;
+use crate::peer_table::subnet::{GroupId, Subnet};
 use crate::peer_table::time::Moment;
 use crate::stats::StatusCounts;
 

@@ -2,12 +2,24 @@
 
 use std::net::IpAddr;
 
+use crate::peer_table::bag::Numbered;
+
 /// A network prefix: what one party is assumed to hold cheaply in one piece.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct Subnet(u64);
 
+/// Names the group of a subnet's known peers, for as long as there are any.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct GroupId(pub(crate) u32);
+
 /// Tells an IPv4 prefix from an IPv6 one; no prefix in use is long enough to reach it.
 const V4: u64 = 1 << 63;
+
+impl Numbered for GroupId {
+    fn number(self) -> usize {
+        self.0.try_into().unwrap_or(usize::MAX)
+    }
+}
 
 impl Subnet {
     /// The /16 (IPv4) or /32 (IPv6) that an outgoing connection takes, and that forgetting is shared out by.
