@@ -21,13 +21,13 @@ pub(crate) const EVERYBODY: &[u8] = &[];
 
 /// A lab with a node on each host.
 #[derive(Debug)]
-pub(crate) struct Town {
+pub(crate) struct Cluster {
     // Before the lab that they live in.
     nodes: Vec<Node>,
     pub(crate) lab: Lab,
 }
 
-impl Town {
+impl Cluster {
     /// Each node listens at the address of its host.
     pub(crate) fn new(lab: Lab, settings: &Settings) -> Self {
         let on = |host: &Host| {
@@ -88,8 +88,8 @@ impl Town {
 
     /// Waits until all is well in each of these groups, with no connection between them.
     pub(crate) fn settle(&mut self, groups: &[&[u8]]) {
-        self.until("all is well", |town| {
-            let views = town.views();
+        self.until("all is well", |cluster| {
+            let views = cluster.views();
             let everybody: HashSet<IpAddr> = views.keys().copied().collect();
             for &group in groups {
                 let group = match group {

@@ -13,7 +13,7 @@ use std::process::{Command, ExitCode, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use cluster::{EVERYBODY, LIMIT, LOOK_INTERVAL, Town, require};
+use cluster::{EVERYBODY, LIMIT, LOOK_INTERVAL, Cluster, require};
 use network::NetworkConfig;
 use network_lab::topology::{self, Lab, Link, Weather, host_of};
 use network_lab::{tests, trials, wire};
@@ -96,48 +96,48 @@ fn make_a_lab_if_asked() -> bool {
 }
 
 fn a_node_that_switches_its_link_off_records_no_failures() {
-    let mut town = Town::new(Lab::new(5), &settings(2));
-    town.introduce_all();
-    town.settle(&[EVERYBODY]);
+    let mut cluster = Cluster::new(Lab::new(5), &settings(2));
+    cluster.introduce_all();
+    cluster.settle(&[EVERYBODY]);
     // The kernel itself says that there is no way.
-    outage(&mut town, Link::Down, "dials_unroutable");
+    outage(&mut cluster, Link::Down, "dials_unroutable");
 }
 
 fn a_node_whose_cable_is_out_records_no_failures() {
-    let mut town = Town::new(Lab::new(5), &settings(2));
-    town.introduce_all();
-    town.settle(&[EVERYBODY]);
+    let mut cluster = Cluster::new(Lab::new(5), &settings(2));
+    cluster.introduce_all();
+    cluster.settle(&[EVERYBODY]);
     // All that the node can see is that nobody answers.
-    outage(&mut town, Link::Unplugged, "dials_timed_out");
+    outage(&mut cluster, Link::Unplugged, "dials_timed_out");
 }
 
 /// The first host loses its link for longer than any patience, and gets it back.
-fn outage(town: &mut Town, link: Link, symptom: &str) {
-    let before = town.views();
-    town.lab.set_link(HOST, link);
-    town.until("the node has lost all connections", |town| {
-        let connected = town.view(HOST).connected();
+fn outage(cluster: &mut Cluster, link: Link, symptom: &str) {
+    let before = cluster.views();
+    cluster.lab.set_link(HOST, link);
+    cluster.until("the node has lost all connections", |cluster| {
+        let connected = cluster.view(HOST).connected();
         require(connected.is_empty(), || format!("still connected to {connected:?}"))
     });
-    let lost = town.view(HOST);
-    town.until("it tries and tries", |town| {
-        let tries = town.view(HOST).counters[symptom] - lost.counters[symptom];
+    let lost = cluster.view(HOST);
+    cluster.until("it tries and tries", |cluster| {
+        let tries = cluster.view(HOST).counters[symptom] - lost.counters[symptom];
         require(tries > 4, || format!("{symptom} only {tries} times"))
     });
-    town.until("the others have given it up", |town| {
-        let views = town.views();
+    cluster.until("the others have given it up", |cluster| {
+        let views = cluster.views();
         let loyal: Vec<_> = views
             .values()
             .filter(|view| view.connected().contains(&topology::ip(HOST)))
             .collect();
         require(loyal.is_empty(), || format!("{} still believe in it", loyal.len()))
     });
-    let tried = town.view(HOST);
+    let tried = cluster.view(HOST);
     assert_eq!(tried.blamed(), lost.blamed(), "blames others for its own link");
 
-    town.lab.set_link(HOST, Link::Up);
-    town.settle(&[EVERYBODY]);
-    let after = town.views();
+    cluster.lab.set_link(HOST, Link::Up);
+    cluster.settle(&[EVERYBODY]);
+    let after = cluster.views();
     let returned = &after[&topology::ip(HOST)];
     for (ip, streak) in returned.blamed() {
         let earlier = lost.peer(ip).failures_in_row;
@@ -163,28 +163,28 @@ fn outage(town: &mut Town, link: Link, symptom: &str) {
 
 fn two_partitions_live_on_and_join_again() {
     const HALVES: [&[u8]; 2] = [&[1, 2, 3], &[4, 5, 6]];
-    let mut town = Town::new(Lab::new(6), &settings(2));
-    town.introduce_all();
-    town.settle(&[EVERYBODY]);
+    let mut cluster = Cluster::new(Lab::new(6), &settings(2));
+    cluster.introduce_all();
+    cluster.settle(&[EVERYBODY]);
 
-    town.lab.partition(HALVES[1]);
-    town.settle(&HALVES);
+    cluster.lab.partition(HALVES[1]);
+    cluster.settle(&HALVES);
     for half in HALVES {
         for (&number, &other) in half
             .iter()
             .flat_map(|number| half.iter().map(move |other| (number, other)))
         {
             if number != other {
-                let streak = town.view(number).peer(topology::ip(other)).failures_in_row;
+                let streak = cluster.view(number).peer(topology::ip(other)).failures_in_row;
                 assert!(streak <= CROSSING_BLAME, "{number} blames {other}, of its own half");
             }
         }
     }
 
-    town.lab.heal();
-    town.settle(&[EVERYBODY]);
+    cluster.lab.heal();
+    cluster.settle(&[EVERYBODY]);
     // In its half nobody could have its target: three nodes have three connections.
-    let views = town.views();
+    let views = cluster.views();
     let crosses = |number: &u8| {
         views[&topology::ip(*number)]
             .connected()
@@ -201,17 +201,17 @@ fn latency_and_loss_leave_one_connection_a_pair() {
         loss_percent: 10,
     };
     (1..=5).for_each(|number| lab.set_weather(number, weather));
-    let mut town = Town::new(lab, &patient_settings(2));
-    town.introduce_all();
-    town.settle(&[EVERYBODY]);
-    let (fastest, expected) = (town.least("minrtt:"), weather.delay.as_secs_f64() * 2_000.0);
+    let mut cluster = Cluster::new(lab, &patient_settings(2));
+    cluster.introduce_all();
+    cluster.settle(&[EVERYBODY]);
+    let (fastest, expected) = (cluster.least("minrtt:"), weather.delay.as_secs_f64() * 2_000.0);
     assert!(fastest >= Some(expected), "there and back in {fastest:?} ms");
 
-    town.until("many packets were lost", |town| {
-        let lost = town.retransmissions();
+    cluster.until("many packets were lost", |cluster| {
+        let lost = cluster.retransmissions();
         require(lost > 20, || format!("only {lost} were sent again"))
     });
-    town.settle(&[EVERYBODY]);
+    cluster.settle(&[EVERYBODY]);
 }
 
 fn a_black_hole_costs_timeouts_and_only_its_own_failures() {
@@ -220,12 +220,12 @@ fn a_black_hole_costs_timeouts_and_only_its_own_failures() {
     let lab = Lab::new(HOLE);
     lab.set_link(HOLE, Link::BlackHole);
     // More than there are others, so that the hole is wanted, too.
-    let mut town = Town::new(lab, &settings(6));
-    town.introduce_all();
-    town.settle(&[LIVING, &[HOLE]]);
+    let mut cluster = Cluster::new(lab, &settings(6));
+    cluster.introduce_all();
+    cluster.settle(&[LIVING, &[HOLE]]);
     for &number in LIVING {
-        town.until("the hole is tried again and again", |town| {
-            let timeouts = town.view(number).counters["dials_timed_out"];
+        cluster.until("the hole is tried again and again", |cluster| {
+            let timeouts = cluster.view(number).counters["dials_timed_out"];
             require(timeouts >= 4, || {
                 format!("host {number} waited for it {timeouts} times")
             })
@@ -233,7 +233,7 @@ fn a_black_hole_costs_timeouts_and_only_its_own_failures() {
     }
     let mut blamed = 0;
     for &number in LIVING {
-        let view = town.view(number);
+        let view = cluster.view(number);
         blamed += view.peer(topology::ip(HOLE)).failures_in_row;
         assert_eq!(view.counters["dials_unroutable"], 0, "no answer is no want of a way");
         assert_eq!(view.connected().len() + 1, LIVING.len(), "{number} has lost somebody");
@@ -243,20 +243,20 @@ fn a_black_hole_costs_timeouts_and_only_its_own_failures() {
     }
     // By those who have an outgoing connection: the others cannot tell it from an outage of their own.
     assert!(blamed >= 4, "the hole is blamed {blamed} times");
-    assert!(town.view(HOLE).blamed().is_empty(), "the hole blames others");
+    assert!(cluster.view(HOLE).blamed().is_empty(), "the hole blames others");
 
-    town.lab.set_link(HOLE, Link::Up);
-    town.settle(&[EVERYBODY]);
+    cluster.lab.set_link(HOLE, Link::Up);
+    cluster.settle(&[EVERYBODY]);
 }
 
 fn a_node_told_of_its_own_address_dials_itself_once() {
-    let mut town = Town::of_open_nodes(Lab::new(3), &settings(3));
+    let mut cluster = Cluster::of_open_nodes(Lab::new(3), &settings(3));
     // Who listens at every address cannot know which these are until a dial comes out at itself.
-    town.introduce_all();
-    town.settle(&[EVERYBODY]);
-    town.introduce_all();
-    town.settle(&[EVERYBODY]);
-    for (ip, view) in town.views() {
+    cluster.introduce_all();
+    cluster.settle(&[EVERYBODY]);
+    cluster.introduce_all();
+    cluster.settle(&[EVERYBODY]);
+    for (ip, view) in cluster.views() {
         let met = ["dials_to_self", "refused_self"].map(|name| view.counters[name]);
         assert_eq!(met, [1, 1], "{ip} met itself so often, going out and coming in");
     }
