@@ -13,7 +13,7 @@ use std::process::{Command, ExitCode, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use cluster::{EVERYBODY, LIMIT, LOOK_INTERVAL, Cluster, require};
+use cluster::{Cluster, EVERYBODY, LIMIT, LOOK_INTERVAL, require};
 use network::NetworkConfig;
 use network_lab::topology::{self, Lab, Link, Weather, host_of};
 use network_lab::{tests, trials, wire};
