@@ -56,8 +56,6 @@
 //! [JSON Schema]: https://json-schema.org
 
 use std::borrow::Borrow;
-use std::error::Error;
-use std::fmt;
 use std::io;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
@@ -162,23 +160,16 @@ async fn replace<R: Borrow<PeerRecord>>(
 
 /// What went wrong with which peer file.
 ///
-/// The message has all of `source` in it, so [`Error::source`] is `None`: a chain of errors would say it twice.
+/// The message has all of it, so [`source`](std::error::Error::source) is `None`: a chain of errors would say it twice.
 #[non_exhaustive]
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
+#[error("peer file {}: {source}", path.display())]
 pub struct FileError {
     /// The file, as it was named.
     pub path: PathBuf,
-    /// What is wrong with it.
-    pub source: PeerFileError,
+    /// What is wrong with it. A raw name, so that it is not taken for a source.
+    pub r#source: PeerFileError,
 }
-
-impl fmt::Display for FileError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "peer file {}: {}", self.path.display(), self.source)
-    }
-}
-
-impl Error for FileError {}
 
 /// Why the peer file could not be read or replaced.
 ///
