@@ -41,7 +41,7 @@ use self::wakers::Wakers;
 use crate::config::{ConfigError, NetworkConfig};
 use crate::fault::is_address_missing;
 use crate::peer::Peer;
-use crate::peer_file::{self, FileError, PeerFileError};
+use crate::peer_file::{self, FileError, OpenFile, PeerFileError};
 use crate::peer_table::Report;
 use crate::stats::Stats;
 use crate::transport::{TcpTransport, Transport};
@@ -213,9 +213,9 @@ impl<T: Transport> NetworkController<T> {
     /// As [`Self::new`].
     pub async fn with_transport(config: NetworkConfig, mut transport: T) -> Result<Self, NetworkError> {
         config.validate()?;
-        let records = match &config.peers_file {
-            Some(path) => peer_file::load(path).await?,
-            None => Vec::new(),
+        let file = match &config.peers_file {
+            Some(path) => peer_file::open(path).await?,
+            None => OpenFile::default(),
         };
         let addr = SocketAddr::new(config.listen_ip, config.listen_port);
         let listening = transport
@@ -225,7 +225,7 @@ impl<T: Transport> NetworkController<T> {
         let seed = config.seed.unwrap_or_else(|| RandomState::new().hash_one(addr));
         let wakers = Arc::<Wakers>::default();
         let waker = Waker::from(Arc::clone(&wakers));
-        let engine = Engine::new(config, transport, listening, seed, records, Arc::clone(&wakers));
+        let engine = Engine::new(config, transport, listening, seed, file, Arc::clone(&wakers));
         Ok(Self {
             engine: Box::pin(engine),
             wakers,

@@ -28,7 +28,8 @@ fn all_peer_file_errors() -> Vec<PeerFileError> {
             record: 1,
             ip: ip("::"),
         }),
-        PeerFileError::NoPeer { .. } => None,
+        PeerFileError::NoPeer { .. } => Some(PeerFileError::InUse),
+        PeerFileError::InUse => None,
     };
     std::iter::successors(Some(PeerFileError::Read(cause())), step).collect()
 }
