@@ -3,7 +3,7 @@
 //! Nothing here spawns; an operation runs on the runtime's blocking pool, as `tokio::fs` does it.
 
 use std::fmt::Debug;
-use std::fs::{File as StdFile, Permissions, TryLockError};
+use std::fs::{File as StdFile, Permissions};
 use std::io;
 use std::path::Path;
 
@@ -25,7 +25,7 @@ pub(crate) trait FileSystem: Clone + Debug + Send + Sync + Unpin + 'static {
     fn sync(&self, file: &File) -> impl Operation<()>;
 
     /// What locks a file if nobody else has it locked; does not wait.
-    fn try_lock(&self) -> impl Fn(&StdFile) -> Result<(), TryLockError> + Send + Sync + 'static;
+    fn try_lock(&self) -> impl Fn(&StdFile) -> io::Result<()> + Send + Sync + 'static;
 
     /// Holds the locks until it is done, even if it is dropped.
     fn rename(&self, from: &Path, to: &Path, held: [FileLock; 2]) -> impl Operation<()>;
@@ -85,8 +85,8 @@ impl FileSystem for Disk {
         file.sync_all().await
     }
 
-    fn try_lock(&self) -> impl Fn(&StdFile) -> Result<(), TryLockError> + Send + Sync + 'static {
-        StdFile::try_lock
+    fn try_lock(&self) -> impl Fn(&StdFile) -> io::Result<()> + Send + Sync + 'static {
+        |file| Ok(file.try_lock()?)
     }
 
     async fn rename(&self, from: &Path, to: &Path, held: [FileLock; 2]) -> io::Result<()> {

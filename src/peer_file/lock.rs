@@ -4,18 +4,16 @@
 //! one before that gets the name and lets the old one go after; whoever has locked a file looks whether it still has the
 //! name.
 
-use std::fs::{File, Metadata, OpenOptions, TryLockError};
+use std::fs::{File, Metadata, symlink_metadata};
 use std::io::{self, ErrorKind, Read};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::fs;
 use tokio::time::{Instant, sleep};
 
 use super::PeerFileError;
 use super::file_system::{FileSystem, blocking};
-use super::staged::regular;
 
 /// How long to wait for a lock: the last write of a controller that was dropped may still hold it.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -35,22 +33,28 @@ impl FileLock {
     pub(super) async fn take(files: &impl FileSystem, path: &Path) -> Result<Self, PeerFileError> {
         let end = Instant::now() + PATIENCE;
         loop {
-            let Ok(file) = open(path).await else {
-                return Ok(Self::default());
-            };
-            match lock(files, file, path).await {
-                Ok(opened) => return Ok(Self::new(opened.file, opened.is_locked, path).await),
-                Err(_) if Instant::now() < end => sleep(PAUSE).await,
-                Err(_) => return Err(PeerFileError::InUse),
+            match Self::try_take(files, path).await {
+                Some(lock) => return Ok(lock.if_readable(path).await),
+                None if Instant::now() < end => sleep(PAUSE).await,
+                None => return Err(PeerFileError::InUse),
             }
         }
     }
 
-    /// Keeps a file and with it the lock that was taken; lets it go where readers of `path` are kept out.
-    pub(super) async fn new(file: File, is_locked: bool, path: &Path) -> Self {
+    /// The same at once; `None` if somebody else has it locked.
+    pub(super) async fn try_take(files: &impl FileSystem, path: &Path) -> Option<Self> {
+        let (try_lock, path) = (files.try_lock(), path.to_owned());
+        match blocking(move || open_locked(&path, try_lock)).await {
+            Ok(file) => Some(Self(Some(Arc::new(file)))),
+            Err(error) => (error.kind() != ErrorKind::WouldBlock).then(Self::default),
+        }
+    }
+
+    /// Lets the lock of the file at `path` go if it keeps readers out.
+    pub(super) async fn if_readable(self, path: &Path) -> Self {
         let path = path.to_owned();
-        let read = blocking(move || File::open(path)?.read(&mut [0]));
-        Self((is_locked && read.await.is_ok()).then(|| Arc::new(file)))
+        let is_readable = self.0.is_some() && blocking(move || File::open(path)?.read(&mut [0])).await.is_ok();
+        Self(self.0.filter(|_| is_readable))
     }
 
     /// Whether it locks the file that `path` names now.
@@ -60,48 +64,34 @@ impl FileLock {
     }
 }
 
-/// A file that has the name by which it was asked for.
-pub(super) struct Opened {
-    pub(super) file: File,
-    pub(super) id: FileId,
-    /// Not every file system offers locks.
-    pub(super) is_locked: bool,
-}
-
-/// Locks `file`, provided that `path` still names it. Does not wait for another one's lock.
-pub(super) async fn lock(files: &impl FileSystem, file: File, path: &Path) -> io::Result<Opened> {
-    let (try_lock, path) = (files.try_lock(), path.to_owned());
-    blocking(move || {
-        let is_locked = match try_lock(&file) {
-            Err(TryLockError::WouldBlock) => {
-                return Err(io::Error::new(ErrorKind::WouldBlock, "another dump is writing it"));
-            }
-            result => result.is_ok(),
-        };
-        let id = file_id(&file.metadata()?);
-        if names(&path, id)? {
-            Ok(Opened { file, id, is_locked })
-        } else {
-            Err(io::Error::other("another dump has replaced it"))
-        }
-    })
-    .await
-}
-
-/// Opens a regular file for its lock: to write if that is allowed, as some network file systems want it.
-pub(super) async fn open(path: &Path) -> io::Result<File> {
-    regular(fs::metadata(path)).await?;
-    let path = path.to_owned();
-    blocking(move || {
-        let to_write = OpenOptions::new().read(true).write(true).open(&path);
-        to_write.or_else(|_| File::open(path))
-    })
-    .await
+/// Not opened to write, as that would keep its file system from being mounted read-only; unless it is locked only so, as
+/// over NFS.
+fn open_locked(path: &Path, try_lock: impl Fn(&File) -> io::Result<()>) -> io::Result<File> {
+    // To open a pipe would wait until something writes to it.
+    if !symlink_metadata(path)?.is_file() {
+        return Err(ErrorKind::Unsupported.into());
+    }
+    let mut file = File::open(path)?;
+    let mut locked = try_lock(&file);
+    if locked
+        .as_ref()
+        .is_err_and(|error| error.kind() != ErrorKind::WouldBlock)
+    {
+        file = File::options().read(true).write(true).open(path)?;
+        locked = try_lock(&file);
+    }
+    locked?;
+    // It may have been replaced since it was opened.
+    if names(path, file_id(&file.metadata()?))? {
+        Ok(file)
+    } else {
+        Err(ErrorKind::WouldBlock.into())
+    }
 }
 
 /// Whether `path` names this file, and not another one or a link.
 pub(super) fn names(path: &Path, id: FileId) -> io::Result<bool> {
-    Ok(file_id(&std::fs::symlink_metadata(path)?) == id)
+    Ok(file_id(&symlink_metadata(path)?) == id)
 }
 
 /// Tells a file from another one that has taken its name.
@@ -109,7 +99,7 @@ pub(super) fn names(path: &Path, id: FileId) -> io::Result<bool> {
 pub(super) type FileId = (u64, u64);
 
 #[cfg(unix)]
-fn file_id(metadata: &Metadata) -> FileId {
+pub(super) fn file_id(metadata: &Metadata) -> FileId {
     use std::os::unix::fs::MetadataExt;
     (metadata.dev(), metadata.ino())
 }
@@ -118,4 +108,4 @@ fn file_id(metadata: &Metadata) -> FileId {
 pub(super) type FileId = ();
 
 #[cfg(not(unix))]
-fn file_id(_metadata: &Metadata) -> FileId {}
+pub(super) fn file_id(_metadata: &Metadata) -> FileId {}

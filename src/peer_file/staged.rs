@@ -8,13 +8,14 @@
 
 use std::fs::Metadata;
 use std::io::{self, ErrorKind};
+use std::mem::take;
 use std::path::{Path, PathBuf};
 
 use tokio::fs::{self, File};
 use tokio::io::AsyncWriteExt;
 
 use super::file_system::{Disk, FileSystem, Operation};
-use super::lock::{FileId, FileLock, Opened, lock, names, open};
+use super::lock::{FileId, FileLock, file_id, names};
 use super::{CHUNK, OVERSHOOT, PeerFileError, PeerRecord, parse, read};
 
 /// As many symbolic links as Linux follows.
@@ -29,9 +30,10 @@ const MAX_LINKS: usize = 40;
 pub(crate) struct StagedFile<F: FileSystem = Disk> {
     temporary: Temporary<F>,
     file: File,
-    is_locked: bool,
     target: PathBuf,
+    /// The lock of the target, and that of the temporary file.
     lock: FileLock,
+    next: FileLock,
 }
 
 impl<F: FileSystem> StagedFile<F> {
@@ -49,12 +51,10 @@ impl<F: FileSystem> StagedFile<F> {
         let path = temporary_path(&target);
         remove_leftover(&files, &path, &target, lock.clone()).await?;
         let permissions = old.as_ref().map(Metadata::permissions);
-        let file = step("create", &path, files.create_new(&path, permissions)).await?;
-        let locked = self::lock(&files, file.into_std().await, &path);
-        let Opened { file, id, is_locked } = step("lock", &path, locked).await?;
-        let mut file = File::from_std(file);
+        let mut file = step("create", &path, files.create_new(&path, permissions)).await?;
         // This much is copied for one write on the blocking pool.
         file.set_max_buf_size(CHUNK);
+        let (id, next) = step("lock", &path, lock_new(&files, &path, &file)).await?;
         let staged = Self {
             temporary: Temporary {
                 files,
@@ -63,9 +63,9 @@ impl<F: FileSystem> StagedFile<F> {
                 is_needed: false,
             },
             file,
-            is_locked,
             target,
             lock,
+            next,
         };
         if let Some(old) = old {
             staged.take_over(&old).await?;
@@ -117,16 +117,13 @@ impl<F: FileSystem> StagedFile<F> {
         // Syncing alone would lose the error of a write that is under way.
         step("write", path, self.file.flush()).await?;
         step("sync", path, files.sync(&self.file)).await?;
-        let file = step("inspect", path, self.file.try_clone()).await?.into_std().await;
-        let lock = FileLock::new(file, self.is_locked, path).await;
-        match files
-            .rename(path, &self.target, [&self.lock, &lock].map(Clone::clone))
-            .await
-        {
+        let next = take(&mut self.next).if_readable(path).await;
+        let held = [self.lock.clone(), next.clone()];
+        match files.rename(path, &self.target, held).await {
             Err(error) if error.kind() == ErrorKind::ResourceBusy => return self.write_in_place().await,
             renamed => step("rename", path, async { renamed }).await?,
         }
-        self.lock = lock;
+        self.lock = next;
         self.sync_folder().await
     }
 
@@ -240,22 +237,33 @@ async fn remove_leftover(
     held: FileLock,
 ) -> Result<(), PeerFileError> {
     let found = async { if_found(fs::symlink_metadata(path).await) };
-    let Some(found) = step("inspect", path, found).await? else {
+    if step("inspect", path, found).await?.is_none() {
         return Ok(());
-    };
-    // A running dump can be told by the lock. A file that may not be opened may still be removed.
-    let mut locked = None;
-    if found.is_file()
-        && let Ok(file) = open(path).await
-    {
-        locked = Some(step("lock", path, lock(files, file, path)).await?);
     }
+    // A running dump can be told by the lock. What cannot be locked may still be removed.
+    let locked = step("lock", path, lock_temporary(files, path)).await?;
     if rescued(target).await.is_some() {
         step("overwrite", target, files.overwrite(path, target, held)).await?;
     }
     let removed = step("remove", path, files.remove(path)).await;
     drop(locked);
     removed
+}
+
+async fn lock_temporary(files: &impl FileSystem, path: &Path) -> io::Result<FileLock> {
+    let locked = FileLock::try_take(files, path).await;
+    locked.ok_or_else(|| io::Error::new(ErrorKind::WouldBlock, "another dump is writing it"))
+}
+
+/// Locks a file that was just made, provided that `path` still names it.
+pub(super) async fn lock_new(files: &impl FileSystem, path: &Path, file: &File) -> io::Result<(FileId, FileLock)> {
+    let id = file_id(&file.metadata().await?);
+    let lock = lock_temporary(files, path).await?;
+    if names(path, id)? {
+        Ok((id, lock))
+    } else {
+        Err(io::Error::other("another dump has replaced it"))
+    }
 }
 
 /// The peers of the temporary file beside `target`, if it is whole and `target` holds only the beginning of it: the process

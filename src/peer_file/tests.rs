@@ -1,7 +1,7 @@
 //! The format both ways, and the replacement of the file step by step.
 
 use std::cell::{Cell, RefCell};
-use std::fs::{File as StdFile, Permissions, TryLockError};
+use std::fs::{File as StdFile, Permissions};
 use std::io;
 use std::path::Path;
 
@@ -95,11 +95,11 @@ impl FileSystem for FaultyDisk {
         observed("sync", Disk.sync(file))
     }
 
-    fn try_lock(&self) -> impl Fn(&StdFile) -> Result<(), TryLockError> + Send + Sync + 'static {
+    fn try_lock(&self) -> impl Fn(&StdFile) -> io::Result<()> + Send + Sync + 'static {
         let fault = FAULT.get();
         move |file| match fault {
-            Fault::FailWith("lock", code) => Err(TryLockError::Error(io::Error::from_raw_os_error(code))),
-            _ => file.try_lock(),
+            Fault::FailWith("lock", code) => Err(io::Error::from_raw_os_error(code)),
+            _ => Ok(file.try_lock()?),
         }
     }
 

@@ -1,5 +1,5 @@
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::mpsc;
 use std::time::Duration;
 
@@ -150,17 +150,11 @@ async fn where_no_locks_are_offered_nobody_is_kept_out() {
 #[tokio::test]
 async fn a_lock_that_keeps_readers_out_is_let_go() {
     let place = Place::new();
-    let lock = |path: &Path| {
-        let file = fs::File::open(place.target()).expect("opened");
-        file.try_lock().expect("nobody has it");
-        let path = path.to_owned();
-        async move { FileLock::new(file, true, &path).await }
-    };
     let unreadable = place.path("unreadable");
-    let lost = lock(&unreadable).await;
+    let lost = locked(&place).await.if_readable(&unreadable).await;
     assert_free(&place);
     assert!(!lost.is_of(&place.target()));
-    let _kept = lock(&place.target()).await;
+    let _kept = locked(&place).await.if_readable(&place.target()).await;
     assert_in_use(&place);
 }
 

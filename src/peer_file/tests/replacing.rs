@@ -4,7 +4,8 @@ use std::path::{Path, PathBuf};
 
 use tempfile::TempDir;
 
-use super::super::lock::{FileLock, lock};
+use super::super::lock::FileLock;
+use super::super::staged::lock_new;
 use super::super::{PeerFileError, StagedFile, load};
 use super::{Fault, FaultyDisk, set_fault, set_mounted, take_steps};
 
@@ -572,20 +573,17 @@ mod unix {
     async fn a_file_that_has_lost_its_name_is_not_ours() {
         let place = Place::empty();
         fs::write(place.temporary(), "left behind").expect("written");
-        let opened = fs::File::open(place.temporary()).expect("opened");
+        let opened = tokio::fs::File::open(place.temporary()).await.expect("opened");
         fs::rename(place.temporary(), place.target()).expect("renamed");
-        let error = lock(&FaultyDisk, opened, &place.temporary())
-            .await
-            .err()
-            .expect("renamed");
-        assert_eq!(error.kind(), io::ErrorKind::NotFound);
+        let lock = async || {
+            lock_new(&FaultyDisk, &place.temporary(), &opened)
+                .await
+                .err()
+                .expect("it is not")
+        };
+        assert_eq!(lock().await.kind(), io::ErrorKind::NotFound);
 
-        let opened = fs::File::open(place.target()).expect("opened");
         fs::write(place.temporary(), "of another process").expect("written");
-        let error = lock(&FaultyDisk, opened, &place.temporary())
-            .await
-            .err()
-            .expect("another file");
-        assert_eq!(error.to_string(), "another dump has replaced it");
+        assert_eq!(lock().await.to_string(), "another dump has replaced it");
     }
 }
