@@ -71,7 +71,8 @@ pub struct NetworkConfig {
 
     /// How many peers to remember that nothing is done with. More survive longer outages and are harder to flush out
     /// by a flood of made-up addresses; they cost memory and make the peer file longer. The default is
-    /// 10 000. 0 forgets every peer as soon as it is idle, so none can be dialed.
+    /// 10 000. 0 forgets every peer as soon as it is idle, so none can be dialed. Of a longer file the best are loaded, and
+    /// [`records_dropped`](crate::Counters::records_dropped) says how many are not.
     pub max_idle_peers: usize,
 
     /// How many bans to remember, at the same cost a peer as [`max_idle_peers`](Self::max_idle_peers). Beyond it old

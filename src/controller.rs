@@ -18,7 +18,7 @@ mod wakers;
 use std::fmt;
 use std::future::{Ready, poll_fn, ready};
 use std::hash::{BuildHasher, RandomState};
-use std::io;
+use std::io::{self, ErrorKind};
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
@@ -39,8 +39,9 @@ use self::engine::Engine;
 use self::feedback::Input;
 use self::wakers::Wakers;
 use crate::config::{ConfigError, NetworkConfig};
+use crate::fault::is_address_missing;
 use crate::peer::Peer;
-use crate::peer_file::{self, FileError, PeerFileError};
+use crate::peer_file::{self, FileError, OpenFile, PeerFileError};
 use crate::peer_table::Report;
 use crate::stats::Stats;
 use crate::transport::{TcpTransport, Transport};
@@ -115,6 +116,9 @@ pub enum NetworkControllerEvent<S = TcpStream> {
 
 /// What a controller can fail at. Nothing that a peer, a file being dumped or feedback does is among it once the
 /// controller runs: that is counted in [`Stats`].
+///
+/// A message has all of its cause in it, so [`source`](std::error::Error::source) is `None`: a chain of errors would say
+/// it twice.
 #[non_exhaustive]
 #[derive(Debug, Error)]
 pub enum NetworkError {
@@ -125,15 +129,15 @@ pub enum NetworkError {
     #[error(transparent)]
     Config(#[from] ConfigError),
     /// The port could not be listened on; nothing was started.
-    #[error("cannot listen on {addr}: {source}")]
+    #[error("cannot listen on {addr}: {source}{help}", help = help_to_listen(.source))]
     Listen {
         /// Where to listen.
         addr: SocketAddr,
-        /// Why not.
-        source: io::Error,
+        /// Why not. A raw name, so that it is not taken for a source.
+        r#source: io::Error,
     },
     /// The peer file could not be loaded, so nothing was started; or the last dump of a controller being closed failed.
-    /// `error` says whether the file was replaced. It is part of the message, and so no source.
+    /// `error` says whether the file was replaced.
     #[error("peer file {}: {error}", path.display())]
     PeerFile {
         /// The file, as the configuration names it.
@@ -146,6 +150,15 @@ pub enum NetworkError {
 impl From<FileError> for NetworkError {
     fn from(FileError { path, source: error }: FileError) -> Self {
         Self::PeerFile { path, error }
+    }
+}
+
+fn help_to_listen(error: &io::Error) -> &'static str {
+    match error.kind() {
+        ErrorKind::AddrInUse => "; end what listens there, or set another `listen_port` or `listen_ip`",
+        ErrorKind::PermissionDenied => "; set a `listen_port` of 1024 or more, or let this process use lower ones",
+        _ if is_address_missing(error) => "; set `listen_ip` to an address of this host",
+        _ => "",
     }
 }
 
@@ -200,9 +213,9 @@ impl<T: Transport> NetworkController<T> {
     /// As [`Self::new`].
     pub async fn with_transport(config: NetworkConfig, mut transport: T) -> Result<Self, NetworkError> {
         config.validate()?;
-        let records = match &config.peers_file {
-            Some(path) => peer_file::load(path).await?,
-            None => Vec::new(),
+        let file = match &config.peers_file {
+            Some(path) => peer_file::open(path).await?,
+            None => OpenFile::default(),
         };
         let addr = SocketAddr::new(config.listen_ip, config.listen_port);
         let listening = transport
@@ -212,7 +225,7 @@ impl<T: Transport> NetworkController<T> {
         let seed = config.seed.unwrap_or_else(|| RandomState::new().hash_one(addr));
         let wakers = Arc::<Wakers>::default();
         let waker = Waker::from(Arc::clone(&wakers));
-        let engine = Engine::new(config, transport, listening, seed, records, Arc::clone(&wakers));
+        let engine = Engine::new(config, transport, listening, seed, file, Arc::clone(&wakers));
         Ok(Self {
             engine: Box::pin(engine),
             wakers,

@@ -1,6 +1,6 @@
 //! [`DumpInterval`]: when to dump, and one dump in flight.
 //!
-//! It owns the timer, the file that is being written and a bounded buffer, and knows nothing of what is dumped: it asks
+//! It owns the timer, the file's lock, the file that is being written and a bounded buffer, and knows nothing of what is dumped: it asks
 //! for the records, a buffer at a time, so that a list that keeps changing is neither borrowed nor copied.
 //!
 //! - There is no timer while nothing is to be written, and none while a dump is in flight.
@@ -17,7 +17,7 @@ use futures::Stream;
 use futures::task::AtomicWaker;
 use tokio::time::{Instant, Sleep, sleep_until};
 
-use crate::peer_file::{CHUNK, Disk, FileSystem, OVERSHOOT, PeerFileError, StagedFile};
+use crate::peer_file::{CHUNK, Disk, FileLock, FileSystem, OVERSHOOT, PeerFileError, StagedFile};
 
 /// The longest interval: the clock cannot express every later time.
 const FAR_FUTURE: Duration = Duration::from_secs(60 * 60 * 24 * 365 * 30);
@@ -43,6 +43,8 @@ pub(crate) enum DumpEvent {
 pub(crate) struct DumpInterval<F: FileSystem = Disk> {
     files: F,
     path: PathBuf,
+    /// Taken along when the file is replaced.
+    lock: FileLock,
     interval: Duration,
     state: State<F>,
     buffer: Vec<u8>,
@@ -51,7 +53,7 @@ pub(crate) struct DumpInterval<F: FileSystem = Disk> {
     waker: AtomicWaker,
 }
 
-type Work<T> = Pin<Box<dyn Future<Output = Result<T, PeerFileError>> + Send + Sync>>;
+type Work<T> = Pin<Box<dyn Future<Output = T> + Send + Sync>>;
 
 enum State<F: FileSystem> {
     Idle,
@@ -62,15 +64,19 @@ enum State<F: FileSystem> {
     },
     Begin,
     /// Opens or writes, and gives an emptied buffer back.
-    Working(Work<(StagedFile<F>, Vec<u8>)>),
+    Working(Work<Result<(StagedFile<F>, Vec<u8>), PeerFileError>>),
     Filling(StagedFile<F>),
-    Committing(Work<()>),
+    Committing(Work<(FileLock, Result<(), PeerFileError>)>),
 }
 
 impl DumpInterval {
-    /// Will dump to `path`, as it is meant in the present working directory, `interval` after something has changed.
-    pub(crate) fn new(path: PathBuf, interval: Duration) -> Self {
-        Self::with_files(Disk, path, interval)
+    /// Will dump to `path`, as it is meant in the present working directory, `interval` after something has changed. It
+    /// holds the file's lock.
+    pub(crate) fn new(path: PathBuf, lock: FileLock, interval: Duration) -> Self {
+        Self {
+            lock,
+            ..Self::with_files(Disk, path, interval)
+        }
     }
 }
 
@@ -80,6 +86,7 @@ impl<F: FileSystem> DumpInterval<F> {
         Self {
             files,
             path: std::path::absolute(&path).unwrap_or(path),
+            lock: FileLock::default(),
             interval,
             state: State::Idle,
             buffer: Vec::new(),
@@ -111,6 +118,11 @@ impl<F: FileSystem> DumpInterval<F> {
         !matches!(self.state, State::Idle | State::Armed { .. })
     }
 
+    /// Lets others have the file. To be called after the last dump.
+    pub(crate) fn release(&mut self) {
+        self.lock = FileLock::default();
+    }
+
     /// The buffer, to append records to after a [`Room`](DumpEvent::Room): none once it holds [`CHUNK`] bytes.
     pub(crate) fn room(&mut self) -> &mut Vec<u8> {
         debug_assert!(matches!(self.state, State::Filling(_)), "only a Room makes room");
@@ -124,10 +136,10 @@ impl<F: FileSystem> DumpInterval<F> {
     }
 
     fn begin(&mut self) {
-        let (files, path) = (self.files.clone(), self.path.clone());
+        let (files, path, lock) = (self.files.clone(), self.path.clone(), self.lock.clone());
         self.is_last = false;
         self.state = State::Working(Box::pin(async move {
-            let file = StagedFile::create(files, &path).await?;
+            let file = StagedFile::create(files, &path, lock).await?;
             Ok((file, Vec::with_capacity(CHUNK + OVERSHOOT)))
         }));
     }
@@ -195,7 +207,8 @@ impl<F: FileSystem> Stream for DumpInterval<F> {
                 }
                 State::Filling(_) => this.drain(),
                 State::Committing(work) => {
-                    let result = ready!(work.as_mut().poll(cx));
+                    let (lock, result) = ready!(work.as_mut().poll(cx));
+                    this.lock = lock;
                     return this.done(result);
                 }
             }

@@ -14,7 +14,7 @@ pub use crate::peer_table::{Action, Now, PeerTable, Reached, Refusal, Report, St
 use crate::controller::dumping::Cursor;
 use crate::dump_interval::{DumpEvent, DumpInterval};
 use crate::peer::{PeerRecord, PeerStatus};
-use crate::peer_file::{self, PeerFileError};
+use crate::peer_file::{self, FileLock, PeerFileError};
 
 /// What a controller's file of this table would hold after it was loaded.
 #[must_use]
@@ -51,7 +51,7 @@ pub fn encode_table(table: &PeerTable, mut written: impl FnMut(&mut Vec<u8>)) {
 ///
 /// The file could not be written.
 pub async fn dump(table: &PeerTable, path: &Path) -> Result<(), PeerFileError> {
-    let mut interval = Box::pin(DumpInterval::new(path.to_owned(), Duration::MAX));
+    let mut interval = Box::pin(DumpInterval::new(path.to_owned(), FileLock::default(), Duration::MAX));
     interval.as_mut().dump_now();
     let mut cursor = Cursor::default();
     std::future::poll_fn(move |cx| {

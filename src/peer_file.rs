@@ -56,8 +56,6 @@
 //! [JSON Schema]: https://json-schema.org
 
 use std::borrow::Borrow;
-use std::error::Error;
-use std::fmt;
 use std::io;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
@@ -67,11 +65,13 @@ use crate::peer::is_peer_address;
 mod encode;
 mod fields;
 mod file_system;
+mod lock;
 mod read;
 mod staged;
 
 pub(crate) use encode::{encode_head, encode_record, encode_tail};
 pub(crate) use file_system::{Disk, FileSystem};
+pub(crate) use lock::FileLock;
 pub(crate) use read::parse;
 pub(crate) use staged::StagedFile;
 
@@ -82,6 +82,24 @@ pub(crate) const CHUNK: usize = 64 * 1024;
 
 /// Room for the record that fills a chunk, so that its buffer need not grow.
 pub(crate) const OVERSHOOT: usize = 16 * 1024;
+
+/// A peer file that a controller has opened.
+#[derive(Debug, Default)]
+pub(crate) struct OpenFile {
+    pub(crate) records: Vec<PeerRecord>,
+    pub(crate) lock: FileLock,
+}
+
+/// Opens the file for a controller: locks it, then loads it.
+pub(crate) async fn open(path: &Path) -> Result<OpenFile, FileError> {
+    let lock = match staged::resolve(path).await {
+        Ok(target) => FileLock::take(&Disk, &target).await.map_err(named(path))?,
+        // Loading it says what is wrong.
+        Err(_) => FileLock::default(),
+    };
+    let records = load(path).await?;
+    Ok(OpenFile { records, lock })
+}
 
 /// Reads the peers that the file at `path` holds, each address once.
 ///
@@ -97,10 +115,7 @@ pub async fn load(path: impl AsRef<Path>) -> Result<Vec<PeerRecord>, FileError> 
         },
         Err(error) => Err(PeerFileError::Read(error)),
     };
-    records.map_err(|source| FileError {
-        path: path.to_owned(),
-        source,
-    })
+    records.map_err(named(path))
 }
 
 /// To open a pipe would wait until something writes to it, so what is no regular file is not opened.
@@ -127,17 +142,14 @@ pub async fn save<R: Borrow<PeerRecord>>(
     records: impl IntoIterator<Item = R>,
 ) -> Result<(), FileError> {
     let path = path.as_ref();
-    replace(path, records).await.map_err(|source| FileError {
-        path: path.to_owned(),
-        source,
-    })
+    replace(path, records).await.map_err(named(path))
 }
 
 async fn replace<R: Borrow<PeerRecord>>(
     path: &Path,
     records: impl IntoIterator<Item = R>,
 ) -> Result<(), PeerFileError> {
-    let mut file = StagedFile::create(Disk, path).await?;
+    let mut file = StagedFile::create(Disk, path, FileLock::default()).await?;
     let mut out = Vec::with_capacity(CHUNK + OVERSHOOT);
     let mut count = 0;
     encode_head(&mut out);
@@ -157,28 +169,28 @@ async fn replace<R: Borrow<PeerRecord>>(
     }
     encode_tail(&mut out, count > 0);
     file.write(&mut out, true).await?;
-    file.commit().await
+    file.commit().await.1
 }
 
 /// What went wrong with which peer file.
 ///
-/// The message has all of `source` in it, so [`Error::source`] is `None`: a chain of errors would say it twice.
+/// The message has all of it, so [`source`](std::error::Error::source) is `None`: a chain of errors would say it twice.
 #[non_exhaustive]
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
+#[error("peer file {}: {source}", path.display())]
 pub struct FileError {
     /// The file, as it was named.
     pub path: PathBuf,
-    /// What is wrong with it.
-    pub source: PeerFileError,
+    /// What is wrong with it. A raw name, so that it is not taken for a source.
+    pub r#source: PeerFileError,
 }
 
-impl fmt::Display for FileError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "peer file {}: {}", self.path.display(), self.source)
+fn named(path: &Path) -> impl Fn(PeerFileError) -> FileError {
+    |source| FileError {
+        path: path.to_owned(),
+        source,
     }
 }
-
-impl Error for FileError {}
 
 /// Why the peer file could not be read or replaced.
 ///
@@ -214,6 +226,9 @@ pub enum PeerFileError {
         /// What the operating system said.
         error: io::Error,
     },
+    /// A controller uses the file, in this process or another, or a tool is saving it. It is untouched.
+    #[error("another controller or tool uses it; end that one, or use another file")]
+    InUse,
     /// The file was not replaced, as it could not have been read again.
     #[error("record {record}: no peer can have the address {ip}")]
     NoPeer {

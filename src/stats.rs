@@ -174,7 +174,8 @@ counters! {
     peers_added,
     /// Peers that were forgotten to keep a bound.
     peers_forgotten,
-    /// Records of the peer file that were dropped at the start because there are more than `max_idle_peers`.
+    /// Records of the peer file that were dropped at the start, as there are more than `max_idle_peers` or
+    /// `max_banned_peers`. The next dump writes the file without them.
     records_dropped,
     /// Addresses of peer lists that no peer can have, or that `global_peers_only` refuses.
     addresses_refused,

@@ -1,6 +1,7 @@
 //! Durations as seconds: an integer where they are whole, else a float. Both are read.
 //!
-//! A float is as exact as an `f64` of seconds: to the nanosecond for ten days, to the microsecond for decades.
+//! A float is as exact as an `f64` of seconds: to the nanosecond for ten days, to the microsecond for decades. What is
+//! longer than an `i64` of seconds, and so never ends, is written as that many: not every format has greater integers.
 
 use std::fmt;
 use std::time::Duration;
@@ -9,8 +10,10 @@ use serde::de::{self, Deserializer, Unexpected, Visitor};
 use serde::{Deserialize, Serialize, Serializer};
 
 pub(super) fn serialize<S: Serializer>(time: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
-    if time.subsec_nanos() == 0 {
-        serializer.serialize_u64(time.as_secs())
+    let seconds = time.as_secs();
+    // A float of so many seconds has no fraction, and of yet more is not read.
+    if time.subsec_nanos() == 0 || seconds >= 1 << f64::MANTISSA_DIGITS {
+        serializer.serialize_u64(seconds.min(i64::MAX.unsigned_abs()))
     } else {
         serializer.serialize_f64(time.as_secs_f64())
     }

@@ -171,6 +171,36 @@ fn durations_are_written_as_seconds() {
 }
 
 #[test]
+fn a_time_that_is_longer_than_files_can_say_is_written_as_the_longest() {
+    let longest = Duration::from_secs(i64::MAX.unsigned_abs());
+    let tick = Duration::from_nanos(1);
+    for time in [Duration::MAX, Duration::from_secs(u64::MAX), longest + tick, longest] {
+        let mut config = NetworkConfig::in_memory(0);
+        config.peer_file_dump_interval = time;
+        config.connect_timeout = time;
+        config.dial_stagger = time;
+        config.handshake_timeout = Some(time);
+        (config.retry_backoff, config.max_retry_backoff) = (time, time);
+        config.ban_duration = Some(time);
+        let read = through_json(&config);
+        assert_eq!(read.peer_file_dump_interval, longest, "{time:?}");
+        assert_eq!(read.ban_duration, Some(longest), "{time:?}");
+        assert_eq!(through_json(&read), read);
+        assert_eq!(read.validate(), Ok(()));
+    }
+}
+
+#[test]
+fn a_fraction_that_a_float_cannot_hold_is_left_out() {
+    const SECONDS: u64 = 1 << 53;
+    for (seconds, written) in [(SECONDS - 1, json!(9_007_199_254_740_992.0)), (SECONDS, json!(SECONDS))] {
+        let mut config = NetworkConfig::in_memory(0);
+        config.retry_backoff = Duration::new(seconds, 999_999_999);
+        assert_eq!(serde_json::to_value(&config).unwrap()["retry_backoff_seconds"], written);
+    }
+}
+
+#[test]
 fn seconds_are_read_from_integers_floats_and_null() {
     let config = from_json(json!({ "connect_timeout_seconds": 2, "handshake_timeout_seconds": 2.0 })).unwrap();
     assert_eq!(config.connect_timeout, Duration::from_secs(2));
@@ -203,10 +233,21 @@ proptest! {
     }
 
     #[test]
-    fn whole_seconds_survive_whatever_their_size(seconds in any::<u64>()) {
+    fn whole_seconds_survive_up_to_the_longest_that_every_format_has(seconds in 0..=i64::MAX.unsigned_abs()) {
         let mut config = NetworkConfig::in_memory(0);
         config.peer_file_dump_interval = Duration::from_secs(seconds);
         prop_assert_eq!(through_json(&config), config);
+    }
+
+    #[test]
+    fn whatever_is_written_is_read_again(seconds in any::<u64>(), nanos in 0..1_000_000_000_u32) {
+        let mut config = NetworkConfig::in_memory(0);
+        config.retry_backoff = Duration::new(seconds, nanos);
+        let read = through_json(&config).retry_backoff;
+        // A float of that many seconds is as far from its neighbours.
+        let error = read.abs_diff(config.retry_backoff).as_secs_f64();
+        let longest = i64::MAX.unsigned_abs();
+        prop_assert!(error <= config.retry_backoff.as_secs_f64() * f64::EPSILON + 1e-9 || seconds >= longest, "{read:?}");
     }
 
     #[test]

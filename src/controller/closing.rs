@@ -31,7 +31,10 @@ impl<T: Transport> Engine<T> {
         }
         let result = ready!(this.dumping.poll_last(cx, this.table, this.clock));
         *this.phase = match result {
-            Ok(()) => Phase::Closed,
+            Ok(()) => {
+                this.dumping.release();
+                Phase::Closed
+            }
             Err(source) => {
                 let path = this.table.config().peers_file.as_deref().unwrap_or("".as_ref());
                 Phase::Failed(Some(peer_file_error(path, source)))

@@ -8,7 +8,7 @@ use futures::StreamExt;
 use crate::config::NetworkConfig;
 use crate::controller::clock::RunningClock;
 use crate::dump_interval::{DumpEvent, DumpInterval};
-use crate::peer_file::{self, CHUNK, PeerFileError};
+use crate::peer_file::{self, CHUNK, FileLock, PeerFileError};
 use crate::peer_table::PeerTable;
 use crate::stats::Stats;
 
@@ -40,11 +40,11 @@ pub(crate) struct Cursor {
 }
 
 impl Dumping {
-    pub(super) fn new(config: &NetworkConfig) -> Self {
+    pub(super) fn new(config: &NetworkConfig, lock: FileLock) -> Self {
         let interval = config
             .peers_file
             .as_ref()
-            .map(|path| DumpInterval::new(path.clone(), config.peer_file_dump_interval));
+            .map(|path| DumpInterval::new(path.clone(), lock, config.peer_file_dump_interval));
         Self {
             interval,
             ..Self::default()
@@ -95,6 +95,11 @@ impl Dumping {
         }
         cx.waker().wake_by_ref();
         Poll::Pending
+    }
+
+    /// Lets others have the file.
+    pub(super) fn release(&mut self) {
+        self.interval.iter_mut().for_each(DumpInterval::release);
     }
 
     /// `Ready` after any progress, with the result of a dump that is over.

@@ -31,7 +31,8 @@ use crate::controller::wakers::Wakers;
 use crate::controller::{NetworkControllerEvent, NetworkError};
 use crate::fault::DialFault;
 use crate::listener::Listener;
-use crate::peer::{ConnectionId, ParkedId, PeerRecord};
+use crate::peer::{ConnectionId, ParkedId};
+use crate::peer_file::OpenFile;
 use crate::peer_table::{Now, PeerTable, Reached, Verdict};
 use crate::stats::Stats;
 use crate::transport::{Dialed, Incoming, Transport};
@@ -86,13 +87,13 @@ impl<T: Transport> Engine<T> {
         transport: T,
         (listener, local_addr): (T::Listener, SocketAddr),
         seed: u64,
-        records: Vec<PeerRecord>,
+        file: OpenFile,
         wakers: Arc<Wakers>,
     ) -> Self {
         let clock = RunningClock::start(config.clock);
         let mailbox = Arc::new(Mailbox::new(&config, Arc::clone(&wakers)));
         let mut table = PeerTable::new(config.clone(), local_addr, seed, clock.now());
-        table.load(clock.now(), records, &config.initial_peers);
+        table.load(clock.now(), file.records, &config.initial_peers);
         Self {
             transport,
             table,
@@ -104,7 +105,7 @@ impl<T: Transport> Engine<T> {
             clock,
             timer: None,
             timer_due: None,
-            dumping: Dumping::new(&config),
+            dumping: Dumping::new(&config, file.lock),
             phase: Phase::Open,
             has_ended: false,
             local_addr,

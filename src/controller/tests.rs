@@ -8,6 +8,7 @@ mod closing;
 mod crossing;
 mod dials;
 mod dumps;
+mod errors;
 mod fairness;
 mod interleavings;
 mod leases;

@@ -3,14 +3,14 @@
 //! Nothing here spawns; an operation runs on the runtime's blocking pool, as `tokio::fs` does it.
 
 use std::fmt::Debug;
-use std::fs::Permissions;
+use std::fs::{File as StdFile, Permissions};
 use std::io;
 use std::path::Path;
 
 use tokio::fs::{self, File, OpenOptions};
-use tokio::io::{AsyncWriteExt, BufReader};
+use tokio::io::AsyncWriteExt;
 
-use super::CHUNK;
+use super::lock::FileLock;
 
 /// What a [`StagedFile`](super::StagedFile) does to the file system.
 pub(crate) trait FileSystem: Clone + Debug + Send + Sync + Unpin + 'static {
@@ -24,10 +24,15 @@ pub(crate) trait FileSystem: Clone + Debug + Send + Sync + Unpin + 'static {
 
     fn sync(&self, file: &File) -> impl Operation<()>;
 
-    fn rename(&self, from: &Path, to: &Path) -> impl Operation<()>;
+    /// What locks a file if nobody else has it locked; does not wait.
+    fn try_lock(&self) -> impl Fn(&StdFile) -> io::Result<()> + Send + Sync + 'static;
 
-    /// Cuts `to` off, writes the content of `from` into it and syncs it.
-    fn overwrite(&self, from: &Path, to: &Path) -> impl Operation<()>;
+    /// Holds the locks until it is done, even if it is dropped.
+    fn rename(&self, from: &Path, to: &Path, held: [FileLock; 2]) -> impl Operation<()>;
+
+    /// Cuts `to` off, writes the content of `from` into it and syncs it. Holds the lock until it is done, even if it is
+    /// dropped.
+    fn overwrite(&self, from: &Path, to: &Path, held: FileLock) -> impl Operation<()>;
 
     /// Makes a rename in `folder` outlast a crash of the operating system.
     fn sync_folder(&self, folder: &Path) -> impl Operation<()>;
@@ -42,6 +47,14 @@ pub(crate) trait FileSystem: Clone + Debug + Send + Sync + Unpin + 'static {
 pub(crate) trait Operation<T>: Future<Output = io::Result<T>> + Send + Sync {}
 
 impl<T, F: Future<Output = io::Result<T>> + Send + Sync> Operation<T> for F {}
+
+/// Does this on the runtime's blocking pool, to its end even if it is dropped.
+pub(super) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> io::Result<T> + Send + 'static,
+) -> io::Result<T> {
+    let done = tokio::task::spawn_blocking(work).await;
+    done.unwrap_or_else(|error| Err(io::Error::other(error)))
+}
 
 /// The file system of the operating system.
 #[derive(Clone, Copy, Debug)]
@@ -72,15 +85,31 @@ impl FileSystem for Disk {
         file.sync_all().await
     }
 
-    async fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
-        fs::rename(from, to).await
+    fn try_lock(&self) -> impl Fn(&StdFile) -> io::Result<()> + Send + Sync + 'static {
+        |file| Ok(file.try_lock()?)
     }
 
-    async fn overwrite(&self, from: &Path, to: &Path) -> io::Result<()> {
-        let mut from = BufReader::with_capacity(CHUNK, File::open(from).await?);
-        let mut to = OpenOptions::new().write(true).truncate(true).open(to).await?;
-        tokio::io::copy_buf(&mut from, &mut to).await?;
-        to.sync_all().await
+    async fn rename(&self, from: &Path, to: &Path, held: [FileLock; 2]) -> io::Result<()> {
+        let (from, to) = (from.to_owned(), to.to_owned());
+        blocking(move || {
+            let renamed = std::fs::rename(from, to);
+            drop(held);
+            renamed
+        })
+        .await
+    }
+
+    async fn overwrite(&self, from: &Path, to: &Path, held: FileLock) -> io::Result<()> {
+        let (from, to) = (from.to_owned(), to.to_owned());
+        blocking(move || {
+            let mut from = StdFile::open(from)?;
+            let mut to = StdFile::options().write(true).truncate(true).open(to)?;
+            io::copy(&mut from, &mut to)?;
+            to.sync_all()?;
+            drop(held);
+            Ok(())
+        })
+        .await
     }
 
     #[cfg(unix)]

@@ -3,15 +3,19 @@
 //! The temporary file is `<file name>.tmp` in the folder of the file that is replaced, created anew and locked for as
 //! long as it is in use. Only the holder of the lock of the file that has this name may remove or rename it: two dumps of
 //! one file never mix, and the leftover of a killed process is told from the file of a running one.
+//!
+//! The file that is replaced is locked from the beginning, and its successor before it gets the name.
 
-use std::fs::{Metadata, TryLockError};
+use std::fs::Metadata;
 use std::io::{self, ErrorKind};
+use std::mem::take;
 use std::path::{Path, PathBuf};
 
 use tokio::fs::{self, File};
 use tokio::io::AsyncWriteExt;
 
 use super::file_system::{Disk, FileSystem, Operation};
+use super::lock::{FileId, FileLock, file_id, names};
 use super::{CHUNK, OVERSHOOT, PeerFileError, PeerRecord, parse, read};
 
 /// As many symbolic links as Linux follows.
@@ -27,20 +31,30 @@ pub(crate) struct StagedFile<F: FileSystem = Disk> {
     temporary: Temporary<F>,
     file: File,
     target: PathBuf,
+    /// The lock of the target, and that of the temporary file.
+    lock: FileLock,
+    next: FileLock,
 }
 
 impl<F: FileSystem> StagedFile<F> {
     /// Starts to replace the file at `path`, which need not exist; a symbolic link is followed. The
     /// new file has the permissions of the old one, and its owner if this process may give files away and the folder is
-    /// not sticky.
-    pub(crate) async fn create(files: F, path: &Path) -> Result<Self, PeerFileError> {
+    /// not sticky. `held` may be a lock of the old one, which is taken otherwise.
+    pub(crate) async fn create(files: F, path: &Path, held: FileLock) -> Result<Self, PeerFileError> {
         let target = step("find", path, resolve(path)).await?;
         let old = step("inspect", &target, regular(fs::metadata(&target))).await?;
+        let lock = if held.is_of(&target) {
+            held
+        } else {
+            FileLock::take(&files, &target).await?
+        };
         let path = temporary_path(&target);
-        remove_leftover(&files, &path, &target).await?;
+        remove_leftover(&files, &path, &target, lock.clone()).await?;
         let permissions = old.as_ref().map(Metadata::permissions);
-        let file = step("create", &path, files.create_new(&path, permissions)).await?;
-        let (file, id) = step("lock", &path, lock(file, &path)).await?;
+        let mut file = step("create", &path, files.create_new(&path, permissions)).await?;
+        // This much is copied for one write on the blocking pool.
+        file.set_max_buf_size(CHUNK);
+        let (id, next) = step("lock", &path, lock_new(&files, &path, &file)).await?;
         let staged = Self {
             temporary: Temporary {
                 files,
@@ -50,6 +64,8 @@ impl<F: FileSystem> StagedFile<F> {
             },
             file,
             target,
+            lock,
+            next,
         };
         if let Some(old) = old {
             staged.take_over(&old).await?;
@@ -84,35 +100,41 @@ impl<F: FileSystem> StagedFile<F> {
         Ok(())
     }
 
-    /// Replaces the target. The content is on the disk before it gets the target's name.
+    /// Replaces the target. The content is on the disk before it gets the target's name. Answers with the lock of the file
+    /// that has the target's name now, whether that went well or not.
     ///
     /// # Errors
     ///
     /// The target is as it was, unless only `sync folder` failed: it is the new one then. Where it is written in place, it
     /// may be cut off by a failing `overwrite`; the temporary file stays then, see [`rescued`].
-    pub(crate) async fn commit(mut self) -> Result<(), PeerFileError> {
+    pub(crate) async fn commit(mut self) -> (FileLock, Result<(), PeerFileError>) {
+        let result = self.replace().await;
+        (self.lock, result)
+    }
+
+    async fn replace(&mut self) -> Result<(), PeerFileError> {
         let Temporary { files, path, .. } = &self.temporary;
         // Syncing alone would lose the error of a write that is under way.
         step("write", path, self.file.flush()).await?;
         step("sync", path, files.sync(&self.file)).await?;
-        let renamed = files.rename(path, &self.target).await;
-        if renamed
-            .as_ref()
-            .is_err_and(|error| error.kind() == ErrorKind::ResourceBusy)
-        {
-            return self.write_in_place().await;
+        let next = take(&mut self.next).if_readable(path).await;
+        let held = [self.lock.clone(), next.clone()];
+        match files.rename(path, &self.target, held).await {
+            Err(error) if error.kind() == ErrorKind::ResourceBusy => return self.write_in_place().await,
+            renamed => step("rename", path, async { renamed }).await?,
         }
-        step("rename", path, async { renamed }).await?;
+        self.lock = next;
         self.sync_folder().await
     }
 
     /// Writes the content into the target where that is mounted by itself, and so cannot be renamed over. The temporary
     /// file stays until that is done: meanwhile only it is whole.
-    async fn write_in_place(mut self) -> Result<(), PeerFileError> {
+    async fn write_in_place(&mut self) -> Result<(), PeerFileError> {
         self.sync_folder().await?;
         self.temporary.is_needed = true;
         let Temporary { files, path, .. } = &self.temporary;
-        step("overwrite", &self.target, files.overwrite(path, &self.target)).await?;
+        let overwritten = files.overwrite(path, &self.target, self.lock.clone());
+        step("overwrite", &self.target, overwritten).await?;
         self.temporary.is_needed = false;
         Ok(())
     }
@@ -158,7 +180,7 @@ async fn step<T>(
 }
 
 /// Where the content goes: `path` with all symbolic links followed, even one to a file that does not exist.
-async fn resolve(path: &Path) -> io::Result<PathBuf> {
+pub(super) async fn resolve(path: &Path) -> io::Result<PathBuf> {
     let mut path = std::path::absolute(path)?;
     for _ in 0..MAX_LINKS {
         if let Some(known) = if_found(fs::canonicalize(&path).await)? {
@@ -206,25 +228,42 @@ fn temporary_path(target: &Path) -> PathBuf {
     path.into()
 }
 
-/// Removes the temporary file of a process that was killed, whoever owns it, once `target` is whole.
-async fn remove_leftover(files: &impl FileSystem, path: &Path, target: &Path) -> Result<(), PeerFileError> {
+/// Removes the temporary file of a process that was killed, whoever owns it, once `target` is whole. `held` is the lock of
+/// `target`.
+async fn remove_leftover(
+    files: &impl FileSystem,
+    path: &Path,
+    target: &Path,
+    held: FileLock,
+) -> Result<(), PeerFileError> {
     let found = async { if_found(fs::symlink_metadata(path).await) };
-    let Some(found) = step("inspect", path, found).await? else {
+    if step("inspect", path, found).await?.is_none() {
         return Ok(());
-    };
-    // A running dump can be told by the lock. A file that may not be opened may still be removed.
-    let mut locked = None;
-    if found.is_file()
-        && let Ok(file) = File::open(path).await
-    {
-        locked = Some(step("lock", path, lock(file, path)).await?);
     }
+    // A running dump can be told by the lock. What cannot be locked may still be removed.
+    let locked = step("lock", path, lock_temporary(files, path)).await?;
     if rescued(target).await.is_some() {
-        step("overwrite", target, files.overwrite(path, target)).await?;
+        step("overwrite", target, files.overwrite(path, target, held)).await?;
     }
     let removed = step("remove", path, files.remove(path)).await;
     drop(locked);
     removed
+}
+
+async fn lock_temporary(files: &impl FileSystem, path: &Path) -> io::Result<FileLock> {
+    let locked = FileLock::try_take(files, path).await;
+    locked.ok_or_else(|| io::Error::new(ErrorKind::WouldBlock, "another dump is writing it"))
+}
+
+/// Locks a file that was just made, provided that `path` still names it.
+pub(super) async fn lock_new(files: &impl FileSystem, path: &Path, file: &File) -> io::Result<(FileId, FileLock)> {
+    let id = file_id(&file.metadata().await?);
+    let lock = lock_temporary(files, path).await?;
+    if names(path, id)? {
+        Ok((id, lock))
+    } else {
+        Err(io::Error::other("another dump has replaced it"))
+    }
 }
 
 /// The peers of the temporary file beside `target`, if it is whole and `target` holds only the beginning of it: the process
@@ -236,43 +275,6 @@ pub(super) async fn rescued(target: &Path) -> Option<Vec<PeerRecord>> {
     let is_cut_off = part.len() < whole.len() && whole.starts_with(&part);
     if is_cut_off { parse(&whole).ok() } else { None }
 }
-
-/// Locks `file`, provided that `path` still names it. Asks without waiting, so no thread is needed.
-pub(super) async fn lock(file: File, path: &Path) -> io::Result<(File, FileId)> {
-    let file = file.into_std().await;
-    file.try_lock().map_err(|error| match error {
-        TryLockError::WouldBlock => io::Error::new(ErrorKind::WouldBlock, "another dump is writing it"),
-        TryLockError::Error(error) => error,
-    })?;
-    let id = file_id(&file.metadata()?);
-    if !names(path, id)? {
-        return Err(io::Error::other("another dump has replaced it"));
-    }
-    let mut file = File::from_std(file);
-    // This much is copied for one write on the blocking pool.
-    file.set_max_buf_size(CHUNK);
-    Ok((file, id))
-}
-
-fn names(path: &Path, id: FileId) -> io::Result<bool> {
-    Ok(file_id(&std::fs::symlink_metadata(path)?) == id)
-}
-
-/// Tells a file from another one that has taken its name.
-#[cfg(unix)]
-type FileId = (u64, u64);
-
-#[cfg(unix)]
-fn file_id(metadata: &Metadata) -> FileId {
-    use std::os::unix::fs::MetadataExt;
-    (metadata.dev(), metadata.ino())
-}
-
-#[cfg(not(unix))]
-type FileId = ();
-
-#[cfg(not(unix))]
-fn file_id(_metadata: &Metadata) -> FileId {}
 
 /// The folder of a file that is named by an absolute path.
 fn folder_of(path: &Path) -> &Path {

@@ -1,16 +1,17 @@
 //! The format both ways, and the replacement of the file step by step.
 
 use std::cell::{Cell, RefCell};
-use std::fs::Permissions;
+use std::fs::{File as StdFile, Permissions};
 use std::io;
 use std::path::Path;
 
 use tokio::fs::File;
 
 use super::file_system::Operation;
-use super::{Disk, FileSystem};
+use super::{Disk, FileLock, FileSystem};
 
 mod format;
+mod locking;
 mod reading;
 mod replacing;
 
@@ -94,14 +95,22 @@ impl FileSystem for FaultyDisk {
         observed("sync", Disk.sync(file))
     }
 
-    async fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+    fn try_lock(&self) -> impl Fn(&StdFile) -> io::Result<()> + Send + Sync + 'static {
+        let fault = FAULT.get();
+        move |file| match fault {
+            Fault::FailWith("lock", code) => Err(io::Error::from_raw_os_error(code)),
+            _ => Ok(file.try_lock()?),
+        }
+    }
+
+    async fn rename(&self, from: &Path, to: &Path, held: [FileLock; 2]) -> io::Result<()> {
         if IS_MOUNTED.get() {
             return observed("rename", async { Err(io::ErrorKind::ResourceBusy.into()) }).await;
         }
-        observed("rename", Disk.rename(from, to)).await
+        observed("rename", Disk.rename(from, to, held)).await
     }
 
-    async fn overwrite(&self, from: &Path, to: &Path) -> io::Result<()> {
+    async fn overwrite(&self, from: &Path, to: &Path, held: FileLock) -> io::Result<()> {
         let number = STEPS.with_borrow(Vec::len) + 1;
         match FAULT.get() {
             Fault::FailTorn(at) | Fault::StopTorn(at) if at == number => {
@@ -111,7 +120,7 @@ impl FileSystem for FaultyDisk {
                 };
                 observed("overwrite", half).await
             }
-            _ => observed("overwrite", Disk.overwrite(from, to)).await,
+            _ => observed("overwrite", Disk.overwrite(from, to, held)).await,
         }
     }
 

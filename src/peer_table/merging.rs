@@ -1,6 +1,7 @@
 //! Peers that come from elsewhere: from the peer file, from the config, and from other peers' lists.
 
 use std::collections::HashSet;
+use std::mem::take;
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -28,8 +29,9 @@ impl PeerTable {
         missing.truncate(self.max_idle());
 
         let dropped = beyond_room(&entries, &initial, self.max_idle() - missing.len());
-        self.counters.records_dropped = u64::try_from(dropped.len()).unwrap_or(u64::MAX);
         let bans_begun = self.add_loaded(now, entries, &dropped);
+        let dropped = u64::try_from(dropped.len()).unwrap_or(u64::MAX);
+        self.counters.records_dropped = dropped + take(&mut self.counters.peers_forgotten);
         self.peers.set_changes(bans_begun);
         self.counters.peers_added = 0;
         for ip in missing {

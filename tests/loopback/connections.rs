@@ -134,7 +134,8 @@ async fn a_taken_port_is_an_error_that_names_it() {
         panic!("{text}");
     };
     assert_eq!((addr, source.kind()), (block.addr(NODE), ErrorKind::AddrInUse));
-    assert!(text.contains(&addr.to_string()) && text.contains("in use"), "{text}");
+    let words = [&addr.to_string(), "in use", "`listen_port`", "`listen_ip`"];
+    assert!(words.iter().all(|word| text.contains(word)), "{text}");
 }
 
 #[tokio::test]

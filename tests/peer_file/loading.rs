@@ -283,13 +283,52 @@ async fn caps_hold_after_a_load() {
     let net = file.load_within(2, 3).await.unwrap();
     assert_eq!(net.get_good_peer_ips(), [ip("127.0.0.5"), ip("127.0.0.4")]);
     assert_eq!(net.stats().peers.banned, 3);
+    assert_eq!(net.stats().counters.records_dropped, 4, "three Idle peers and a ban");
     assert!(
         net.peer(ip("127.0.1.1")).is_none(),
         "the ban of longest ago is forgotten first"
     );
 
+    drop(net);
     let net = file.load_within(5, 4).await.unwrap();
     assert_eq!((net.stats().peers.idle, net.stats().peers.banned), (5, 4));
+    assert_eq!(net.stats().counters.records_dropped, 0);
+}
+
+#[tokio::test]
+async fn initial_peers_are_taken_beside_a_file_of_untried_records() {
+    let records = (0..200).map(|subnet| format!(r#"{{ "ip": "60.{subnet}.0.1" }}"#));
+    let file = PeerFile::holding(format!("[{}]", records.collect::<Vec<_>>().join(",")));
+    let mut config = NetworkConfig::new(&file.path, 0);
+    (config.max_idle_peers, config.target_outgoing_connections) = (150, 0);
+    config.initial_peers = (0..100).map(|subnet| ip(&format!("61.{subnet}.0.1"))).collect();
+    let mut net = NetworkController::with_config(config.clone()).await.unwrap();
+    assert!(config.initial_peers.iter().all(|&ip| net.peer(ip).is_some()));
+    assert_eq!(net.peers().count(), 150);
+    assert_eq!(net.stats().counters.records_dropped, 150, "of the file");
+    net.close().await.unwrap();
+    assert_eq!(file.record(config.initial_peers[99])["status"], "Idle");
+}
+
+#[tokio::test]
+async fn a_ban_without_a_beginning_does_not_begin_anew_with_each_start() {
+    let file = PeerFile::holding(r#"[{ "ip": "127.0.0.2", "status": "Banned" }]"#);
+    let mut config = NetworkConfig::new(&file.path, 0);
+    config.target_outgoing_connections = 0;
+    config.ban_duration = Some(Duration::from_secs(86_400));
+    let mut begun = Vec::new();
+    for _ in 0..2 {
+        let mut net = NetworkController::with_config(config.clone()).await.unwrap();
+        net.close().await.unwrap();
+        begun.push(file.record(ip("127.0.0.2"))["banned_at"].clone());
+    }
+    assert!(begun[0].is_string(), "{begun:?}");
+    assert_eq!(begun[0], begun[1]);
+    config.ban_duration = Some(Duration::from_nanos(1));
+    let mut net = NetworkController::with_config(config).await.unwrap();
+    let wait = tokio::time::timeout(Duration::from_millis(1), net.wait_event());
+    wait.await.expect_err("nobody connects");
+    assert_eq!(net.stats().peers.banned, 0);
 }
 
 #[cfg(unix)]

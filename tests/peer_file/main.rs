@@ -1,6 +1,7 @@
 //! The peer file from outside: loading and dumping it by a controller, tools that change it, its schema.
 
 mod loading;
+mod locking;
 #[path = "../support/peer_files.rs"]
 mod peer_files;
 mod tools;

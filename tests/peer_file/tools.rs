@@ -36,7 +36,10 @@ fn record(number: u32) -> PeerRecord {
     peer.last_failure = time(2 * number).filter(|_| has(3) || has(1));
     peer.last_alive_outgoing = time(number / 2).filter(|_| has(4));
     peer.failures_in_row = if has(5) { number } else { 0 };
-    PeerRecord::from(peer)
+    let mut record = PeerRecord::from(peer);
+    // A ban without a beginning would begin at the load.
+    record.banned_at = record.banned_at.or(time(number).filter(|_| has(1)));
+    record
 }
 
 #[tokio::test]

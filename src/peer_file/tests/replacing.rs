@@ -4,17 +4,18 @@ use std::path::{Path, PathBuf};
 
 use tempfile::TempDir;
 
-use super::super::staged::lock;
+use super::super::lock::FileLock;
+use super::super::staged::lock_new;
 use super::super::{PeerFileError, StagedFile, load};
 use super::{Fault, FaultyDisk, set_fault, set_mounted, take_steps};
 
 /// A folder with a peer file in it.
-struct Place {
+pub(super) struct Place {
     folder: TempDir,
 }
 
 impl Place {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let place = Self::empty();
         fs::write(place.target(), "[]\n").expect("written");
         place
@@ -28,15 +29,15 @@ impl Place {
         }
     }
 
-    fn path(&self, name: &str) -> PathBuf {
+    pub(super) fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
 
-    fn target(&self) -> PathBuf {
+    pub(super) fn target(&self) -> PathBuf {
         self.path("peers.json")
     }
 
-    fn temporary(&self) -> PathBuf {
+    pub(super) fn temporary(&self) -> PathBuf {
         self.path("peers.json.tmp")
     }
 
@@ -56,11 +57,15 @@ fn names_in(folder: &Path) -> Vec<String> {
     names
 }
 
+async fn create(path: &Path) -> Result<StagedFile<FaultyDisk>, PeerFileError> {
+    StagedFile::create(FaultyDisk, path, FileLock::default()).await
+}
+
 async fn replace(path: &Path) -> Result<(), PeerFileError> {
-    let mut staged = StagedFile::create(FaultyDisk, path).await?;
+    let mut staged = create(path).await?;
     staged.write(&mut b"[".to_vec(), true).await?;
     staged.write(&mut b"{\"ip\":\"192.0.2.1\"}]".to_vec(), true).await?;
-    staged.commit().await
+    staged.commit().await.1
 }
 
 const NEW: &str = "[{\"ip\":\"192.0.2.1\"}]";
@@ -85,7 +90,7 @@ fn every_future_can_be_held_by_what_is_send_and_sync() {
     }
 
     assert_send_sync(load(Path::new("")));
-    assert_send_sync(StagedFile::create(FaultyDisk, Path::new("")));
+    assert_send_sync(create(Path::new("")));
     let _ = all;
     static_assertions::assert_impl_all!(StagedFile: Send, Sync, Unpin);
     static_assertions::assert_impl_all!(PeerFileError: Send, Sync, std::error::Error);
@@ -189,7 +194,7 @@ async fn assert_replaceable(place: &Place) {
 #[tokio::test]
 async fn what_is_dropped_half_written_leaves_nothing() {
     let place = Place::new();
-    let mut staged = StagedFile::create(FaultyDisk, &place.target()).await.expect("begun");
+    let mut staged = create(&place.target()).await.expect("begun");
     staged.write(&mut b"[".to_vec(), true).await.expect("written");
     staged
         .write(&mut b"{".to_vec(), true)
@@ -204,7 +209,7 @@ async fn what_is_dropped_half_written_leaves_nothing() {
 #[tokio::test]
 async fn a_name_that_another_file_has_taken_is_left_alone() {
     let place = Place::new();
-    let staged = StagedFile::create(FaultyDisk, &place.target()).await.expect("begun");
+    let staged = create(&place.target()).await.expect("begun");
     fs::rename(place.temporary(), place.path("elsewhere")).expect("renamed");
     fs::write(place.temporary(), "of another process").expect("written");
     drop(staged);
@@ -214,22 +219,26 @@ async fn a_name_that_another_file_has_taken_is_left_alone() {
     );
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn two_replacements_of_one_file_exclude_each_other() {
     let place = Place::new();
-    let mut first = StagedFile::create(FaultyDisk, &place.target()).await.expect("begun");
-    first.write(&mut b"[]".to_vec(), true).await.expect("written");
-
-    let (step, message) = failed(StagedFile::create(FaultyDisk, &place.target()).await);
-    let temporary = place.temporary().canonicalize().expect("there");
-    assert_eq!(step, "lock");
-    assert_eq!(
-        message,
-        format!("cannot lock {}: another dump is writing it", temporary.display())
-    );
-
-    first.commit().await.expect("the other one did no harm");
-    place.assert_only("[]");
+    for is_there in [true, false] {
+        if !is_there {
+            fs::remove_file(place.target()).expect("removed");
+        }
+        let mut first = create(&place.target()).await.expect("begun");
+        first.write(&mut b"[]".to_vec(), true).await.expect("written");
+        let second = create(&place.target()).await;
+        if is_there {
+            assert!(matches!(second, Err(PeerFileError::InUse)), "{second:?}");
+        } else {
+            let temporary = place.temporary().canonicalize().expect("there");
+            let message = format!("cannot lock {}: another dump is writing it", temporary.display());
+            assert_eq!(failed(second), ("lock", message));
+        }
+        first.commit().await.1.expect("the other one did no harm");
+        place.assert_only("[]");
+    }
     assert_replaceable(&place).await;
 }
 
@@ -283,9 +292,9 @@ async fn the_folder_may_go_while_the_content_is_written() {
     let place = Place::empty();
     let target = place.path("folder/peers.json");
     fs::create_dir(place.path("folder")).expect("made");
-    let staged = StagedFile::create(FaultyDisk, &target).await.expect("begun");
+    let staged = create(&target).await.expect("begun");
     fs::remove_dir_all(place.path("folder")).expect("removed");
-    let (step, message) = failed(staged.commit().await);
+    let (step, message) = failed(staged.commit().await.1);
     assert_eq!(step, "rename");
     assert!(message.contains("folder/peers.json.tmp: "), "{message}");
 }
@@ -307,9 +316,7 @@ async fn a_relative_path_is_one_from_the_working_directory() {
 async fn a_path_without_a_file_name_is_an_error() {
     set_fault(Fault::None);
     for path in ["", "/", "."] {
-        let error = StagedFile::create(FaultyDisk, Path::new(path))
-            .await
-            .expect_err("no file");
+        let error = create(Path::new(path)).await.expect_err("no file");
         assert!(
             matches!(
                 error,
@@ -415,6 +422,8 @@ async fn run_until_stopped(place: &Place) {
 async fn what_a_file_system_does_not_offer_is_done_without() {
     const EPERM: i32 = 1;
     const EIO: i32 = 5;
+    const EBADF: i32 = 9;
+    const ENOLCK: i32 = 37;
     const EINVAL: i32 = 22;
     const EOPNOTSUPP: i32 = 95;
     for (step, code, is_done_without) in [
@@ -424,6 +433,10 @@ async fn what_a_file_system_does_not_offer_is_done_without() {
         ("sync folder", EPERM, false),
         ("set permissions of", EPERM, true),
         ("set permissions of", EOPNOTSUPP, true),
+        ("lock", EINVAL, true),
+        ("lock", EOPNOTSUPP, true),
+        ("lock", ENOLCK, true),
+        ("lock", EBADF, true),
         ("set permissions of", EIO, false),
         ("sync", EINVAL, false),
         ("rename", EPERM, false),
@@ -455,9 +468,9 @@ mod unix {
         for kept in [0o600, 0o644, 0o666, 0o444, 0o4640] {
             let place = Place::new();
             fs::set_permissions(place.target(), fs::Permissions::from_mode(kept)).expect("set");
-            let staged = StagedFile::create(FaultyDisk, &place.target()).await.expect("begun");
+            let staged = create(&place.target()).await.expect("begun");
             assert_eq!(mode(&place.temporary()), kept);
-            staged.commit().await.expect("replaced");
+            staged.commit().await.1.expect("replaced");
             assert_eq!(mode(&place.target()), kept);
         }
     }
@@ -494,7 +507,7 @@ mod unix {
         fs::set_permissions(place.target(), fs::Permissions::from_mode(0o600)).expect("set");
         set_fault(Fault::Stall(2));
         let target = place.target();
-        let mut create = Box::pin(async { StagedFile::create(FaultyDisk, &target).await.map(drop) });
+        let mut create = Box::pin(async { create(&target).await.map(drop) });
         while take_steps_seen(&mut create).await < 2 {}
         assert_eq!(take_steps().last(), Some(&"set permissions of"));
         assert_eq!(mode(&place.temporary()), 0o600);
@@ -562,12 +575,15 @@ mod unix {
         fs::write(place.temporary(), "left behind").expect("written");
         let opened = tokio::fs::File::open(place.temporary()).await.expect("opened");
         fs::rename(place.temporary(), place.target()).expect("renamed");
-        let error = lock(opened, &place.temporary()).await.expect_err("renamed");
-        assert_eq!(error.kind(), io::ErrorKind::NotFound);
+        let lock = async || {
+            lock_new(&FaultyDisk, &place.temporary(), &opened)
+                .await
+                .err()
+                .expect("it is not")
+        };
+        assert_eq!(lock().await.kind(), io::ErrorKind::NotFound);
 
-        let opened = tokio::fs::File::open(place.target()).await.expect("opened");
         fs::write(place.temporary(), "of another process").expect("written");
-        let error = lock(opened, &place.temporary()).await.expect_err("another file");
-        assert_eq!(error.to_string(), "another dump has replaced it");
+        assert_eq!(lock().await.to_string(), "another dump has replaced it");
     }
 }

@@ -25,6 +25,12 @@ fn loading_keeps_the_bounds_and_is_no_change() {
     node.load(records);
     node.settle();
     assert_eq!(node.table.stats().peers.idle, 3);
+    let counters = node.table.stats().counters;
+    assert_eq!(
+        (counters.records_dropped, counters.peers_forgotten),
+        (4, 0),
+        "a peer and three bans"
+    );
     assert_eq!(node.table.changes(), 0);
     assert!(
         node.status(ip("61.1.0.5")).is_some() && node.status(ip("61.1.0.6")).is_some(),
