@@ -88,10 +88,8 @@ impl Pace {
             self.taken_subnet_at = now.after(TAKEN_SUBNET);
         }
         let wait = interval(config, outage_since.map(|since| now.moment().since(since)));
-        if !wait.is_zero() {
-            self.tokens = self.tokens.saturating_sub(1);
-            self.next_token.get_or_insert(now.after(wait));
-        }
+        self.tokens = self.tokens.saturating_sub(1);
+        self.next_token.get_or_insert(now.after(wait));
     }
 
     /// A dial starts or succeeds: the next one is raced beside the others after `dial_stagger`.

@@ -137,10 +137,8 @@ impl Model {
         self.pace.race_at = now.since_start + self.config.dial_stagger;
         self.pace.replacements = self.pace.replacements.saturating_sub(1);
         let interval = self.interval(now.since_start);
-        if !interval.is_zero() {
-            self.pace.tokens -= 1;
-            self.pace.next_token.get_or_insert(now.since_start + interval);
-        }
+        self.pace.tokens -= 1;
+        self.pace.next_token.get_or_insert(now.since_start + interval);
         let dialed = self.peers.get_mut(&ip).expect("a dialed peer is known");
         dialed.status = PeerStatus::OutConnecting;
         (dialed.connection, dialed.pause) = (Some(id), None);
