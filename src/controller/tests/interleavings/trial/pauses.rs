@@ -76,20 +76,22 @@ impl Pauses {
     /// An outgoing connection ends; the peer's own socket is parked if `is_crossed`.
     fn on_end(&mut self, config: &NetworkConfig, now: Duration, it: Connection, is_failure: bool, is_crossed: bool) {
         let is_outage = it.alive_since.is_none_or(|since| now - since < config.retry_backoff);
+        if is_failure && is_outage {
+            let pause = self.fail_in_outage(config);
+            return self.pause(now, pause);
+        }
         self.short_in_row = if now - it.since < config.retry_backoff {
             self.short_in_row + 1
         } else {
             0
         };
-        let mut pause = backoff(config, self.short_in_row);
-        if is_failure && is_outage {
-            pause = pause.max(self.fail_in_outage(config));
-        } else {
-            self.failures = 0;
-            self.streak += u32::from(is_failure && !is_crossed);
-            pause = pause.max(backoff(config, if is_failure { self.streak } else { 0 }));
-        }
-        self.pause(now, pause);
+        self.failures = 0;
+        self.streak += u32::from(is_failure && !is_crossed);
+        let pause = backoff(config, self.short_in_row);
+        self.pause(
+            now,
+            pause.max(backoff(config, if is_failure { self.streak } else { 0 })),
+        );
     }
 
     /// A dial starts, which must be allowed.
