@@ -145,12 +145,14 @@ impl PeerTable {
             self.refuse_parked(id);
         }
         self.end_pauses(now);
+        self.forget_own(now);
     }
 
     /// When to call [`Self::on_time`] and [`Self::next_dial`] again at the latest; in the past if at once.
     pub fn next_deadline(&self) -> Option<Duration> {
         let first = earlier(self.peers.next_deadline(), self.parking.next_deadline());
         let first = earlier(first, self.next_outage_change());
+        let first = earlier(first, self.own.next_deadline());
         earlier(first, self.next_dial_at()).map(Moment::since_start)
     }
 
