@@ -176,10 +176,11 @@ impl PeerTable {
         self.peers.by_ip(ip).map(|entry| &entry.peer)
     }
 
-    /// Best to worst, without banned peers and own addresses.
+    /// Best to worst, without banned peers, own addresses, and those that `global_peers_only` excludes.
     pub fn good_peer_ips(&self) -> impl Iterator<Item = IpAddr> {
+        let is_told = |entry: &&Entry| entry.is_global || !self.config.global_peers_only;
+        let ips = self.peers.in_order().filter(is_told).map(|entry| entry.peer.ip);
         // An address may turn out to be our own long after it was added.
-        let ips = self.peers.in_order().map(|entry| entry.peer.ip);
         ips.filter(|&ip| !self.own.contains(ip))
     }
 
