@@ -144,10 +144,11 @@ pub struct NetworkConfig {
     /// no limit; not 0.
     pub max_incoming_per_subnet: Option<usize>,
 
-    /// Whether to refuse private, loopback and link-local addresses from peer lists; the [crate's
-    /// documentation](crate#which-addresses-can-be-peers) lists them all. `false` by default, as networks in
-    /// a house or on one host need them; a node on the open Internet should say `true`, or strangers can make it dial
-    /// into its own network.
+    /// Whether neither to take from peer lists, nor to tell others of, addresses that are not globally reachable:
+    /// private ones, loopback and more, which the [crate's documentation](crate#which-addresses-can-be-peers) lists. The
+    /// operator's own are taken: [`initial_peers`](Self::initial_peers) and those of the file. `false` by default, as
+    /// networks in a house or on one host need them; a node on the open Internet should say `true`, or strangers can make
+    /// it dial into its own network.
     pub global_peers_only: bool,
 
     /// What tells the time. [`Clock::System`] by default. Not in a file.

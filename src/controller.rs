@@ -274,6 +274,12 @@ impl<T: Transport> NetworkController<T> {
         self.report(ip, Report::Unbanned)
     }
 
+    /// The address is our own: the handshake met this very node, as a nonce of ours that came back shows. It is neither
+    /// dialed nor told of for an hour.
+    pub fn feedback_ourselves(&mut self, ip: IpAddr) -> Ready<()> {
+        self.report(ip, Report::Ourselves)
+    }
+
     /// Merges peers that a peer told us of: unknown ones are added, known ones left as they are. Takes no more than
     /// `max_idle_peers` addresses from the list, however long it is, and none that [no peer can
     /// have](crate#which-addresses-can-be-peers).

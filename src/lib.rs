@@ -70,15 +70,27 @@
 //! | `224.0.0.0/4`, `ff00::/8` | multicast | RFC 5771, RFC 4291 |
 //! | `255.255.255.255` | broadcast | RFC 919 |
 //!
-//! With [`global_peers_only`](NetworkConfig::global_peers_only), a node on the open Internet takes from peer lists
-//! neither these, so that strangers cannot make it dial into its own network:
+//! With [`global_peers_only`](NetworkConfig::global_peers_only), a node on the open Internet neither takes from peer
+//! lists nor tells others of what is not globally reachable by the registries of RFC 6890, so that strangers cannot make
+//! it dial into its own network. Peers of the file and `initial_peers` are the operator's own, and taken:
 //!
 //! | addresses | what they are | source |
 //! |---|---|---|
+//! | `0.0.0.0/8` | this network | RFC 791 |
 //! | `10.0.0.0/8`, `172.16.0.0/12`, `192.168.0.0/16` | private | RFC 1918 |
-//! | `fc00::/7` | unique local | RFC 4193 |
+//! | `100.64.0.0/10` | shared | RFC 6598 |
 //! | `127.0.0.0/8`, `::1` | loopback | RFC 1122, RFC 4291 |
 //! | `169.254.0.0/16`, `fe80::/10` | link-local | RFC 3927, RFC 4291 |
+//! | `192.0.0.0/24`, `2001::/23` | protocol assignments | RFC 6890, RFC 2928 |
+//! | `192.0.2.0/24`, `198.51.100.0/24`, `203.0.113.0/24` | test nets | RFC 5737 |
+//! | `2001:db8::/32`, `3fff::/20` | documentation | RFC 3849, RFC 9637 |
+//! | `198.18.0.0/15` | benchmarking | RFC 2544 |
+//! | `240.0.0.0/4` | reserved | RFC 1112 |
+//! | `64:ff9b:1::/48` | local translation | RFC 8215 |
+//! | `100::/64`, `100:0:0:1::/64` | discard, dummy | RFC 6666, RFC 9780 |
+//! | `5f00::/16` | segment routing | RFC 9602 |
+//! | `fc00::/7` | unique local | RFC 4193 |
+//! | `64:ff9b::/96`, `2002::/16` around one of these | NAT64, 6to4 | RFC 6052, RFC 3056 |
 //!
 //! An IPv4 address in IPv6 form (`::ffff:10.0.0.1`, RFC 4291) is that IPv4 address, everywhere.
 //!

@@ -145,12 +145,14 @@ impl PeerTable {
             self.refuse_parked(id);
         }
         self.end_pauses(now);
+        self.forget_own(now);
     }
 
     /// When to call [`Self::on_time`] and [`Self::next_dial`] again at the latest; in the past if at once.
     pub fn next_deadline(&self) -> Option<Duration> {
         let first = earlier(self.peers.next_deadline(), self.parking.next_deadline());
         let first = earlier(first, self.next_outage_change());
+        let first = earlier(first, self.own.next_deadline());
         earlier(first, self.next_dial_at()).map(Moment::since_start)
     }
 
@@ -174,10 +176,11 @@ impl PeerTable {
         self.peers.by_ip(ip).map(|entry| &entry.peer)
     }
 
-    /// Best to worst, without banned peers and own addresses.
+    /// Best to worst, without banned peers, own addresses, and those that `global_peers_only` excludes.
     pub fn good_peer_ips(&self) -> impl Iterator<Item = IpAddr> {
+        let is_told = |entry: &&Entry| entry.is_global || !self.config.global_peers_only;
+        let ips = self.peers.in_order().filter(is_told).map(|entry| entry.peer.ip);
         // An address may turn out to be our own long after it was added.
-        let ips = self.peers.in_order().map(|entry| entry.peer.ip);
         ips.filter(|&ip| !self.own.contains(ip))
     }
 

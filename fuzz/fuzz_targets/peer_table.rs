@@ -276,11 +276,12 @@ fn fault(kind: u8) -> DialFault {
 }
 
 fn report(kind: u8) -> Report {
-    match kind % 5 {
+    match kind % 6 {
         0 => Report::Alive,
         1 => Report::Failed,
         2 => Report::Closed,
         3 => Report::Banned,
+        4 => Report::Ourselves,
         _ => Report::Unbanned,
     }
 }

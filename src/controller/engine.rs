@@ -206,6 +206,12 @@ impl<T: Transport> Engine<T> {
     fn on_dial_outcome(mut self: Pin<&mut Self>, id: ConnectionId, outcome: Outcome<T::Socket>) -> Option<Event<T>> {
         let this = self.as_mut().project();
         let now = this.clock.pass_time();
+        if let Some(rival) = this.table.rival_of(id)
+            && this.parked[&rival].check_alive().is_err()
+        {
+            this.parked.remove(&rival);
+            this.table.on_parked_died(rival);
+        }
         match outcome {
             Ok(Ok(Dialed { socket, local_addr })) => match this.table.on_dialed(now, id, local_addr) {
                 Reached::Peer(ip) => Some(self.hand_over(id, ip, socket, true)),
@@ -245,6 +251,7 @@ impl<T: Transport> Engine<T> {
             }
             Verdict::Admit => return self.admit(now, incoming),
         }
+        self.run_actions();
         None
     }
 

@@ -33,6 +33,9 @@ pub enum Feedback {
     PeerList(Vec<IpAddr>),
     /// The peer is banned no more.
     Unbanned(IpAddr),
+    /// The address is our own: the handshake met this very node, as a nonce of ours that came back shows. It is neither
+    /// dialed nor told of for an hour, and its connection's slot is freed; the socket is the application's to close.
+    Ourselves(IpAddr),
 }
 
 /// The same, as it is applied.
@@ -50,6 +53,7 @@ impl From<Feedback> for Input {
             Feedback::Banned(ip) => Self::Report(ip, Report::Banned),
             Feedback::Closed(ip) => Self::Report(ip, Report::Closed),
             Feedback::Unbanned(ip) => Self::Report(ip, Report::Unbanned),
+            Feedback::Ourselves(ip) => Self::Report(ip, Report::Ourselves),
             Feedback::PeerList(ips) => Self::List(ips),
         }
     }
@@ -59,8 +63,8 @@ impl From<Feedback> for Input {
 /// feeds, as in `net.map(..).forward(net.feedback_sink())`.
 ///
 /// It never waits. Reports are merged per connection, or per peer while it has none: a sign of life, then one end of the
-/// connection, then the last of ban and unban; a ban that was lifted again has ended the connection all the same. Peer
-/// lists are cut to `max_idle_peers` addresses in all. Flushed means queued: the controller is woken and applies reports
+/// connection, then the last of ban and unban, then whether it is ourselves; a ban that was lifted again has ended the
+/// connection all the same. Peer lists are cut to `max_idle_peers` addresses in all. Flushed means queued: the controller is woken and applies reports
 /// about connections in its next poll, and those about other peers, lists and questions in that or the following ones.
 /// Of one address, what is reported last counts last. Closing or dropping a sink ends nothing.
 #[derive(Clone)]

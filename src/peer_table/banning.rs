@@ -80,6 +80,10 @@ impl PeerTable {
         {
             self.end_connection(now, id, |_| {});
         }
+        // A stranger can feign to be us, by calling from the port that our dial left from: its next ban counts.
+        if self.own.is_behind_router(ip) {
+            self.disown(ip);
+        }
     }
 
     fn add_banned(&mut self, ip: IpAddr) -> PeerId {

@@ -45,9 +45,13 @@ impl PeerTable {
         self.pace.on_no_host_fault();
         let ip = self.peers.get(id).peer.ip;
         let local = SocketAddr::new(local.ip().to_canonical(), local.port());
-        if self.own.is_reached_by(local.ip(), ip) {
-            self.on_reached_ourselves(now, id, dial, local);
+        if self.is_ourselves(now, ip, local) {
+            self.on_reached_ourselves(now, id, local.ip());
             return Reached::Ourselves;
+        }
+        if self.parking.rival(dial, ip).is_some() {
+            self.give_way(now, id);
+            return Reached::Nothing;
         }
         self.counters.dials_succeeded += 1;
         let deadline = self.handshake_deadline(now);
@@ -56,10 +60,11 @@ impl PeerTable {
             entry.unroutable_in_row = 0;
             if let Some(connection) = &mut entry.connection {
                 (connection.since, connection.deadline) = (now.moment(), deadline);
+                connection.local_port = Some(local.port());
             }
         });
         self.pace.on_attempt(now, &self.config);
-        if let Some(parked) = self.parking.crossing(ip) {
+        if let Some(parked) = self.parking.crossing(id, ip) {
             self.refuse_parked(parked);
         }
         self.settle_maybe_self(dial);
@@ -80,6 +85,9 @@ impl PeerTable {
             return;
         }
         self.pace.on_no_host_fault();
+        if self.rival_of(dial).is_some() {
+            return self.give_way(now, id);
+        }
         match fault {
             DialFault::Unroutable { at_once } => {
                 self.counters.dials_unroutable += 1;
@@ -122,6 +130,12 @@ impl PeerTable {
     pub(super) fn call_off(&mut self, now: Now, id: PeerId) {
         self.counters.dials_called_off += 1;
         self.actions.extend(self.connection_of(id).map(Action::CallOff));
+        self.end_connection(now, id, |_| {});
+    }
+
+    /// A dial has settled and its peer has come in meanwhile: that socket takes the slot.
+    fn give_way(&mut self, now: Now, id: PeerId) {
+        self.counters.dials_called_off += 1;
         self.end_connection(now, id, |_| {});
     }
 
@@ -227,20 +241,5 @@ impl PeerTable {
             entry.on_failure(now.utc);
             entry.note_outage_failure(is_outage);
         });
-    }
-
-    fn on_reached_ourselves(&mut self, now: Now, id: PeerId, dial: ConnectionId, local: SocketAddr) {
-        self.counters.dials_to_self += 1;
-        self.pace.on_dial_failed();
-        let ip = self.peers.get(id).peer.ip;
-        match self.parking.other_end(dial, local) {
-            Some(other_end) => {
-                self.counters.refused_self += 1;
-                self.refuse_parked(other_end);
-            }
-            None => self.own.expect(local, now.after(self.config.connect_timeout)),
-        }
-        self.own.learn(ip);
-        self.end_connection(now, id, |entry| entry.is_own = true);
     }
 }

@@ -55,6 +55,8 @@ pub(crate) struct Connection {
     pub(crate) alive_since: Option<Moment>,
     /// When the handshake times out.
     pub(crate) deadline: Option<Moment>,
+    /// That a dial left from, once it has succeeded.
+    pub(crate) local_port: Option<u16>,
 }
 
 /// What few peers have.
@@ -161,6 +163,11 @@ impl Entry {
         }
     }
 
+    /// The operator's record of an address that is our own stays in the file as it was.
+    fn is_kept_as_it_was(&self) -> bool {
+        self.is_own && self.is_from_file
+    }
+
     /// The peer was reported alive on its present connection.
     pub(crate) fn on_alive(&mut self, now: Now) {
         let is_outgoing = self.is_outgoing();
@@ -172,6 +179,9 @@ impl Entry {
         if let Some(connection) = &mut self.connection {
             connection.deadline = None;
             connection.alive_since.get_or_insert(now.moment());
+        }
+        if self.is_kept_as_it_was() {
+            return;
         }
         self.peer.last_alive = Some(now.utc);
         if is_outgoing {
@@ -188,6 +198,9 @@ impl Entry {
     }
 
     pub(crate) fn on_failure(&mut self, utc: DateTime<Utc>) {
+        if self.is_kept_as_it_was() {
+            return;
+        }
         self.peer.last_failure = Some(utc);
         if let Some(believed) = self.believed_mut() {
             believed.last_failure = Some(utc);
@@ -226,6 +239,7 @@ impl Connection {
             since: now.moment(),
             alive_since: None,
             deadline: None,
+            local_port: None,
         }
     }
 }

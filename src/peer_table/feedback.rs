@@ -20,6 +20,8 @@ pub enum Report {
     Banned,
     /// It is banned no more.
     Unbanned,
+    /// It is this node itself.
+    Ourselves,
 }
 
 impl PeerTable {
@@ -31,6 +33,7 @@ impl PeerTable {
         match (report, current) {
             (Report::Banned, _) => self.ban(now, ip),
             (Report::Unbanned, _) => self.unban(ip),
+            (Report::Ourselves, _) => self.on_ourselves(now, ip),
             (Report::Alive | Report::Failed | Report::Closed, Some(id)) => {
                 self.on_connection_report(now, id, report);
             }
@@ -70,7 +73,7 @@ impl PeerTable {
             return self.end_connection(now, id, |entry| entry.on_failure(now.utc));
         }
         // Our connection that the other end gave up for its own, as the lower address has it, is no failure to connect.
-        let is_crossed = self.parking.crossing(entry.peer.ip).is_some();
+        let is_crossed = self.parking.crossing(id, entry.peer.ip).is_some();
         let is_outage = self.is_outage(now);
         let streak = entry.peer.failures_in_row;
         let (pause, short_in_row) = if is_outage {
@@ -100,7 +103,7 @@ impl PeerTable {
         match report {
             Report::Alive => self.on_alive(now, id),
             Report::Failed => self.fail_connection(now, id),
-            Report::Closed | Report::Banned | Report::Unbanned => self.close_connection(now, id),
+            Report::Closed | Report::Banned | Report::Unbanned | Report::Ourselves => self.close_connection(now, id),
         }
     }
 

@@ -24,7 +24,8 @@ impl PeerTable {
             self.note_own(id);
         }
         while self.peers.counts().idle > self.max_idle() {
-            let Some(victim) = self.idle_victim(id) else { break };
+            // All others may be own addresses of the file.
+            let victim = self.idle_victim(id).unwrap_or(id);
             self.counters.peers_forgotten += 1;
             self.peers.remove(victim);
         }

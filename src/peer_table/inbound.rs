@@ -3,6 +3,10 @@
 //! The kernel completes a TCP connection before anybody accepts it, so when two nodes dial each other both dials
 //! succeed, and a node that refuses whatever comes second loses both. Both ends must keep the same one of the two: the
 //! dial of the lower IP wins. A socket that may be needed still is parked.
+//!
+//! Such a socket may also be the other end of our own dial, which a router has sent back to us. By which port the dial
+//! left is not known before it succeeds, so the higher end parks as well while it dials. Once its dial has settled it
+//! refuses the socket if that is the other end, and otherwise drops the dial and admits the socket.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -18,8 +22,7 @@ use crate::peer_table::{Action, PeerTable};
 pub enum Verdict {
     /// Take it and say so by [`PeerTable::on_admitted`]; nothing has changed yet.
     Admit,
-    /// Hold it and say so by [`PeerTable::on_parked`]; nothing has changed yet. This may be the dial whose other end it
-    /// is.
+    /// Hold it and say so by [`PeerTable::on_parked`]; nothing has changed yet. It may be the other end of this dial.
     Park(Option<ConnectionId>),
     /// Turn it away.
     Refuse(Refusal),
@@ -44,17 +47,6 @@ pub enum Refusal {
     SubnetFull,
 }
 
-/// How an inbound socket meets what there is with its peer already.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Crossing {
-    None,
-    /// It takes the slot of our dial.
-    CallOff,
-    /// Our dial or connection should win, or is about to be refused by the other end.
-    Park,
-    Refuse,
-}
-
 impl PeerTable {
     /// A socket came in from `remote` to our address `local`.
     pub fn on_inbound(&mut self, now: Now, remote: SocketAddr, local: IpAddr) -> Verdict {
@@ -65,8 +57,7 @@ impl PeerTable {
         verdict
     }
 
-    /// The socket that was to be admitted is in hand. What [`Verdict::Admit`] said must still hold. A dial of the same
-    /// peer is called off: its slot passes straight to the inbound connection.
+    /// The socket that was to be admitted is in hand. What [`Verdict::Admit`] said must still hold.
     pub fn on_admitted(&mut self, now: Now, remote: IpAddr) -> ConnectionId {
         let ip = remote.to_canonical();
         let is_own = self.own.contains(ip);
@@ -74,25 +65,15 @@ impl PeerTable {
         let number = self.next_number();
         let deadline = self.handshake_deadline(now);
         self.counters.inbound_admitted += 1;
-        let dial = self.peers.update(id, |entry| {
-            debug_assert!(
-                matches!(entry.peer.status, PeerStatus::Idle | PeerStatus::OutConnecting),
-                "only the socket of a peer that is not connected is admitted"
-            );
+        self.peers.update(id, |entry| {
+            debug_assert_eq!(entry.peer.status, PeerStatus::Idle, "{ip} is admitted");
             entry.peer.status = PeerStatus::InHandshaking;
             entry.is_own |= is_own;
-            let connection = Connection {
+            entry.connection = Some(Connection {
                 deadline,
                 ..Connection::new(number, now)
-            };
-            entry.connection.replace(connection)
+            });
         });
-        if let Some(Connection { number, .. }) = dial {
-            let dial = ConnectionId { number, peer: id };
-            self.counters.dials_called_off += 1;
-            self.actions.push_back(Action::CallOff(dial));
-            self.settle_maybe_self(dial);
-        }
         ConnectionId { number, peer: id }
     }
 
@@ -127,6 +108,18 @@ impl PeerTable {
         Some(id)
     }
 
+    /// The parked socket that takes the slot of this dial once it has settled. Before that, see whether it is alive.
+    pub fn rival_of(&self, dial: ConnectionId) -> Option<ParkedId> {
+        let id = self.peer_of(dial)?;
+        self.parking.rival(dial, self.peers.get(id).peer.ip)
+    }
+
+    /// A parked socket was found dead and dropped.
+    pub fn on_parked_died(&mut self, id: ParkedId) {
+        self.counters.inbound_dead += 1;
+        self.unpark(id);
+    }
+
     pub(super) fn refuse_parked(&mut self, id: ParkedId) {
         self.counters.refused_parked += 1;
         self.unpark(id);
@@ -136,7 +129,7 @@ impl PeerTable {
     /// What this peer's parked socket waited for is over: to be admitted, unless a ban was the end.
     pub(super) fn settle_crossing(&mut self, id: PeerId) {
         let peer = &self.peers.get(id).peer;
-        let Some(parked) = self.parking.crossing(peer.ip) else {
+        let Some(parked) = self.parking.crossing(id, peer.ip) else {
             return;
         };
         if peer.status == PeerStatus::Banned {
@@ -165,11 +158,18 @@ impl PeerTable {
         if !is_peer_address(ip) {
             return Verdict::Refuse(Refusal::NotAPeer);
         }
+        let known = self.peers.id_of(ip);
         if self.own.take_expected(remote, now.moment()) {
             return Verdict::Refuse(Refusal::Ourselves);
         }
+        if let Some(id) = known.filter(|&id| self.is_other_end_of(now, id, remote.port())) {
+            self.on_reached_ourselves(now, id, local);
+            return Verdict::Refuse(Refusal::Ourselves);
+        }
         let self_dial = self.dial_that_may_end_at(local, ip);
-        let known = self.peers.id_of(ip);
+        if self_dial.is_none() && self.own.is_elsewhere(ip, local) {
+            self.disown(ip);
+        }
         let status = known.map(|id| self.peers.get(id).peer.status);
         if let (Some(id), Some(PeerStatus::Banned), None) = (known, status, self_dial) {
             self.on_banned_attempt(now, id);
@@ -178,42 +178,48 @@ impl PeerTable {
         if self.parking.has(ip) {
             return Verdict::Refuse(Refusal::Connected);
         }
-        let crossing = known.map_or(Crossing::None, |id| self.crossing(now, id, local));
-        if self_dial.is_none() && crossing == Crossing::Refuse {
-            return Verdict::Refuse(Refusal::Connected);
+        let crossing = known.map_or(Verdict::Admit, |id| self.cross(now, id, local));
+        if self_dial.is_none() && matches!(crossing, Verdict::Refuse(_)) {
+            return crossing;
         }
-        if let Some(refusal) = self.full(ip) {
-            return Verdict::Refuse(refusal);
-        }
-        match crossing {
-            _ if self_dial.is_some() => Verdict::Park(self_dial),
-            Crossing::Park => Verdict::Park(None),
-            Crossing::None | Crossing::CallOff | Crossing::Refuse => Verdict::Admit,
+        match (self.full(ip), self_dial) {
+            (Some(refusal), _) => Verdict::Refuse(refusal),
+            (None, Some(_)) => Verdict::Park(self_dial),
+            (None, None) => crossing,
         }
     }
 
     /// Compares the two addresses of an inbound socket of this peer: the dial of the lower one wins.
-    fn crossing(&self, now: Now, id: PeerId, local: IpAddr) -> Crossing {
+    fn cross(&self, now: Now, id: PeerId, local: IpAddr) -> Verdict {
         let Entry { peer, connection, .. } = self.peers.get(id);
         let we_are_lower = local < peer.ip;
         match peer.status {
-            PeerStatus::Idle | PeerStatus::Banned => Crossing::None,
-            PeerStatus::OutConnecting if we_are_lower => Crossing::Park,
-            PeerStatus::OutConnecting => Crossing::CallOff,
-            PeerStatus::OutHandshaking | PeerStatus::OutAlive if we_are_lower => Crossing::Refuse,
-            PeerStatus::OutHandshaking => Crossing::Park,
+            PeerStatus::Idle | PeerStatus::Banned => Verdict::Admit,
+            PeerStatus::OutConnecting if we_are_lower => Verdict::Park(None),
+            PeerStatus::OutConnecting => Verdict::Park(self.connection_of(id)),
+            PeerStatus::OutHandshaking | PeerStatus::OutAlive if we_are_lower => Verdict::Refuse(Refusal::Connected),
+            PeerStatus::OutHandshaking => Verdict::Park(None),
             PeerStatus::OutAlive => {
                 let since = connection.and_then(|connection| connection.alive_since);
                 let lasts = since.map_or_else(Default::default, |since| now.moment().since(since));
                 // After so long it crosses nothing: it is a second connection.
                 if lasts > self.config.connect_timeout {
-                    Crossing::Refuse
+                    Verdict::Refuse(Refusal::Connected)
                 } else {
-                    Crossing::Park
+                    Verdict::Park(None)
                 }
             }
-            PeerStatus::InHandshaking | PeerStatus::InAlive => Crossing::Refuse,
+            PeerStatus::InHandshaking | PeerStatus::InAlive => Verdict::Refuse(Refusal::Connected),
         }
+    }
+
+    /// Whether a socket of this peer from `port` is the other end of our connection with it, which a router has sent
+    /// back to us. It comes in soon after the dial or not at all.
+    fn is_other_end_of(&self, now: Now, id: PeerId, port: u16) -> bool {
+        let connection = self.peers.get(id).connection;
+        connection.is_some_and(|Connection { since, local_port, .. }| {
+            local_port == Some(port) && now.moment().since(since) <= self.config.connect_timeout
+        })
     }
 
     /// Our dial of `local`, if an inbound socket from `remote` may be its other end.

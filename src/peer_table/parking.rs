@@ -6,14 +6,15 @@
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 
-use crate::peer::{ConnectionId, ParkedId};
+use crate::peer::{ConnectionId, ParkedId, PeerId};
 use crate::peer_table::subnet::Subnet;
 use crate::peer_table::time::Moment;
 
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Parked {
     pub(crate) remote: SocketAddr,
-    /// The dial whose other end the socket may be; `None` where it crosses a dial or connection to the same peer.
+    /// The dial that the socket waits for, as it may be its other end. If it is not, and it is of the dialed peer, it
+    /// takes the dial's slot. `None` where it crosses a dial or connection of ours that goes before it.
     pub(crate) self_dial: Option<ConnectionId>,
     /// `None` while it waits for a dial, which has a limit of its own, and once it has settled.
     pub(crate) deadline: Option<Moment>,
@@ -49,13 +50,21 @@ impl Parking {
     }
 
     /// The socket that crosses our dial of, or our connection with, this peer.
-    pub(crate) fn crossing(&self, ip: IpAddr) -> Option<ParkedId> {
-        self.find(|parked| parked.self_dial.is_none() && parked.remote.ip() == ip)
+    pub(crate) fn crossing(&self, id: PeerId, ip: IpAddr) -> Option<ParkedId> {
+        let is_of_peer = |dial: ConnectionId| dial.peer == id;
+        self.find(|parked| parked.remote.ip() == ip && parked.self_dial.is_none_or(is_of_peer))
     }
 
-    /// The socket that is the other end of this dial, which left from `local`.
-    pub(crate) fn other_end(&self, dial: ConnectionId, local: SocketAddr) -> Option<ParkedId> {
-        self.find(|parked| parked.self_dial == Some(dial) && parked.remote == local)
+    /// The socket of the dialed peer that takes the slot of this dial.
+    pub(crate) fn rival(&self, dial: ConnectionId, ip: IpAddr) -> Option<ParkedId> {
+        self.find(|parked| parked.remote.ip() == ip && parked.self_dial == Some(dial))
+    }
+
+    /// The socket that is the other end of a dial of `ip` that left from `local`. A router that sends our own public
+    /// address back to us puts that address in the place of ours, and keeps the port as a rule.
+    pub(crate) fn other_end(&self, ip: IpAddr, local: SocketAddr) -> Option<ParkedId> {
+        let ends = [local, SocketAddr::new(ip, local.port())];
+        self.find(|parked| ends.contains(&parked.remote))
     }
 
     /// What these sockets waited for is over.

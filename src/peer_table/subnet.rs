@@ -1,6 +1,6 @@
 //! Which addresses stand or fall together, and which are reachable from anywhere.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use crate::peer_table::bag::Numbered;
 
@@ -40,14 +40,59 @@ impl Subnet {
     }
 }
 
-/// Whether the address can be reached from the open Internet, as far as `global_peers_only` cares: not private
-/// (RFC 1918, RFC 4193), not loopback (RFC 1122, RFC 4291), not link-local (RFC 3927, RFC 4291). The crate's
-/// documentation lists the ranges.
+/// The IPv4 prefixes that are not globally reachable, with their lengths; the crate's documentation says what each is.
+const LOCAL_V4: [([u8; 4], u32); 13] = [
+    ([0, 0, 0, 0], 8),
+    ([10, 0, 0, 0], 8),
+    ([100, 64, 0, 0], 10),
+    ([127, 0, 0, 0], 8),
+    ([169, 254, 0, 0], 16),
+    ([172, 16, 0, 0], 12),
+    ([192, 0, 0, 0], 24),
+    ([192, 0, 2, 0], 24),
+    ([192, 168, 0, 0], 16),
+    ([198, 18, 0, 0], 15),
+    ([198, 51, 100, 0], 24),
+    ([203, 0, 113, 0], 24),
+    ([240, 0, 0, 0], 4),
+];
+
+/// The same of IPv6.
+const LOCAL_V6: [([u16; 8], u32); 9] = [
+    ([0, 0, 0, 0, 0, 0, 0, 0], 127),
+    ([0x64, 0xff9b, 1, 0, 0, 0, 0, 0], 48),
+    ([0x100, 0, 0, 0, 0, 0, 0, 0], 63),
+    ([0x2001, 0, 0, 0, 0, 0, 0, 0], 23),
+    ([0x2001, 0xdb8, 0, 0, 0, 0, 0, 0], 32),
+    ([0x3fff, 0, 0, 0, 0, 0, 0, 0], 20),
+    ([0x5f00, 0, 0, 0, 0, 0, 0, 0], 16),
+    ([0xfc00, 0, 0, 0, 0, 0, 0, 0], 7),
+    ([0xfe80, 0, 0, 0, 0, 0, 0, 0], 10),
+];
+
+/// Whether the address can be reached from the open Internet: it is in none of the prefixes that the registries of
+/// RFC 6890 say are not, nor does it embed an IPv4 address that is.
 pub(crate) fn is_global(ip: IpAddr) -> bool {
-    match ip {
-        IpAddr::V4(ip) => !(ip.is_private() || ip.is_loopback() || ip.is_link_local()),
-        IpAddr::V6(ip) => !(ip.is_loopback() || ip.is_unique_local() || ip.is_unicast_link_local()),
+    match ip.to_canonical() {
+        IpAddr::V4(ip) => {
+            let is_in = |net: [u8; 4], len: u32| (ip.to_bits() ^ u32::from_be_bytes(net)) >> (32 - len) == 0;
+            !LOCAL_V4.iter().any(|&(net, len)| is_in(net, len))
+        }
+        IpAddr::V6(ip) => {
+            let is_in = |net: [u16; 8], len: u32| (ip.to_bits() ^ Ipv6Addr::from(net).to_bits()) >> (128 - len) == 0;
+            !LOCAL_V6.iter().any(|&(net, len)| is_in(net, len)) && embedded(ip).is_none_or(|ip| is_global(ip.into()))
+        }
     }
+}
+
+/// The IPv4 address that a NAT64 (RFC 6052) or 6to4 (RFC 3056) address leads to.
+fn embedded(ip: Ipv6Addr) -> Option<Ipv4Addr> {
+    let [a, b, c, d] = match ip.octets() {
+        [0, 0x64, 0xff, 0x9b, 0, 0, 0, 0, 0, 0, 0, 0, embedded @ ..] => embedded,
+        [0x20, 0x02, a, b, c, d, ..] => [a, b, c, d],
+        _ => return None,
+    };
+    Some(Ipv4Addr::new(a, b, c, d))
 }
 
 #[cfg(test)]

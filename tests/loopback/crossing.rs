@@ -7,8 +7,8 @@ use futures::future::{join, join_all};
 use futures::stream::FuturesUnordered;
 use futures::{FutureExt, StreamExt};
 use network::{NetworkController, PeerStatus};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::io::{AsyncReadExt, AsyncWriteExt, copy_bidirectional};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::watch;
 use tokio::time::timeout;
 
@@ -280,4 +280,35 @@ async fn the_lower_address_admits_a_parked_connection_when_its_dial_times_out() 
     let counters = node.net.stats().counters;
     assert_eq!((counters.inbound_parked, counters.dials_timed_out), (1, 1));
     assert!(node.peer(block.ip(HIGHER)).last_failure.is_some());
+}
+
+/// Sends what dials the node's public address back to the node, from that address and the very port that it came from,
+/// as a router with a forwarded port does.
+async fn route_back(listener: TcpListener, block: Block, public: u8, host: u8) {
+    loop {
+        let (mut inside, from) = listener.accept().await.unwrap();
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.bind((block.ip(public), from.port()).into()).unwrap();
+        let mut back = socket.connect(block.addr(host)).await.unwrap();
+        // Until one end lets go.
+        drop(copy_bidirectional(&mut inside, &mut back).await);
+        drop(inside.set_zero_linger());
+        drop(back.set_zero_linger());
+    }
+}
+
+#[tokio::test]
+async fn a_node_that_dials_its_own_public_address_recognises_itself() {
+    for (public, host) in [(LOWER, HIGHER), (HIGHER, LOWER)] {
+        let block = Block::new();
+        let router = tokio::spawn(route_back(block.listen(public), block, public, host));
+        let mut node = block.node(host, &[public]).await;
+        node.until(|node| node.net.stats().counters.dials_to_self == 1).await;
+        let counters = node.net.stats().counters;
+        assert_eq!((counters.dials_started, counters.refused_self), (1, 1));
+        assert_eq!(node.net.peers().count(), 0);
+        drop(node.net.feedback_peer_list([block.ip(public)]));
+        assert_eq!(node.net.peers().count(), 0);
+        router.abort();
+    }
 }

@@ -13,18 +13,20 @@ pub(crate) struct MergedReports {
     is_banned: bool,
     /// After the last ban.
     is_unbanned: bool,
+    is_ourselves: bool,
 }
 
 impl MergedReports {
     /// Answers whether the report adds anything: nothing is said of a connection after its end.
     pub(crate) fn add(&mut self, report: Report) -> bool {
-        let is_over = self.end.is_some() || self.is_banned;
+        let is_over = self.end.is_some() || self.is_banned || self.is_ourselves;
         match report {
             Report::Alive if !is_over => self.is_alive = true,
             Report::Failed | Report::Closed if !is_over => self.end = Some(report),
             Report::Alive | Report::Failed | Report::Closed => return false,
             Report::Banned => (self.is_banned, self.is_unbanned) = (true, false),
             Report::Unbanned => self.is_unbanned = true,
+            Report::Ourselves => self.is_ourselves = true,
         }
         true
     }
@@ -34,15 +36,16 @@ impl MergedReports {
         self.is_dropped = true;
     }
 
-    /// What to apply, in this order: a sign of life, one end, the last of ban and unban. A ban that was lifted again has
-    /// ended the connection all the same; without a connection it has left nothing. `dropped` is what a lease that was
-    /// dropped reports.
+    /// What to apply, in this order: a sign of life, one end, the last of ban and unban, that it is ourselves. A ban that
+    /// was lifted again has ended the connection all the same; without a connection it has left nothing. `dropped` is what
+    /// a lease that was dropped reports.
     pub(crate) fn iter(self, has_connection: bool, dropped: Report) -> impl Iterator<Item = Report> {
         let is_banned = self.is_banned && (has_connection || !self.is_unbanned);
         let alive = self.is_alive.then_some(Report::Alive);
         let end = self.end.or(self.is_dropped.then_some(dropped));
         let banned = is_banned.then_some(Report::Banned);
         let unbanned = self.is_unbanned.then_some(Report::Unbanned);
-        [alive, end, banned, unbanned].into_iter().flatten()
+        let ourselves = self.is_ourselves.then_some(Report::Ourselves);
+        [alive, end, banned, unbanned, ourselves].into_iter().flatten()
     }
 }

@@ -70,29 +70,49 @@ async fn the_lower_end_refuses_beside_a_connection_of_its_own() {
     }
 }
 
+/// Until its dial has settled, what came in may be the other end of that.
 #[tokio::test(start_paused = true)]
-async fn the_higher_end_calls_its_dial_off_in_the_same_poll() {
+async fn the_higher_end_drops_its_dial_once_it_has_settled() {
+    for outcome in [None, Some(ErrorKind::ConnectionReset)] {
+        let mut node = Node::knowing(wanting(1), &[LOW]).await;
+        let probe = node.parks(LOW);
+        assert_eq!(node.status(LOW), Some(OutConnecting));
+        match outcome {
+            None => drop(node.world.dial_ok(ip(LOW))),
+            Some(error) => node.world.dial_err(ip(LOW), error.into()),
+        }
+        let candidate = node.poll().map(|event| event.map(Candidate::from));
+        assert!(matches!(
+            candidate,
+            Poll::Ready(Some(Candidate { is_outgoing: false, .. }))
+        ));
+        assert_eq!(probe.fate(), IncomingFate::Admitted);
+        assert_eq!(node.status(LOW), Some(InHandshaking));
+        assert_eq!((node.of(LOW).last_failure, node.counters().dials_called_off), (None, 1));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_higher_end_admits_the_parked_one_when_its_dial_times_out() {
     let mut node = Node::knowing(wanting(1), &[LOW]).await;
-    let probe = node.connects(LOW);
-    let candidate = node.poll().map(|event| event.map(Candidate::from));
-    assert!(matches!(
-        candidate,
-        Poll::Ready(Some(Candidate { is_outgoing: false, .. }))
-    ));
-    assert_eq!(node.world.fates(ip(LOW)), [DialFate::CalledOff]);
+    let probe = node.parks(LOW);
+    advance(seconds(5) + millis(1)).await;
+    assert!(!node.event().is_outgoing);
     assert_eq!(probe.fate(), IncomingFate::Admitted);
-    assert_eq!(node.status(LOW), Some(InHandshaking));
     assert_eq!(node.of(LOW).last_failure, None);
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_higher_end_keeps_its_dial_when_admitting_fails() {
+async fn the_higher_end_keeps_its_dial_where_the_parked_one_has_died() {
     let mut node = Node::knowing(wanting(1), &[LOW]).await;
-    let probe = node.connects(LOW);
-    probe.fail_admit(ErrorKind::OutOfMemory.into());
-    node.no_event();
-    assert_eq!(node.status(LOW), Some(OutConnecting));
-    assert_eq!(node.world.fates(ip(LOW)), [DialFate::UnderWay]);
+    let probe = node.parks(LOW);
+    probe.kill(ErrorKind::ConnectionReset);
+    let _socket = node.dial_ok(LOW);
+    assert_eq!(probe.fate(), IncomingFate::Dropped);
+    assert_eq!(
+        (node.status(LOW), node.counters().inbound_dead),
+        (Some(OutHandshaking), 1)
+    );
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,5 +1,7 @@
 //! Dials that come out at this very node, and local clients, which are something else.
 
+use futures::SinkExt as _;
+
 use super::*;
 
 /// Listens on every address and dials its own one, unknowingly.
@@ -126,4 +128,117 @@ async fn another_port_is_not_ourselves() {
     node.world.dial_ok_from(ip(US), leg(US));
     assert_eq!(node.event().socket.remote, SocketAddr::new(ip(US), PORT + 1));
     assert_eq!(node.counters().dials_to_self, 0);
+}
+
+/// A router between us and our own public address sends our dial back to us. Both ends come to us in either order, and
+/// polls come between them or do not.
+#[tokio::test(start_paused = true)]
+async fn our_public_address_is_recognised_behind_a_router() {
+    for public in [LOW, HIGH] {
+        for (comes_in_first, polls_between) in [(true, true), (true, false), (false, true), (false, false)] {
+            let mut node = dialing_ourselves(public).await;
+            let port = 50_000;
+            let comes_in = |node: &mut Node| node.connects_from(SocketAddr::new(ip(public), port), US);
+            let comes_out = |node: &mut Node| drop(node.world.dial_ok_from(ip(public), SocketAddr::new(ip(US), port)));
+            let pause = |node: &mut Node| {
+                if polls_between {
+                    node.settle_woken();
+                }
+            };
+            let probe = if comes_in_first {
+                let probe = comes_in(&mut node);
+                pause(&mut node);
+                comes_out(&mut node);
+                probe
+            } else {
+                comes_out(&mut node);
+                pause(&mut node);
+                comes_in(&mut node)
+            };
+            node.settle_woken();
+            assert_eq!(probe.fate(), IncomingFate::Refused);
+            assert_eq!((node.counters().dials_to_self, node.counters().refused_self), (1, 1));
+            assert_eq!(node.status(public), None);
+            // What the application was handed before the other end was seen has lost its slot.
+            let handed: Vec<_> = node.events.drain(..).collect();
+            assert!(handed.is_empty() || !(comes_in_first && polls_between));
+            drop(handed);
+            assert_eq!(node.world.live_sockets(), 0);
+            assert!(node.lease(ip(public)).is_none());
+            node.list(&[public]);
+            assert_eq!(node.peers().count(), 0);
+            advance(seconds(600)).await;
+            node.settle();
+            assert_eq!(node.counters().dials_started, 1);
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connection_that_reached_ourselves_behind_a_router_revokes_its_lease() {
+    let (mut node, _socket) = Node::dialed(wanting(1), LOW).await;
+    let lease = node.lease(ip(LOW)).unwrap();
+    let probe = node.connects_from(SocketAddr::new(ip(LOW), 50_000), US);
+    node.no_event();
+    assert_eq!(probe.fate(), IncomingFate::Refused);
+    assert!(lease.revoked().now_or_never().is_some());
+    lease.failed();
+    node.settle();
+    assert_eq!(node.status(LOW), None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_application_says_so_by_every_way() {
+    let ways: [fn(&mut Node); 3] = [
+        |node| drop(node.feedback_ourselves(ip(LOW))),
+        |node| node.feedback_sink().report(Feedback::Ourselves(ip(LOW))).unwrap(),
+        |node| node.net.start_send_unpin(Feedback::Ourselves(ip(LOW))).unwrap(),
+    ];
+    for say in ways {
+        let (mut node, _socket) = Node::dialed(wanting(1), LOW).await;
+        let lease = node.lease(ip(LOW)).unwrap();
+        say(&mut node);
+        node.no_event();
+        assert_eq!(node.status(LOW), None);
+        assert!(lease.revoked().now_or_never().is_some());
+        node.list(&[LOW]);
+        assert_eq!(node.peers().count(), 0);
+    }
+}
+
+/// The operator's records stay in the operator's file, whatever the node finds out.
+#[tokio::test]
+async fn records_of_own_addresses_stay_in_the_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("peers.json");
+    std::fs::write(
+        &path,
+        r#"[{"ip":"127.0.0.12","note":"bob"},{"ip":"127.0.0.13"},{"ip":"60.1.0.1"}]"#,
+    )
+    .unwrap();
+    let mut config = wanting(3);
+    config.peers_file = Some(path.clone());
+    config.clock = Clock::System;
+    let mut node = Node::new(config).await;
+    node.settle();
+    assert_eq!(node.dialing().len(), 3);
+    for own in ["127.0.0.12", "127.0.0.13"] {
+        node.world.dial_ok_from(ip(own), "127.0.0.1:50000".parse().unwrap());
+        node.no_event();
+    }
+    assert_eq!(node.get_good_peer_ips(), [ip(LOW)]);
+    // Something to dump.
+    drop(node.feedback_peer_banned(ip(HIGH)));
+    node.close().await.unwrap();
+    let file: serde_json::Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+    let records = file.as_array().unwrap();
+    let of = |ip: &str| records.iter().find(|record| record["ip"] == ip).unwrap();
+    assert_eq!(records.len(), 4);
+    assert_eq!(of("127.0.0.12")["note"], "bob");
+    for own in ["127.0.0.12", "127.0.0.13"] {
+        assert_eq!(
+            (&of(own)["status"], &of(own)["last_failure"]),
+            (&"Idle".into(), &serde_json::Value::Null)
+        );
+    }
 }

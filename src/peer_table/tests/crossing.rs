@@ -63,14 +63,40 @@ fn the_lower_end_admits_the_parked_one_when_its_target_is_met_meanwhile() {
     assert_eq!(node.status(peer), Some(PeerStatus::InHandshaking));
 }
 
+/// What came in may be the other end of the dial, which only its port will tell.
 #[test]
-fn the_higher_end_calls_its_dial_off() {
+fn the_higher_end_drops_its_dial_for_the_parked_one_however_that_comes_out() {
+    let outcomes: [fn(&mut Node, IpAddr); 3] = [
+        Node::dial_ok,
+        |node, peer| node.dial_err(peer, DialFault::Peer),
+        |node, peer| node.dial_err(peer, DialFault::TimedOut),
+    ];
+    for outcome in outcomes {
+        let peer = IpAddr::from(BELOW);
+        let mut node = dialing(peer);
+        let dial = node.dial_of(peer);
+        assert_eq!(node.inbound(peer), Verdict::Park(Some(dial)));
+        outcome(&mut node, peer);
+        assert_eq!(node.status(peer), Some(PeerStatus::Idle), "until the next poll");
+        node.poll();
+        assert_eq!(node.status(peer), Some(PeerStatus::InHandshaking));
+        let peer = node.table.peer(peer).unwrap();
+        assert_eq!((peer.last_failure, peer.failures_in_row), (None, 0));
+        let counters = node.table.stats().counters;
+        assert_eq!((counters.dials_called_off, counters.dials_succeeded), (1, 0));
+    }
+}
+
+#[test]
+fn the_higher_end_keeps_its_dial_beside_a_parked_one_that_died() {
     let peer = IpAddr::from(BELOW);
     let mut node = dialing(peer);
-    assert_eq!(node.inbound(peer), Verdict::Admit);
-    assert!(node.dials.is_empty());
-    assert_eq!(node.status(peer), Some(PeerStatus::InHandshaking));
-    assert_eq!(node.table.peer(peer).unwrap().last_failure, None);
+    node.inbound(peer);
+    let rival = node.table.rival_of(node.dial_of(peer)).unwrap();
+    node.table.on_parked_died(rival);
+    node.parked.remove(&rival);
+    node.dial_ok(peer);
+    assert_eq!(node.status(peer), Some(PeerStatus::OutHandshaking));
 }
 
 #[test]
@@ -116,15 +142,6 @@ fn a_ban_refuses_the_parked_one() {
         node.poll();
         assert_eq!(node.status(peer), Some(PeerStatus::Banned));
     }
-}
-
-#[test]
-fn a_failing_admission_leaves_our_dial_alone() {
-    let peer = IpAddr::from(BELOW);
-    let mut node = dialing(peer);
-    assert_eq!(node.inbound_at(at(peer, 9), false), Verdict::Admit);
-    assert_eq!(node.status(peer), Some(PeerStatus::OutConnecting));
-    assert_eq!(node.dials.len(), 1);
 }
 
 #[test]

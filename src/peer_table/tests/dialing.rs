@@ -231,7 +231,7 @@ fn an_inbound_connection_takes_no_subnet() {
 
 #[test]
 fn a_subnet_of_ipv6_is_a_32() {
-    let v6 = ["2001:db8:1::1", "2001:db8:2::1", "2001:db8:3::1", "2001:db9::1"].map(ip);
+    let v6 = ["2a00:1:1::1", "2a00:1:2::1", "2a00:1:3::1", "2a00:2::1"].map(ip);
     let mut world = knowing(4, v6.map(unproven));
     let dialed = world.poll();
     let subnets: Vec<_> = dialed.iter().map(|&ip| Subnet::of(ip)).collect();
@@ -241,7 +241,9 @@ fn a_subnet_of_ipv6_is_a_32() {
 
 #[test]
 fn addresses_that_are_not_globally_reachable_take_no_subnet() {
-    let private: [fn(u8) -> IpAddr; 5] = [
+    let private: [fn(u8) -> IpAddr; 7] = [
+        |number| IpAddr::from([100, 64, 0, number]),
+        |number| IpAddr::from([0x2002, 0x0a00, u16::from(number), 0, 0, 0, 0, 1]),
         |number| IpAddr::from([10, 0, 0, number]),
         |number| IpAddr::from([192, 168, 0, number]),
         |number| IpAddr::from([172, 16, 0, number]),

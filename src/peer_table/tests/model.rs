@@ -64,7 +64,14 @@ fn steps() -> impl Strategy<Value = Step> {
         ])
     };
     let end = || select([Report::Alive, Report::Failed, Report::Closed].to_vec());
-    let any_report = || select([Report::Banned, Report::Unbanned, Report::Failed, Report::Closed].to_vec());
+    let reports = [
+        Report::Banned,
+        Report::Unbanned,
+        Report::Failed,
+        Report::Closed,
+        Report::Ourselves,
+    ];
+    let any_report = move || select(reports.to_vec());
     let lease = || {
         select(
             [

@@ -183,3 +183,233 @@ fn records_of_loopback_addresses_stay_in_the_file_once_one_of_them_has_reached_t
     }
     assert_eq!(node.table.stored_from(0).flatten().count(), 2);
 }
+
+/// Our public address, by which a router sends our dials back to us, from the port that they left from.
+const PUBLIC_BELOW: [u8; 4] = BELOW;
+const PUBLIC_ABOVE: [u8; 4] = ABOVE;
+
+/// A node at 60.100.0.1 that dials what is, unknown to it, its own public address.
+fn dialing_public(public: [u8; 4]) -> (Node, IpAddr) {
+    let public = IpAddr::from(public);
+    let mut node = Node::new(config());
+    node.list([public]);
+    node.poll();
+    (node, public)
+}
+
+fn left_from(node: &Node, port: u16) -> SocketAddr {
+    at(node.us, port)
+}
+
+#[test]
+fn a_dial_that_a_router_sends_back_is_recognised_by_its_port() {
+    for public in [PUBLIC_BELOW, PUBLIC_ABOVE] {
+        let (mut node, public) = dialing_public(public);
+        assert!(matches!(node.inbound_at(at(public, 40_001), true), Verdict::Park(_)));
+        let local = left_from(&node, 40_001);
+        reach(&mut node, public, local);
+        assert!(node.parked.is_empty() && node.connections.is_empty());
+        assert_eq!(node.status(public), None);
+        node.list([public]);
+        assert_eq!(node.status(public), None, "never listed again");
+        let counters = node.table.stats().counters;
+        assert_eq!((counters.dials_to_self, counters.refused_self), (1, 1));
+    }
+}
+
+#[test]
+fn a_dial_that_a_router_sends_back_late_is_recognised_by_its_port() {
+    for public in [PUBLIC_BELOW, PUBLIC_ABOVE] {
+        for is_alive in [false, true] {
+            let (mut node, public) = dialing_public(public);
+            node.dial_ok(public);
+            if is_alive {
+                node.report(public, Report::Alive);
+            }
+            let verdict = node.inbound_at(at(public, 50_000), true);
+            assert_eq!(verdict, Verdict::Refuse(Refusal::Ourselves));
+            assert!(node.connections.is_empty(), "its slot is free");
+            assert_eq!(node.status(public), None);
+            let counters = node.table.stats().counters;
+            assert_eq!((counters.dials_to_self, counters.refused_self), (1, 1));
+        }
+    }
+}
+
+#[test]
+fn another_port_or_a_late_comer_is_not_the_other_end() {
+    let limit = config().connect_timeout;
+    for (port, waits, is_own) in [
+        (50_001, Duration::ZERO, false),
+        (50_000, limit, true),
+        (50_000, limit + Duration::from_nanos(1), false),
+    ] {
+        let (mut node, public) = dialing_public(PUBLIC_ABOVE);
+        node.dial_ok(public);
+        node.report(public, Report::Alive);
+        node.wait(waits);
+        node.inbound_at(at(public, port), true);
+        assert_eq!(node.status(public).is_none(), is_own, "{port} after {waits:?}");
+    }
+}
+
+/// A router may map another port to ours.
+#[test]
+fn a_dial_of_another_port_that_a_router_sends_back_is_recognised() {
+    let mut config = config();
+    config.peer_port = Some(PORT + 1);
+    let public = IpAddr::from(PUBLIC_BELOW);
+    let mut node = Node::new(config);
+    node.list([public]);
+    node.poll();
+    node.inbound_at(at(public, 40_001), true);
+    let local = left_from(&node, 40_001);
+    reach(&mut node, public, local);
+    node.list([public]);
+    assert_eq!(node.status(public), None);
+}
+
+#[test]
+fn what_was_learnt_by_a_dial_is_forgotten_after_an_hour() {
+    let (mut node, us) = dialing("60.100.0.1", "::");
+    reach(&mut node, us, at(us, 40_001));
+    node.wait(Duration::from_secs(3600) - Duration::from_nanos(1));
+    node.poll();
+    node.list([us]);
+    node.report(us, Report::Banned);
+    assert_eq!(node.status(us), None);
+    node.wait(Duration::from_nanos(1));
+    node.poll();
+    node.list([us]);
+    node.poll();
+    assert_eq!(node.dials.values().copied().collect::<Vec<_>>(), [us], "dialed again");
+    node.report(us, Report::Banned);
+    assert_eq!(node.status(us), Some(PeerStatus::Banned));
+}
+
+#[test]
+fn a_record_of_an_own_address_is_dialed_again_after_an_hour() {
+    let own = ip("60.100.0.1");
+    let mut node = Node::new(config());
+    node.load(vec![noted(own)]);
+    node.poll();
+    reach(&mut node, own, at(own, 40_001));
+    assert_eq!(node.table.next_deadline(), Some(Duration::from_secs(3600)));
+    node.wait(Duration::from_secs(3600));
+    node.poll();
+    assert_eq!(node.status(own), Some(PeerStatus::OutConnecting));
+    reach(&mut node, own, at(own, 40_002));
+    assert_kept(&node, own);
+}
+
+#[test]
+fn an_own_address_is_forgotten_when_somebody_comes_in_from_it_to_another_address_of_ours() {
+    let (mut node, old) = dialing("60.100.0.1", "::");
+    reach(&mut node, old, at(old, 40_001));
+    assert_eq!(node.inbound(old), Verdict::Admit, "a local client");
+    node.report(old, Report::Closed);
+    assert_eq!(node.status(old), None);
+
+    node.us = ip("60.101.0.1");
+    assert_eq!(node.inbound(old), Verdict::Admit);
+    node.report(old, Report::Alive);
+    assert_eq!(node.table.good_peer_ips().collect::<Vec<_>>(), [old]);
+    node.report(old, Report::Banned);
+    assert_eq!(node.status(old), Some(PeerStatus::Banned));
+    assert_eq!(node.inbound(old), Verdict::Refuse(Refusal::Banned));
+}
+
+#[test]
+fn a_public_address_is_forgotten_when_somebody_comes_in_from_it_to_another_address_of_ours() {
+    let (mut node, public) = dialing_public(PUBLIC_BELOW);
+    node.dial_ok(public);
+    node.inbound_at(at(public, 50_000), true);
+    assert_eq!(node.inbound(public), Verdict::Admit, "somebody behind the same router");
+    node.report(public, Report::Closed);
+    assert_eq!(node.status(public), None);
+    node.us = ip("60.101.0.1");
+    node.inbound(public);
+    node.report(public, Report::Closed);
+    assert_eq!(node.status(public), Some(PeerStatus::Idle));
+}
+
+/// It dials us from the port that our dial of it left from.
+#[test]
+fn who_feigns_to_be_us_can_be_banned() {
+    let (mut node, liar) = dialing_public(PUBLIC_BELOW);
+    node.dial_ok(liar);
+    node.inbound_at(at(liar, 50_000), true);
+    let stale = |node: &Node| node.table.stats().counters.feedback_stale;
+    node.inbound(liar);
+    node.report(liar, Report::Banned);
+    assert_eq!((node.status(liar), stale(&node)), (None, 1), "its connection is over");
+    assert_eq!(node.inbound(liar), Verdict::Admit);
+    node.report(liar, Report::Banned);
+    assert_eq!((node.status(liar), stale(&node)), (Some(PeerStatus::Banned), 1));
+}
+
+#[test]
+fn the_application_says_that_an_address_is_our_own() {
+    let own = IpAddr::from(BELOW);
+    let before: [fn(&mut Node, IpAddr); 6] = [
+        |_, _| {},
+        |node, own| node.list([own]),
+        |node, own| {
+            node.list([own]);
+            node.poll();
+        },
+        |node, own| node.connect(own),
+        |node, own| assert_eq!(node.inbound(own), Verdict::Admit),
+        |node, own| node.report(own, Report::Banned),
+    ];
+    for prepare in before {
+        let mut node = Node::new(config());
+        prepare(&mut node, own);
+        node.report(own, Report::Ourselves);
+        assert!(node.dials.is_empty() && node.connections.is_empty());
+        assert_eq!(node.status(own), None);
+        node.list([own]);
+        node.report(own, Report::Banned);
+        node.poll();
+        assert_eq!(node.status(own), None);
+        assert_eq!(node.table.stats().counters.feedback_stale, 1);
+        node.wait(Duration::from_secs(3600));
+        node.poll();
+        node.list([own]);
+        assert_eq!(node.status(own), Some(PeerStatus::Idle));
+    }
+}
+
+#[test]
+fn an_address_that_no_peer_has_is_not_ourselves_either() {
+    let mut node = Node::new(config());
+    node.report(ip("0.0.0.0"), Report::Ourselves);
+    assert_eq!(node.table.stats().counters.feedback_stale, 1);
+    assert_eq!(node.table.next_deadline(), None);
+}
+
+#[test]
+fn no_more_own_addresses_are_kept_than_a_host_may_have() {
+    let mut node = Node::new(config());
+    let all: Vec<_> = (0..=1024_u32)
+        .map(|host| IpAddr::from((0x3c01_0000 + host).to_be_bytes()))
+        .collect();
+    all.iter().for_each(|&own| node.report(own, Report::Ourselves));
+    node.list(all.iter().copied());
+    assert_eq!(node.table.peers().map(|peer| peer.ip).collect::<Vec<_>>(), [all[0]]);
+}
+
+/// However a local client fares.
+#[test]
+fn a_record_of_an_own_address_stays_as_it_was_beside_a_local_client() {
+    let own = ip("60.100.0.1");
+    let mut node = Node::at("60.100.0.1", config());
+    node.load(vec![noted(own)]);
+    for end in [Report::Failed, Report::Closed, Report::Banned] {
+        node.inbound(own);
+        node.report(own, Report::Alive);
+        node.report(own, end);
+        node.report(own, Report::Failed);
+        assert_kept(&node, own);
+    }
+}

@@ -81,6 +81,24 @@ async fn with_one_peer_of_a_higher_address() {
     explore::<Trial>(&one(&[HIGH], usual(), 2)).await.shows(2_500);
 }
 
+/// A router sends our dials of it back to us, or the application finds it out.
+#[tokio::test(start_paused = true)]
+async fn with_one_peer_that_is_ourselves() {
+    for own in [&[LOW], &[HIGH]] {
+        let stimuli = [
+            Stimulus::Dialed(Answer::Ok),
+            Stimulus::Dialed(Answer::Refused),
+            Stimulus::ComesIn,
+            Stimulus::ComesBack,
+            Stimulus::Dies,
+            Stimulus::Reports(Report::Alive),
+            Stimulus::Reports(Report::Closed),
+            Stimulus::Reports(Report::Ourselves),
+        ];
+        explore::<Trial>(&one(own, stimuli.into(), 2)).await.shows(1_000);
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn with_two_peers_and_one_slot_in_each_direction() {
     let mut config = searched(1);

@@ -13,7 +13,11 @@ use super::*;
 pub(super) const CONNECT_TIMEOUT: Duration = seconds(5);
 pub(super) const HANDSHAKE_TIMEOUT: Duration = seconds(8);
 pub(super) const BAN_DURATION: Duration = seconds(20);
+/// An own address is forgotten after this long.
+pub(super) const OWN_FOR: Duration = seconds(3600);
 pub(super) const RETRY_BACKOFF: Duration = seconds(3);
+/// That every dial leaves from.
+const DIAL_PORT: u16 = 50_000;
 
 /// What is tried, and how much of it at one time.
 #[derive(Clone)]
@@ -46,6 +50,8 @@ pub(super) enum Stimulus {
     /// Our dial comes out.
     Dialed(Answer),
     ComesIn,
+    /// A router sends our dial back to us: the peer's address is our own.
+    ComesBack,
     /// A connection that came in and is undecided dies.
     Dies,
     Reports(Report),
@@ -84,6 +90,8 @@ pub(super) struct Known {
     pauses: Pauses,
     stale: Option<PeerLease>,
     banned_at: Option<Duration>,
+    /// Since when its address is known to be the node's own.
+    own_since: Option<Duration>,
     /// What leases have reported since the last poll; `None` for one that was dropped.
     reported: Vec<Option<Report>>,
 }
@@ -95,6 +103,8 @@ pub(super) struct Dial {
 }
 
 pub(super) struct Inbound {
+    /// Rises with each new one.
+    number: u16,
     pub(super) port: u16,
     probe: IncomingProbe,
     parked: Option<Duration>,
@@ -231,9 +241,15 @@ impl Trial {
         match stimulus {
             Stimulus::Dialed(_) => self.dial_under_way(peer).is_some(),
             Stimulus::ComesIn => undecided.count() < self.most_undecided,
+            Stimulus::ComesBack => {
+                let has_come_back = known.inbound.iter().any(|inbound| inbound.port == DIAL_PORT);
+                let is_dialed = self.dial_under_way(peer).is_some() || status == Some(OutHandshaking);
+                is_dialed && !has_come_back && undecided.count() < self.most_undecided
+            }
             Stimulus::Dies => undecided.any(|inbound| !inbound.is_dead),
             Stimulus::Reports(Report::Alive | Report::Failed | Report::Closed) => is_connected,
-            Stimulus::Reports(Report::Banned) => status != Some(Banned),
+            Stimulus::Reports(Report::Banned) => status != Some(Banned) && known.own_since.is_none(),
+            Stimulus::Reports(Report::Ourselves) => known.own_since.is_none(),
             Stimulus::Reports(Report::Unbanned) => status == Some(Banned),
             Stimulus::Lease(_) | Stimulus::DropsLease => known.held.is_some(),
             Stimulus::StaleLeaseBans => known.stale.is_some() && status != Some(Banned),
@@ -250,7 +266,8 @@ impl Trial {
         let rested = self.rests();
         match stimulus {
             Stimulus::Dialed(answer) => self.answer(peer, answer),
-            Stimulus::ComesIn => self.comes_in(peer),
+            Stimulus::ComesIn => self.comes_in(peer, None),
+            Stimulus::ComesBack => self.comes_in(peer, Some(DIAL_PORT)),
             Stimulus::Dies => {
                 let mut inbound = self.peers[peer].inbound.iter_mut();
                 let victim = inbound
@@ -282,13 +299,15 @@ impl Trial {
         }
     }
 
-    fn comes_in(&mut self, peer: usize) {
+    fn comes_in(&mut self, peer: usize, port: Option<u16>) {
         self.node.last_port += 1;
-        let port = self.node.last_port;
+        let number = self.node.last_port;
+        let port = port.unwrap_or(number);
         let probe = self
             .node
             .connects_from(SocketAddr::new(ip(self.names[peer]), port), self.us);
         self.peers[peer].inbound.push(Inbound {
+            number,
             port,
             probe,
             parked: None,
@@ -305,7 +324,7 @@ impl Trial {
             (Report::Failed | Report::Closed, held) => {
                 known.stale = held.take().map(|held| held.lease).or(known.stale.take());
             }
-            (Report::Alive | Report::Banned | Report::Unbanned, _) => {}
+            (Report::Alive | Report::Banned | Report::Unbanned | Report::Ourselves, _) => {}
         }
         drop(match report {
             Report::Alive => self.node.feedback_peer_alive(ip),
@@ -313,6 +332,7 @@ impl Trial {
             Report::Closed => self.node.feedback_peer_closed(ip),
             Report::Banned => self.node.feedback_peer_banned(ip),
             Report::Unbanned => self.node.feedback_peer_unbanned(ip),
+            Report::Ourselves => self.node.feedback_ourselves(ip),
         });
         self.note_report(peer, Some(report), self.has_parked(peer));
     }
@@ -330,7 +350,7 @@ impl Trial {
             Some(Report::Closed) => lease.closed(),
             Some(Report::Banned) => lease.banned(),
             None => drop(lease),
-            Some(Report::Alive | Report::Unbanned) => unreachable!("no end of a lease"),
+            Some(Report::Alive | Report::Unbanned | Report::Ourselves) => unreachable!("no end of a lease"),
         }
     }
 
@@ -351,6 +371,10 @@ impl Trial {
             }
         }
         self.note_outcomes(&counters, crossed[0]);
+        let now = self.now();
+        for known in &mut self.peers {
+            known.own_since = known.own_since.filter(|&since| now < since + OWN_FOR);
+        }
         if let Poll::Ready(event) = event {
             self.take(event.expect("it is open").into());
         }
@@ -445,7 +469,7 @@ impl Trial {
         let now = self.now();
         let mut waiting = self.node.world.accepts_waiting();
         let mut inbound: Vec<_> = self.peers.iter_mut().flat_map(|known| &mut known.inbound).collect();
-        inbound.sort_by_key(|inbound| std::cmp::Reverse(inbound.port));
+        inbound.sort_by_key(|inbound| std::cmp::Reverse(inbound.number));
         for inbound in inbound {
             inbound.fate = inbound.probe.fate();
             if inbound.fate != IncomingFate::Pending {

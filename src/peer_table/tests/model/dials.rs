@@ -52,7 +52,8 @@ impl Model {
         let ends = self.peers.values().filter_map(|peer| peer.deadline);
         let waits = self.parked.iter().filter_map(super::rules::Parked::deadline);
         let outage = self.outage_since.and(self.outage_over_at());
-        let exact = ends.chain(waits).chain(outage).min();
+        let own = self.learnt.iter().map(|&(until, ..)| until);
+        let exact = ends.chain(waits).chain(outage).chain(own).min();
         let all = [exact.map(|end| (end, end)), self.next_dial_time(now)];
         all.into_iter()
             .flatten()

@@ -37,6 +37,8 @@ pub(super) struct Known {
     pub(super) ban_event: u64,
     pub(super) deadline: Option<Duration>,
     pub(super) connection: Option<ConnectionId>,
+    /// That our connection left from.
+    pub(super) local_port: Option<u16>,
 }
 
 /// A time as it is stored, and as the order goes by it.
@@ -91,6 +93,7 @@ impl Known {
             ban_event: 0,
             deadline: None,
             connection: None,
+            local_port: None,
         }
     }
 
@@ -122,6 +125,13 @@ impl Known {
 
     pub(super) fn is_inbound(&self) -> bool {
         [PeerStatus::InHandshaking, PeerStatus::InAlive].contains(&self.status)
+    }
+
+    /// The operator's record of an own address stays as it was.
+    pub(super) fn fails(&mut self, utc: DateTime<Utc>) {
+        if !(self.own && self.from_file) {
+            self.failure = When::now(utc);
+        }
     }
 
     pub(super) fn pauses(&self, now: Duration) -> bool {

@@ -27,7 +27,8 @@ pub(super) struct Model {
     pub(super) stale: u64,
     /// Where the design leaves a choice, what to try.
     pub(super) script: Script,
-    learnt: Vec<IpAddr>,
+    /// Own addresses: until when, and which local address a dial of it had.
+    pub(super) learnt: Vec<(Duration, IpAddr, Option<IpAddr>)>,
     knows_loopback: bool,
     legs: Vec<(Duration, SocketAddr)>,
     events: u64,
@@ -45,6 +46,8 @@ pub(super) struct Parked {
     pub(super) id: ParkedId,
     remote: SocketAddr,
     dial: Option<ConnectionId>,
+    /// The peer of that dial.
+    dialed: Option<IpAddr>,
     pub(super) until: Option<Duration>,
     pub(super) has_settled: bool,
 }
@@ -138,6 +141,7 @@ impl Model {
         while let Some(overdue) = self.parked.iter().find(|parked| is_overdue(parked)) {
             self.refuse_parked(overdue.id);
         }
+        self.forget_own(now);
     }
 
     /// The table lets go of a parked socket.
@@ -153,15 +157,25 @@ impl Model {
         };
         self.pace.host_faults = 0;
         let reaches_any = self.listen.ip().is_unspecified() && ip.is_loopback();
-        if self.is_reachable() && (local.ip() == ip || reaches_any) {
-            self.on_reached_ourselves(now, ip, id, local);
+        let is_other_end = |parked: &&Parked| parked.remote == local || parked.remote == (ip, local.port()).into();
+        let other_end = self.parked.iter().find(is_other_end).map(|parked| parked.id);
+        if other_end.is_some() || (self.is_reachable() && (local.ip() == ip || reaches_any)) {
+            match other_end {
+                Some(other_end) => self.refuse_parked(other_end),
+                None => self.legs.push((now.since_start + self.config.connect_timeout, local)),
+            }
+            self.on_reached_ourselves(now, ip, local.ip());
             return Reached::Ourselves;
+        }
+        if self.is_awaited(ip, id) {
+            self.end(now, ip, PeerStatus::Idle);
+            return Reached::Nothing;
         }
         let deadline = self.handshake_deadline(now);
         let peer = self.peer_mut(ip);
         peer.status = PeerStatus::OutHandshaking;
         (peer.unroutable, peer.deadline) = (0, deadline);
-        peer.since = now.since_start;
+        (peer.since, peer.local_port) = (now.since_start, Some(local.port()));
         self.pace.race_at = now.since_start + self.config.dial_stagger;
         if let Some(loser) = self.crossing(ip) {
             self.refuse_parked(loser);
@@ -184,13 +198,16 @@ impl Model {
             return self.end(now, ip, PeerStatus::Idle);
         }
         self.pace.host_faults = 0;
+        if self.is_awaited(ip, id) {
+            return self.end(now, ip, PeerStatus::Idle);
+        }
         let is_outage = self.is_outage(now);
         let was_in_outage = fault == DialFault::TimedOut && self.sent_into_outage.contains(&id);
         if fault == (DialFault::Unroutable { at_once: true }) {
             self.refund();
         }
         let peer = self.peer_mut(ip);
-        peer.failure = When::now(now.utc);
+        peer.fails(now.utc);
         peer.outage_failures = if is_outage { peer.outage_failures + 1 } else { 0 };
         let failures = if matches!(fault, DialFault::Unroutable { .. }) {
             peer.unroutable += 1;
@@ -220,11 +237,12 @@ impl Model {
         let is_connected = current.is_some_and(|ip| self.peer(ip).status.is_connected());
         match report {
             Report::Banned => self.ban(now, ip),
+            Report::Ourselves if is_peer_address(ip) => self.on_ourselves(now, ip),
             Report::Unbanned if status == Some(PeerStatus::Banned) => self.lift_ban(ip),
             Report::Alive if is_connected => self.on_alive(now, ip),
             Report::Failed if is_connected => self.fail(now, ip),
             Report::Failed if connection.is_none() && status == Some(PeerStatus::Idle) => {
-                self.peer_mut(ip).failure = When::now(now.utc);
+                self.peer_mut(ip).fails(now.utc);
             }
             Report::Closed if is_connected => {
                 if self.peer(ip).is_outgoing() {
@@ -274,8 +292,8 @@ impl Model {
     }
 
     pub(super) fn is_own(&self, ip: IpAddr) -> bool {
-        let is_known = self.listen.ip() == ip || self.learnt.contains(&ip) || (self.knows_loopback && ip.is_loopback());
-        self.is_reachable() && is_known
+        let is_here = self.listen.ip() == ip || (self.knows_loopback && ip.is_loopback());
+        self.learnt.iter().any(|&(_, other, _)| other == ip) || (self.is_reachable() && is_here)
     }
 
     pub(super) fn parked_of(&self, ip: IpAddr) -> Option<&Parked> {
@@ -305,8 +323,15 @@ impl Model {
     }
 
     fn crossing(&self, ip: IpAddr) -> Option<ParkedId> {
-        let parked = self.parked_of(ip).filter(|parked| parked.dial.is_none());
+        let parked = self
+            .parked_of(ip)
+            .filter(|parked| parked.dialed.is_none_or(|dialed| dialed == ip));
         parked.map(|parked| parked.id)
+    }
+
+    /// Whether the peer came in and waits for the outcome of this dial of ours.
+    fn is_awaited(&self, ip: IpAddr, dial: ConnectionId) -> bool {
+        self.parked_of(ip).is_some_and(|parked| parked.dial == Some(dial))
     }
 
     fn add(&mut self, ip: IpAddr) {
@@ -315,8 +340,17 @@ impl Model {
 
     fn on_alive(&mut self, now: Now, ip: IpAddr) {
         let peer = self.peer_mut(ip);
-        (peer.alive, peer.deadline) = (When::now(now.utc), None);
+        peer.deadline = None;
         peer.alive_since.get_or_insert(now.since_start);
+        if peer.own && peer.from_file {
+            // The operator's record stays as it was.
+            peer.status = match peer.status {
+                PeerStatus::OutHandshaking | PeerStatus::OutAlive => PeerStatus::OutAlive,
+                _ => PeerStatus::InAlive,
+            };
+            return;
+        }
+        peer.alive = When::now(now.utc);
         if peer.is_outgoing() {
             (peer.alive_outgoing, peer.streak, peer.proven) = (When::now(now.utc), 0, true);
             (peer.status, peer.outage_failures) = (PeerStatus::OutAlive, 0);
@@ -326,7 +360,7 @@ impl Model {
     }
 
     fn fail(&mut self, now: Now, ip: IpAddr) {
-        self.peer_mut(ip).failure = When::now(now.utc);
+        self.peer_mut(ip).fails(now.utc);
         if self.peer(ip).is_outgoing() {
             let crosses = self.crossing(ip).is_some();
             let is_outage = self.is_outage(now);
@@ -375,6 +409,14 @@ impl Model {
             if connected {
                 self.end(now, ip, PeerStatus::Idle);
             }
+            // Who only seems to be us is banned the next time.
+            if self
+                .learnt
+                .iter()
+                .any(|&(_, own, local)| own == ip && local.is_some_and(|local| local != ip))
+            {
+                self.disown(ip);
+            }
             return;
         }
         if !self.peers.contains_key(&ip) {
@@ -384,7 +426,8 @@ impl Model {
         let (event, deadline) = (self.events, self.config.ban_duration.map(|time| now.since_start + time));
         let peer = self.peer_mut(ip);
         let dial = peer.connection.filter(|_| peer.status == PeerStatus::OutConnecting);
-        (peer.failure, peer.banned_at, peer.ban_event) = (When::now(now.utc), Some(now.utc), event);
+        peer.fails(now.utc);
+        (peer.banned_at, peer.ban_event) = (Some(now.utc), event);
         (peer.pause, peer.outage_failures) = (None, 0);
         self.actions.extend(dial.map(Action::CallOff));
         self.end_by(now, ip, PeerStatus::Banned, deadline);
@@ -397,20 +440,51 @@ impl Model {
         self.keep_bounds(ip);
     }
 
-    fn on_reached_ourselves(&mut self, now: Now, ip: IpAddr, id: ConnectionId, leg: SocketAddr) {
-        let is_other_end = |parked: &&Parked| parked.dial == Some(id) && parked.remote == leg;
-        match self.parked.iter().find(is_other_end).map(|parked| parked.id) {
-            Some(other_end) => self.refuse_parked(other_end),
-            None => self.legs.push((now.since_start + self.config.connect_timeout, leg)),
-        }
-        if ip.is_loopback() && self.listen.ip().is_unspecified() {
-            self.knows_loopback = true;
-        } else {
-            self.learnt.push(ip);
-        }
+    pub(super) fn on_reached_ourselves(&mut self, now: Now, ip: IpAddr, local: IpAddr) {
+        self.learn_own(now, ip, Some(local));
         self.peer_mut(ip).own = true;
         self.pace.replacements += 1;
         self.end(now, ip, PeerStatus::Idle);
+    }
+
+    fn on_ourselves(&mut self, now: Now, ip: IpAddr) {
+        self.learn_own(now, ip, None);
+        let Some(peer) = self.peers.get(&ip) else { return };
+        match peer.status {
+            PeerStatus::Idle => self.keep_bounds(ip),
+            PeerStatus::Banned => self.lift_ban(ip),
+            status => {
+                let dial = peer.connection.filter(|_| status == PeerStatus::OutConnecting);
+                self.actions.extend(dial.map(Action::CallOff));
+                self.end(now, ip, PeerStatus::Idle);
+            }
+        }
+    }
+
+    fn learn_own(&mut self, now: Now, ip: IpAddr, local: Option<IpAddr>) {
+        let hour = Duration::from_secs(3600);
+        if self.is_reachable() && ip.is_loopback() && self.listen.ip().is_unspecified() {
+            self.knows_loopback = true;
+        } else if let Some(known) = self.learnt.iter_mut().find(|known| known.1 == ip) {
+            known.2 = local;
+        } else {
+            self.learnt.push((now.since_start + hour, ip, local));
+        }
+        self.forget_own(now);
+    }
+
+    fn forget_own(&mut self, now: Now) {
+        while let Some(&(_, ip, _)) = self.learnt.iter().find(|known| known.0 <= now.since_start) {
+            self.disown(ip);
+        }
+    }
+
+    pub(super) fn disown(&mut self, ip: IpAddr) {
+        self.learnt.retain(|known| known.1 != ip);
+        let is_own = self.is_own(ip);
+        if let Some(peer) = self.peers.get_mut(&ip) {
+            peer.own = is_own;
+        }
     }
 
     /// In whatever order: it matters only where the list is full.
@@ -436,6 +510,7 @@ impl Model {
         let peer = self.peer_mut(ip);
         let (connection, was) = (peer.connection.take(), peer.status);
         (peer.status, peer.deadline, peer.alive_since) = (to, deadline, None);
+        peer.local_port = None;
         if self.count(PeerStatus::OutAlive) == 0 {
             self.outage_since.get_or_insert(now.since_start);
         }
@@ -477,9 +552,10 @@ impl Model {
         while self.count(PeerStatus::Idle) > self.config.max_idle_peers {
             let victims = self.idle_victims(ip);
             if victims.is_empty() {
-                break;
+                self.forget(ip);
+            } else {
+                self.forget_one(&victims);
             }
-            self.forget_one(&victims);
         }
         while self.count(PeerStatus::Banned) > self.config.max_banned_peers {
             let banned = self.peers.values().filter(|peer| is_banned(peer));

@@ -102,7 +102,8 @@ impl Trial {
             let has_waited = inbound
                 .parked
                 .is_some_and(|since| self.now() >= since + CONNECT_TIMEOUT);
-            let has_reason = inbound.is_dead || may_refuse || has_waited || has_other;
+            let is_ourselves = inbound.port == DIAL_PORT && self.peers[peer].own_since.is_some();
+            let has_reason = inbound.is_dead || may_refuse || has_waited || has_other || is_ourselves;
             assert!(!is_refused || has_reason, "turned away for nothing");
             has_other |= was_undecided && !is_refused;
         }
@@ -120,7 +121,7 @@ impl Trial {
             match self.status(peer) {
                 Some(Banned) => *was != Some(Banned),
                 Some(InHandshaking) => is_lower,
-                _ => false,
+                _ => self.peers[peer].own_since.is_some(),
             }
         };
         let mut peers = before.statuses.iter().enumerate();
@@ -137,10 +138,11 @@ impl Trial {
         for (peer, known) in self.peers.iter().enumerate() {
             let status = self.status(peer);
             if known.inbound.iter().any(Inbound::is_undecided) {
-                let is_crossing = if ip(self.names[peer]) < ip(self.us) {
-                    matches!(status, Some(OutHandshaking | OutAlive))
-                } else {
-                    status == Some(OutConnecting)
+                let is_lower = ip(self.names[peer]) < ip(self.us);
+                let is_crossing = match status {
+                    Some(OutConnecting) => true,
+                    Some(OutHandshaking | OutAlive) => is_lower,
+                    _ => false,
                 };
                 assert!(is_crossing, "parked beside {status:?}");
                 let alive_since = known.connection.and_then(|connection| connection.alive_since);

@@ -138,6 +138,10 @@ impl Trial {
                 known.connection = None;
                 (known.pauses.until, known.pauses.failures) = (None, 0);
             }
+            // It is forgotten.
+            (Some(Report::Ourselves), _) => {
+                (known.connection, known.pauses, known.own_since) = (None, Pauses::default(), Some(now));
+            }
             (Some(Report::Failed | Report::Closed) | None, Some(_)) => {
                 self.note_end(peer, report != Some(Report::Closed), is_crossed);
             }
@@ -159,6 +163,9 @@ impl Trial {
         let (now, after) = (self.now(), self.node.counters());
         if !self.has_pauses() {
             return;
+        }
+        if after.dials_to_self > before.dials_to_self {
+            self.note_report(0, Some(Report::Ourselves), false);
         }
         if after.handshakes_timed_out > before.handshakes_timed_out {
             self.note_end(0, true, is_crossed);

@@ -24,8 +24,9 @@ struct PeerView {
     /// Whether its connection is old enough to end an outage, and too old to be crossed.
     is_old: [bool; 2],
     dial: Option<Option<Answer>>,
-    /// Of each undecided connection: whether it is parked, and whether it is dead.
-    undecided: Vec<(bool, bool)>,
+    /// Of each undecided connection: whether it is parked, whether it is dead, and whether it comes from ourselves.
+    undecided: Vec<(bool, bool, bool)>,
+    has_come_back: bool,
     holds: Option<bool>,
     is_alive: bool,
     has_stale_lease: bool,
@@ -42,6 +43,8 @@ enum Due {
     Outage,
     /// A connection is too old to be crossed.
     Crossing,
+    /// An own address is forgotten.
+    Own,
     /// A pause, a race.
     Dial,
 }
@@ -79,8 +82,9 @@ impl Trial {
             is_old: self.ages(peer).map(|end| is_alive && end.is_none()),
             dial: known.dials.last().filter(|_| is_open).map(|dial| dial.answer),
             undecided: undecided
-                .map(|inbound| (inbound.parked.is_some(), inbound.is_dead))
+                .map(|inbound| (inbound.parked.is_some(), inbound.is_dead, inbound.port == DIAL_PORT))
                 .collect(),
+            has_come_back: known.inbound.iter().any(|inbound| inbound.port == DIAL_PORT),
             holds: known.held.as_ref().map(|held| held.is_outgoing),
             is_alive: known.held.as_ref().is_some_and(|held| held.is_alive),
             has_stale_lease: known.stale.is_some(),
@@ -104,6 +108,7 @@ impl Trial {
             due.extend(handshake.map(|at| (at, Due::Handshake, peer)));
             due.extend(parked.filter_map(|inbound| Some((inbound.parked? + CONNECT_TIMEOUT, Due::Parked, peer))));
             due.extend(known.banned_at.map(|at| (at + BAN_DURATION, Due::Ban, peer)));
+            due.extend(known.own_since.map(|at| (at + OWN_FOR, Due::Own, peer)));
             let [settled, old] = self.ages(peer);
             due.extend(settled.map(|at| (at, Due::Outage, peer)));
             due.extend(old.map(|at| (at, Due::Crossing, peer)));

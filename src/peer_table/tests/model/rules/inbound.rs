@@ -16,13 +16,23 @@ impl Model {
             self.legs.remove(place);
             return Verdict::Refuse(Refusal::Ourselves);
         }
+        if self.is_other_end(now, remote) {
+            self.on_reached_ourselves(now, ip, local);
+            return Verdict::Refuse(Refusal::Ourselves);
+        }
         let suspect = self.dial_that_may_end_at(local, ip);
+        let is_elsewhere =
+            |&(_, own, at): &(Duration, IpAddr, Option<IpAddr>)| own == ip && at.is_some_and(|at| at != local);
+        if suspect.is_none() && self.learnt.iter().any(is_elsewhere) {
+            self.disown(ip);
+        }
         let status = self.peers.get(&ip).map(|peer| peer.status);
         if status == Some(PeerStatus::Banned) && suspect.is_none() {
             self.events += 1;
             let event = self.events;
             let peer = self.peer_mut(ip);
-            (peer.failure, peer.ban_event) = (When::now(now.utc), event);
+            peer.ban_event = event;
+            peer.fails(now.utc);
             return Verdict::Refuse(Refusal::Banned);
         }
         let we_are_lower = local < ip;
@@ -38,15 +48,22 @@ impl Model {
         if let Some(refusal) = self.full(ip) {
             return Verdict::Refuse(refusal);
         }
-        let crosses = match status {
-            Some(PeerStatus::OutConnecting) => we_are_lower,
-            Some(PeerStatus::OutHandshaking | PeerStatus::OutAlive) => !we_are_lower,
-            _ => false,
-        };
-        if suspect.is_none() && !crosses {
-            return Verdict::Admit;
+        match status {
+            _ if suspect.is_some() => Verdict::Park(suspect),
+            Some(PeerStatus::OutConnecting) if we_are_lower => Verdict::Park(None),
+            // It may be the other end of our dial, and takes its slot if it is not.
+            Some(PeerStatus::OutConnecting) => Verdict::Park(self.peer(ip).connection),
+            Some(PeerStatus::OutHandshaking | PeerStatus::OutAlive) => Verdict::Park(None),
+            _ => Verdict::Admit,
         }
-        Verdict::Park(suspect)
+    }
+
+    /// It comes from the port that our connection with the peer left from, and soon after.
+    fn is_other_end(&self, now: Now, remote: SocketAddr) -> bool {
+        self.peers.get(&remote.ip()).is_some_and(|peer| {
+            let is_recent = now.since_start - peer.since <= self.config.connect_timeout;
+            peer.local_port == Some(remote.port()) && is_recent
+        })
     }
 
     /// One that is to be parked takes the id that the table gave.
@@ -63,6 +80,7 @@ impl Model {
             id,
             remote,
             dial: suspect,
+            dialed: suspect.and_then(|dial| self.peer_of(dial)),
             until: (!waits_for_dial).then(|| now.since_start + self.config.connect_timeout),
             has_settled: false,
         });
@@ -77,10 +95,7 @@ impl Model {
         peer.status = PeerStatus::InHandshaking;
         peer.own |= own;
         (peer.deadline, peer.since, peer.alive_since) = (deadline, now.since_start, None);
-        if let Some(dial) = peer.connection.replace(id) {
-            self.actions.push(Action::CallOff(dial));
-            self.settle_suspects(dial);
-        }
+        assert_eq!(peer.connection.replace(id), None, "{ip} has a connection");
     }
 
     /// Our connection has been alive for longer than two dials can take to cross.
