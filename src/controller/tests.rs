@@ -23,6 +23,7 @@ mod splits;
 mod stale_feedback;
 mod streams;
 mod transitions;
+mod unroutable;
 mod wakes;
 
 use std::collections::VecDeque;
