@@ -90,7 +90,8 @@ pub struct NetworkConfig {
 
     /// The address to listen on. The default, `::`, takes connections of both families, or of IPv4 alone on a host that
     /// has no IPv6. From a specific address dials leave too, so that others know this node by it: so several nodes can
-    /// live on one host, on 127.0.0.2, 127.0.0.3 and so on.
+    /// live on one host, on 127.0.0.2, 127.0.0.3 and so on. An IPv4 address in IPv6 form, as `::ffff:127.0.0.2`, is
+    /// taken as IPv4.
     pub listen_ip: IpAddr,
 
     /// The port that peers are dialed on, where it is not the one that we listen on. `None` by default. Not 0.

@@ -108,7 +108,7 @@ impl<T: Transport> Engine<T> {
             phase: Phase::Open,
             has_ended: false,
             local_addr,
-            dial_from: (!config.listen_ip.is_unspecified()).then_some(config.listen_ip),
+            dial_from: Some(config.listen_ip.to_canonical()).filter(|ip| !ip.is_unspecified()),
             peer_port: config.peer_port.unwrap_or(local_addr.port()),
         }
     }

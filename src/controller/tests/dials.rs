@@ -220,6 +220,20 @@ async fn dials_leave_from_the_address_that_is_listened_on() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_ipv4_address_in_ipv6_form_is_listened_on_and_dialed_from_as_ipv4() {
+    for (listen_ip, listens, dials) in [
+        ("::ffff:127.0.0.2", "127.0.0.2", Some("127.0.0.2")),
+        ("::ffff:0.0.0.0", "0.0.0.0", None),
+    ] {
+        let mut config = wanting(1);
+        config.listen_ip = ip(listen_ip);
+        let node = Node::knowing(config, &[LOW]).await;
+        assert_eq!(node.local_addr(), SocketAddr::new(ip(listens), PORT));
+        assert_eq!(node.world.dials()[0].from, dials.map(ip));
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn dials_go_to_the_peer_port() {
     let mut config = wanting(1);
     config.peer_port = Some(77);
