@@ -61,6 +61,7 @@ impl<T: Transport> Engine<T> {
         }
         this.listener.set(None);
         this.dials.clear();
+        *this.event = None;
         this.parked.clear();
         this.timer.set(None);
         *this.phase = Phase::Dumping;

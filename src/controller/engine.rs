@@ -8,6 +8,7 @@
 //!
 //! Nothing here spawns. The table decides, the parts wait, and this file carries decisions to parts.
 
+use std::any::Any;
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 use std::panic::resume_unwind;
@@ -21,7 +22,7 @@ use pin_project::{pin_project, pinned_drop};
 use tokio::time::Sleep;
 
 use crate::config::NetworkConfig;
-use crate::connector_pool::{ConnectorPool, Outcome};
+use crate::connector_pool::ConnectorPool;
 use crate::controller::clock::RunningClock;
 use crate::controller::dumping::Dumping;
 use crate::controller::feedback::FeedbackSink;
@@ -32,7 +33,7 @@ use crate::controller::{NetworkControllerEvent, NetworkError};
 use crate::fault::DialFault;
 use crate::listener::Listener;
 use crate::peer::{ConnectionId, ParkedId, PeerRecord};
-use crate::peer_table::{Now, PeerTable, Reached, Verdict};
+use crate::peer_table::{PeerTable, Reached, Verdict};
 use crate::stats::Stats;
 use crate::transport::{Dialed, Incoming, Transport};
 
@@ -49,6 +50,8 @@ pub(crate) struct Engine<T: Transport> {
     #[pin]
     pub(super) listener: Option<Listener<T::Listener>>,
     pub(super) dials: ConnectorPool<T::Dial>,
+    /// The event that this poll returns. There between polls only if something panicked.
+    pub(super) event: Option<Event<T>>,
     pub(super) parked: HashMap<ParkedId, T::Incoming>,
     pub(super) mailbox: Arc<Mailbox>,
     pub(super) wakers: Arc<Wakers>,
@@ -98,6 +101,7 @@ impl<T: Transport> Engine<T> {
             table,
             listener: Some(Listener::new(listener)),
             dials: ConnectorPool::new(),
+            event: None,
             parked: HashMap::new(),
             mailbox,
             wakers,
@@ -146,6 +150,8 @@ impl<T: Transport> Engine<T> {
         if self.check_open().is_err() {
             return self.poll_end(cx).map(|()| None);
         }
+        // Left where a transport has panicked.
+        self.as_mut().run_actions();
         self.as_mut().apply_reports(cx);
         for _ in 0..PASSES_PER_POLL {
             self.as_mut().project().clock.begin_pass();
@@ -162,12 +168,23 @@ impl<T: Transport> Engine<T> {
 
     /// `Ready(None)` is progress without an event.
     fn poll_connections(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Event<T>>> {
+        let progress = self.as_mut().poll_parts(cx);
+        match self.project().event.take() {
+            Some(event) => Poll::Ready(Some(event)),
+            None => progress.map(|()| None),
+        }
+    }
+
+    /// Goes on until there is an event.
+    fn poll_parts(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let mut progress = Poll::Pending;
         for poll in [Self::poll_dial, Self::poll_settled, Self::poll_accept] {
             for _ in 0..OUTCOMES_PER_PASS {
+                if self.event.is_some() {
+                    return Poll::Ready(());
+                }
                 match poll(self.as_mut(), cx) {
-                    Poll::Ready(Some(event)) => return Poll::Ready(Some(event)),
-                    Poll::Ready(None) => progress = Poll::Ready(None),
+                    Poll::Ready(()) => progress = Poll::Ready(()),
                     Poll::Pending => break,
                 }
             }
@@ -175,55 +192,70 @@ impl<T: Transport> Engine<T> {
         progress
     }
 
-    fn poll_dial(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Event<T>>> {
+    fn poll_dial(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let dials = Pin::new(self.as_mut().project().dials);
-        let Some((id, outcome)) = ready!(dials.poll_next(cx)) else {
-            return Poll::Pending;
-        };
-        let event = self.as_mut().on_dial_outcome(id, outcome);
-        self.run_actions();
-        Poll::Ready(event)
+        match ready!(dials.poll_next(cx)) {
+            Some((id, Ok(Ok(dialed)))) => self.on_dialed(id, dialed),
+            Some((id, Ok(Err(fault)))) => self.on_dial_failed(id, fault),
+            Some((id, Err(panic))) => self.on_dial_panicked(id, panic),
+            None => return Poll::Pending,
+        }
+        Poll::Ready(())
     }
 
-    fn poll_settled(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Event<T>>> {
+    fn poll_settled(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<()> {
         let this = self.as_mut().project();
         let Some(id) = this.table.next_settled() else {
             return Poll::Pending;
         };
-        let incoming = this.parked.remove(&id);
-        Poll::Ready(incoming.and_then(|incoming| self.on_incoming(incoming)))
+        if let Some(incoming) = this.parked.remove(&id) {
+            self.on_incoming(incoming);
+        }
+        Poll::Ready(())
     }
 
-    fn poll_accept(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Event<T>>> {
+    fn poll_accept(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let listener = self.as_mut().project().listener.as_pin_mut();
         match listener.map(|listener| listener.poll_next(cx)) {
-            Some(Poll::Ready(Some(incoming))) => Poll::Ready(self.on_incoming(incoming)),
+            Some(Poll::Ready(Some(incoming))) => {
+                self.on_incoming(incoming);
+                Poll::Ready(())
+            }
             Some(Poll::Ready(None) | Poll::Pending) | None => Poll::Pending,
         }
     }
 
-    fn on_dial_outcome(mut self: Pin<&mut Self>, id: ConnectionId, outcome: Outcome<T::Socket>) -> Option<Event<T>> {
+    fn on_dialed(mut self: Pin<&mut Self>, id: ConnectionId, dialed: Dialed<T::Socket>) {
         let this = self.as_mut().project();
         let now = this.clock.pass_time();
-        match outcome {
-            Ok(Ok(Dialed { socket, local_addr })) => match this.table.on_dialed(now, id, local_addr) {
-                Reached::Peer(ip) => Some(self.hand_over(id, ip, socket, true)),
-                Reached::Ourselves | Reached::Nothing => None,
-            },
-            Ok(Err(fault)) => {
-                this.table.on_dial_failed(now, id, fault);
-                None
-            }
-            Err(panic) => {
-                this.table.on_dial_failed(now, id, DialFault::Peer);
-                self.run_actions();
-                resume_unwind(panic)
-            }
+        match this.table.on_dialed(now, id, dialed.local_addr) {
+            Reached::Peer(ip) => self.as_mut().hand_over(id, ip, dialed.socket, true),
+            Reached::Ourselves | Reached::Nothing => {}
         }
+        self.run_actions();
+    }
+
+    fn on_dial_failed(mut self: Pin<&mut Self>, id: ConnectionId, fault: DialFault) {
+        let this = self.as_mut().project();
+        this.table.on_dial_failed(this.clock.pass_time(), id, fault);
+        self.run_actions();
+    }
+
+    /// Frees the dial's slot before the panic goes on.
+    pub(super) fn on_dial_panicked(self: Pin<&mut Self>, id: ConnectionId, panic: Box<dyn Any + Send>) {
+        self.on_dial_failed(id, DialFault::Peer);
+        resume_unwind(panic)
     }
 
     /// Decides on an inbound connection, new or no longer parked.
-    fn on_incoming(mut self: Pin<&mut Self>, incoming: T::Incoming) -> Option<Event<T>> {
+    fn on_incoming(mut self: Pin<&mut Self>, incoming: T::Incoming) {
+        if let Some(incoming) = self.as_mut().judge(incoming) {
+            self.admit(incoming);
+        }
+    }
+
+    /// Refuses or parks an inbound connection; answers with one that is to be admitted.
+    fn judge(mut self: Pin<&mut Self>, incoming: T::Incoming) -> Option<T::Incoming> {
         let remote = incoming.remote_addr();
         self.as_mut().apply_queued(remote.ip().to_canonical());
         let this = self.as_mut().project();
@@ -242,36 +274,37 @@ impl<T: Transport> Engine<T> {
                 let id = this.table.on_parked(now, remote, dial);
                 this.parked.insert(id, incoming);
             }
-            Verdict::Admit => return self.admit(now, incoming),
+            Verdict::Admit => return Some(incoming),
         }
         None
     }
 
-    fn admit(mut self: Pin<&mut Self>, now: Now, incoming: T::Incoming) -> Option<Event<T>> {
+    fn admit(mut self: Pin<&mut Self>, incoming: T::Incoming) {
         let ip = incoming.remote_addr().ip().to_canonical();
         let this = self.as_mut().project();
+        let now = this.clock.pass_time();
         match incoming.admit() {
             Ok(socket) => {
                 let id = this.table.on_admitted(now, ip);
-                self.as_mut().run_actions();
-                Some(self.hand_over(id, ip, socket, false))
+                self.as_mut().hand_over(id, ip, socket, false);
+                self.run_actions();
             }
             Err(error) => {
                 if let Some(listener) = this.listener.as_pin_mut() {
                     listener.on_admit_error(&error);
                 }
-                None
             }
         }
     }
 
-    fn hand_over(&self, id: ConnectionId, ip: IpAddr, socket: T::Socket, is_outgoing: bool) -> Event<T> {
-        self.mailbox.open(id, ip, is_outgoing);
-        NetworkControllerEvent::CandidateConnection {
+    fn hand_over(self: Pin<&mut Self>, id: ConnectionId, ip: IpAddr, socket: T::Socket, is_outgoing: bool) {
+        let this = self.project();
+        this.mailbox.open(id, ip, is_outgoing);
+        *this.event = Some(NetworkControllerEvent::CandidateConnection {
             ip,
             socket,
             is_outgoing,
-        }
+        });
     }
 
     pub(crate) fn check_open(&self) -> Result<(), NetworkError> {

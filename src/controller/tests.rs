@@ -15,6 +15,7 @@ mod listening;
 mod long_dumps;
 mod mailbox;
 mod ourselves;
+mod panics;
 mod random_runs;
 mod reentrant_wakes;
 mod regressions;
