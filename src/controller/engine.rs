@@ -1,9 +1,9 @@
 //! The polled future: the listener, the connector pool, the dump interval and one timer, composed around the table.
 //!
 //! One poll does, in this order: what was reported, what is overdue, the dials that are due, the dump, and then events:
-//! outcomes of dials, parked sockets whose wait is over, accepts. Local work comes before remote work, so that a slot
-//! that was freed is free before a connection needs it, and dials come before accepts, so that a flood of connections
-//! does not starve what we asked for ourselves. Each part has a budget per poll; when one is spent the task wakes
+//! outcomes of dials, and parked sockets whose wait is over and accepts. Local work comes before remote work, so that a
+//! slot that was freed is free before a connection needs it. Dials go first, but for the poll after one that returned a
+//! dial, so that neither kind starves the other. Each part has a budget per poll; when one is spent the task wakes
 //! itself. It returns `Pending` only after a pass in which every part did.
 //!
 //! Nothing here spawns. The table decides, the parts wait, and this file carries decisions to parts.
@@ -52,6 +52,8 @@ pub(crate) struct Engine<T: Transport> {
     pub(super) dials: ConnectorPool<T::Dial>,
     /// The event that this poll returns. There between polls only if something panicked.
     pub(super) event: Option<Event<T>>,
+    /// The last event was a dial, so that accepts go first.
+    pub(super) is_turn_of_accepts: bool,
     pub(super) parked: HashMap<ParkedId, T::Incoming>,
     pub(super) mailbox: Arc<Mailbox>,
     pub(super) wakers: Arc<Wakers>,
@@ -102,6 +104,7 @@ impl<T: Transport> Engine<T> {
             listener: Some(Listener::new(listener)),
             dials: ConnectorPool::new(),
             event: None,
+            is_turn_of_accepts: false,
             parked: HashMap::new(),
             mailbox,
             wakers,
@@ -169,16 +172,23 @@ impl<T: Transport> Engine<T> {
     /// `Ready(None)` is progress without an event.
     fn poll_connections(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Event<T>>> {
         let progress = self.as_mut().poll_parts(cx);
-        match self.project().event.take() {
-            Some(event) => Poll::Ready(Some(event)),
-            None => progress.map(|()| None),
-        }
+        let this = self.project();
+        let Some(event) = this.event.take() else {
+            return progress.map(|()| None);
+        };
+        let NetworkControllerEvent::CandidateConnection { is_outgoing, .. } = event;
+        *this.is_turn_of_accepts = is_outgoing;
+        Poll::Ready(Some(event))
     }
 
     /// Goes on until there is an event.
     fn poll_parts(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let mut progress = Poll::Pending;
-        for poll in [Self::poll_dial, Self::poll_settled, Self::poll_accept] {
+        let mut polls = [Self::poll_dial, Self::poll_settled, Self::poll_accept];
+        if self.is_turn_of_accepts {
+            polls.rotate_left(1);
+        }
+        for poll in polls {
             for _ in 0..OUTCOMES_PER_PASS {
                 if self.event.is_some() {
                     return Poll::Ready(());

@@ -104,7 +104,8 @@ impl Trial {
                 .is_some_and(|since| self.now() >= since + CONNECT_TIMEOUT);
             let has_reason = inbound.is_dead || may_refuse || has_waited || has_other;
             assert!(!is_refused || has_reason, "turned away for nothing");
-            has_other |= was_undecided && !is_refused;
+            // Whether a parked one is dead shows only when its wait is over.
+            has_other |= was_undecided && (!is_refused || inbound.parked.is_some());
         }
     }
 
