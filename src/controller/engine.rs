@@ -3,13 +3,14 @@
 //! One poll does, in this order: what was reported, what is overdue, the dials that are due, the dump, and then events:
 //! outcomes of dials, and parked sockets whose wait is over and accepts. Local work comes before remote work, so that a
 //! slot that was freed is free before a connection needs it. Dials go first, but for the poll after one that returned a
-//! dial, so that neither kind starves the other. Each part has a budget per poll; when one is spent the task wakes
-//! itself. It returns `Pending` only after a pass in which every part did.
+//! dial, so that neither kind starves the other. Before a dial that has succeeded is handed over, what has come in is
+//! looked at, so that a crossing that can be seen is settled before the application shakes hands. Each part has a budget
+//! per poll; when one is spent the task wakes itself. It returns `Pending` only after a pass in which every part did.
 //!
 //! Nothing here spawns. The table decides, the parts wait, and this file carries decisions to parts.
 
 use std::any::Any;
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::net::{IpAddr, SocketAddr};
 use std::panic::resume_unwind;
 use std::pin::Pin;
@@ -41,6 +42,8 @@ use crate::transport::{Dialed, Incoming, Transport};
 const PASSES_PER_POLL: usize = 16;
 /// How many dial outcomes without an event, and how many refusals, one pass may see.
 const OUTCOMES_PER_PASS: usize = 32;
+/// How many accepted connections may wait for their events while dials are handed over.
+const MAX_ACCEPTED: usize = 32;
 
 #[pin_project(PinnedDrop)]
 pub(crate) struct Engine<T: Transport> {
@@ -50,8 +53,12 @@ pub(crate) struct Engine<T: Transport> {
     #[pin]
     pub(super) listener: Option<Listener<T::Listener>>,
     pub(super) dials: ConnectorPool<T::Dial>,
+    /// A dial that succeeded, while what has come in is looked at. There between polls only if something panicked.
+    pub(super) dialed: Option<(ConnectionId, Dialed<T::Socket>)>,
     /// The event that this poll returns. There between polls only if something panicked.
     pub(super) event: Option<Event<T>>,
+    /// Connections that were looked at for a dial, and are to be admitted when it is their turn.
+    pub(super) accepted: VecDeque<T::Incoming>,
     /// The last event was a dial, so that accepts go first.
     pub(super) is_turn_of_accepts: bool,
     pub(super) parked: HashMap<ParkedId, T::Incoming>,
@@ -103,7 +110,9 @@ impl<T: Transport> Engine<T> {
             table,
             listener: Some(Listener::new(listener)),
             dials: ConnectorPool::new(),
+            dialed: None,
             event: None,
+            accepted: VecDeque::new(),
             is_turn_of_accepts: false,
             parked: HashMap::new(),
             mailbox,
@@ -203,14 +212,48 @@ impl<T: Transport> Engine<T> {
     }
 
     fn poll_dial(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        let dials = Pin::new(self.as_mut().project().dials);
-        match ready!(dials.poll_next(cx)) {
-            Some((id, Ok(Ok(dialed)))) => self.on_dialed(id, dialed),
-            Some((id, Ok(Err(fault)))) => self.on_dial_failed(id, fault),
-            Some((id, Err(panic))) => self.on_dial_panicked(id, panic),
-            None => return Poll::Pending,
+        if self.dialed.is_none() {
+            let this = self.as_mut().project();
+            match ready!(Pin::new(this.dials).poll_next(cx)) {
+                Some((id, Ok(Ok(dialed)))) => {
+                    *this.dialed = Some((id, dialed));
+                    self.as_mut().settle_accepts(id, cx);
+                }
+                Some((id, Ok(Err(fault)))) => self.as_mut().on_dial_failed(id, fault),
+                Some((id, Err(panic))) => self.as_mut().on_dial_panicked(id, panic),
+                None => return Poll::Pending,
+            }
+        }
+        if let Some((id, dialed)) = self.as_mut().project().dialed.take() {
+            self.on_dialed(id, dialed);
         }
         Poll::Ready(())
+    }
+
+    /// Before a dial that has succeeded is handed over: what has come in is refused, parked, or waits for its turn to be
+    /// admitted. Only what takes the slot of this dial is admitted at once.
+    fn settle_accepts(mut self: Pin<&mut Self>, dial: ConnectionId, cx: &mut Context<'_>) {
+        while self.accepted.len() < MAX_ACCEPTED
+            && let Poll::Ready(incoming) = self.as_mut().poll_listener(cx)
+        {
+            self.as_mut().project().accepted.push_back(incoming);
+        }
+        let mut crossing = None;
+        for _ in 0..self.accepted.len() {
+            let incoming = self.as_mut().project().accepted.pop_front();
+            let Some(incoming) = incoming.and_then(|incoming| self.as_mut().judge(incoming)) else {
+                continue;
+            };
+            let ip = incoming.remote_addr().ip().to_canonical();
+            if crossing.is_none() && self.table.dialed_ip(dial) == Some(ip) {
+                crossing = Some(incoming);
+            } else {
+                self.as_mut().project().accepted.push_back(incoming);
+            }
+        }
+        if let Some(incoming) = crossing {
+            self.admit(incoming);
+        }
     }
 
     fn poll_settled(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<()> {
@@ -225,12 +268,18 @@ impl<T: Transport> Engine<T> {
     }
 
     fn poll_accept(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        let listener = self.as_mut().project().listener.as_pin_mut();
+        let incoming = match self.as_mut().project().accepted.pop_front() {
+            Some(incoming) => incoming,
+            None => ready!(self.as_mut().poll_listener(cx)),
+        };
+        self.on_incoming(incoming);
+        Poll::Ready(())
+    }
+
+    fn poll_listener(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<T::Incoming> {
+        let listener = self.project().listener.as_pin_mut();
         match listener.map(|listener| listener.poll_next(cx)) {
-            Some(Poll::Ready(Some(incoming))) => {
-                self.on_incoming(incoming);
-                Poll::Ready(())
-            }
+            Some(Poll::Ready(Some(incoming))) => Poll::Ready(incoming),
             Some(Poll::Ready(None) | Poll::Pending) | None => Poll::Pending,
         }
     }

@@ -37,6 +37,11 @@ impl PeerTable {
         Some(self.start_dial(now, id))
     }
 
+    /// The peer of a dial that is under way.
+    pub(crate) fn dialed_ip(&self, dial: ConnectionId) -> Option<IpAddr> {
+        Some(self.peers.get(self.peer_of(dial)?).peer.ip)
+    }
+
     /// A dial succeeded; `local` is our end of it.
     pub fn on_dialed(&mut self, now: Now, dial: ConnectionId, local: SocketAddr) -> Reached {
         let Some(id) = self.peer_of(dial) else {

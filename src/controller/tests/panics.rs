@@ -215,6 +215,19 @@ async fn a_listener_that_panics_has_ended_and_dials_go_on() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_dial_is_handed_over_though_what_came_in_beside_it_panics() {
+    for at in [At::Listener, At::RemoteAddr, At::LocalAddr, At::CheckAlive] {
+        let mut scene = Scene::new(wanting(1), &[LOW]).await;
+        assert!(scene.net.poll_next().is_pending());
+        let _probe = scene.comes_in(HIGH);
+        scene.world.dial_ok(ip(LOW));
+        scene.panics(at);
+        assert_eq!(scene.event().ip, ip(LOW), "{at:?}");
+        assert_eq!(scene.status(LOW), Some(OutHandshaking));
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_dial_is_handed_over_though_refusing_the_parked_one_panics() {
     let mut scene = Scene::new(wanting(1), &[HIGH]).await;
     let _probe = scene.comes_in(HIGH);

@@ -55,7 +55,8 @@ impl Trial {
         }
         let engine = &self.node.net.engine;
         let undecided = self.inbound().filter(|inbound| inbound.is_undecided()).count();
-        assert_eq!(undecided, self.node.world.accepts_waiting() + engine.parked.len());
+        let waiting = self.node.world.accepts_waiting() + engine.accepted.len();
+        assert_eq!(undecided, waiting + engine.parked.len());
         assert_eq!(self.node.world.live_sockets(), live);
     }
 
