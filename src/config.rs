@@ -91,7 +91,11 @@ pub struct NetworkConfig {
 
     /// The address to listen on. The default, `::`, takes connections of both families, or of IPv4 alone on a host that
     /// has no IPv6. From a specific address dials leave too, so that others know this node by it: so several nodes can
-    /// live on one host, on 127.0.0.2, 127.0.0.3 and so on.
+    /// live on one host, on 127.0.0.2, 127.0.0.3 and so on. An IPv4 address in IPv6 form, as `::ffff:127.0.0.2`, is
+    /// taken as IPv4.
+    ///
+    /// Each dial from a specific address takes one of the system's local ports for itself (Linux has 28 232 by default),
+    /// where dials from `::` share them. When none is left, dials share one on Linux, and pause elsewhere.
     pub listen_ip: IpAddr,
 
     /// The port that peers are dialed on, where it is not the one that we listen on. `None` by default. Not 0.

@@ -110,8 +110,9 @@ where
 impl<D> Attempt<D> {
     fn call_off(self: Pin<&mut Self>) {
         let mut this = self.project();
-        this.dial.set(None);
+        // First, as dropping a dial may panic.
         this.waker.take().into_iter().for_each(Waker::wake);
+        this.dial.set(None);
     }
 }
 

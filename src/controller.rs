@@ -217,7 +217,7 @@ impl<T: Transport> NetworkController<T> {
             Some(path) => peer_file::open(path).await?,
             None => OpenFile::default(),
         };
-        let addr = SocketAddr::new(config.listen_ip, config.listen_port);
+        let addr = SocketAddr::new(config.listen_ip.to_canonical(), config.listen_port);
         let listening = transport
             .listen(addr)
             .await

@@ -2,9 +2,10 @@
 //!
 //! Owns the inner stream and outlives its errors: an error of one connection is skipped, any other pauses this stream
 //! and nothing else, for longer each time until a connection comes in again. Every error is counted by its reason.
-//! Ends only when the inner stream does. Spawns nothing; a pause is one timer, made once and set anew.
+//! Ends only when the inner stream does, or panics. Spawns nothing; a pause is one timer, made once and set anew.
 
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
@@ -87,6 +88,8 @@ impl<L> Listener<L> {
 /// - `Ready(Some(connection))`: it was accepted, poll again.
 /// - `Ready(None)`: the inner stream has ended; so it stays, and the inner stream is dropped.
 /// - `Pending`: no connection yet, or a pause.
+///
+/// A panic of the inner stream goes on; the inner stream counts as ended and is not polled again.
 impl<L, I> Stream for Listener<L>
 where
     L: Stream<Item = io::Result<I>>,
@@ -101,7 +104,14 @@ where
             let Some(inner) = this.inner.as_mut().as_pin_mut() else {
                 return Poll::Ready(None);
             };
-            match ready!(inner.poll_next(cx)) {
+            let polled = match catch_unwind(AssertUnwindSafe(|| inner.poll_next(cx))) {
+                Ok(polled) => polled,
+                Err(panic) => {
+                    this.inner.set(None);
+                    resume_unwind(panic)
+                }
+            };
+            match ready!(polled) {
                 Some(Ok(connection)) => {
                     this.pause.on_accept();
                     return Poll::Ready(Some(connection));

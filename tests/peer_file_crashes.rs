@@ -23,7 +23,7 @@ use std::task::Poll;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use child::{block_on, child};
+use child::{block_on, can, child};
 use futures::Stream;
 use network::{NetworkConfig, NetworkController, NetworkError, PeerStatus, Stats, peer_file};
 use peer_files::PeerFile;
@@ -46,16 +46,6 @@ fn part() -> Option<PathBuf> {
 #[track_caller]
 fn play(test: &str, launcher: &[&str], path: &Path) {
     child::assert_passed(&child(test, launcher, path).output().unwrap());
-}
-
-/// Whether this system lets us start a child in this way. If it does not, the test says so and has nothing to say.
-fn can(launcher: &[&str]) -> bool {
-    let output = Command::new(launcher[0]).args(&launcher[1..]).arg("true").output();
-    let is_able = output.as_ref().is_ok_and(|output| output.status.success());
-    if !is_able {
-        eprintln!("SKIPPED: this system does not let us run {launcher:?}: {output:?}");
-    }
-    is_able
 }
 
 fn run(command: &str, arguments: &[&str]) {

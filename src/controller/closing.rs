@@ -64,6 +64,9 @@ impl<T: Transport> Engine<T> {
         }
         this.listener.set(None);
         this.dials.clear();
+        *this.dialed = None;
+        *this.event = None;
+        this.accepted.clear();
         this.parked.clear();
         this.timer.set(None);
         *this.phase = Phase::Dumping;

@@ -1,14 +1,16 @@
 //! The polled future: the listener, the connector pool, the dump interval and one timer, composed around the table.
 //!
 //! One poll does, in this order: what was reported, what is overdue, the dials that are due, the dump, and then events:
-//! outcomes of dials, parked sockets whose wait is over, accepts. Local work comes before remote work, so that a slot
-//! that was freed is free before a connection needs it, and dials come before accepts, so that a flood of connections
-//! does not starve what we asked for ourselves. Each part has a budget per poll; when one is spent the task wakes
-//! itself. It returns `Pending` only after a pass in which every part did.
+//! outcomes of dials, and parked sockets whose wait is over and accepts. Local work comes before remote work, so that a
+//! slot that was freed is free before a connection needs it. Dials go first, but for the poll after one that returned a
+//! dial, so that neither kind starves the other. Before a dial that has succeeded is handed over, what has come in is
+//! looked at, so that a crossing that can be seen is settled before the application shakes hands. Each part has a budget
+//! per poll; when one is spent the task wakes itself. It returns `Pending` only after a pass in which every part did.
 //!
 //! Nothing here spawns. The table decides, the parts wait, and this file carries decisions to parts.
 
-use std::collections::HashMap;
+use std::any::Any;
+use std::collections::{HashMap, VecDeque};
 use std::net::{IpAddr, SocketAddr};
 use std::panic::resume_unwind;
 use std::pin::Pin;
@@ -21,7 +23,7 @@ use pin_project::{pin_project, pinned_drop};
 use tokio::time::Sleep;
 
 use crate::config::NetworkConfig;
-use crate::connector_pool::{ConnectorPool, Outcome};
+use crate::connector_pool::ConnectorPool;
 use crate::controller::clock::RunningClock;
 use crate::controller::dumping::Dumping;
 use crate::controller::feedback::FeedbackSink;
@@ -33,7 +35,7 @@ use crate::fault::DialFault;
 use crate::listener::Listener;
 use crate::peer::{ConnectionId, ParkedId};
 use crate::peer_file::OpenFile;
-use crate::peer_table::{Now, PeerTable, Reached, Verdict};
+use crate::peer_table::{PeerTable, Reached, Verdict};
 use crate::stats::Stats;
 use crate::transport::{Dialed, Incoming, Transport};
 
@@ -41,6 +43,8 @@ use crate::transport::{Dialed, Incoming, Transport};
 const PASSES_PER_POLL: usize = 16;
 /// How many dial outcomes without an event, and how many refusals, one pass may see.
 const OUTCOMES_PER_PASS: usize = 32;
+/// How many accepted connections may wait for their events while dials are handed over.
+const MAX_ACCEPTED: usize = 32;
 
 #[pin_project(PinnedDrop)]
 pub(crate) struct Engine<T: Transport> {
@@ -50,6 +54,14 @@ pub(crate) struct Engine<T: Transport> {
     #[pin]
     pub(super) listener: Option<Listener<T::Listener>>,
     pub(super) dials: ConnectorPool<T::Dial>,
+    /// A dial that succeeded, while what has come in is looked at. There between polls only if something panicked.
+    pub(super) dialed: Option<(ConnectionId, Dialed<T::Socket>)>,
+    /// The event that this poll returns. There between polls only if something panicked.
+    pub(super) event: Option<Event<T>>,
+    /// Connections that were looked at for a dial, and are to be admitted when it is their turn.
+    pub(super) accepted: VecDeque<T::Incoming>,
+    /// The last event was a dial, so that accepts go first.
+    pub(super) is_turn_of_accepts: bool,
     pub(super) parked: HashMap<ParkedId, T::Incoming>,
     pub(super) mailbox: Arc<Mailbox>,
     pub(super) wakers: Arc<Wakers>,
@@ -99,6 +111,10 @@ impl<T: Transport> Engine<T> {
             table,
             listener: Some(Listener::new(listener)),
             dials: ConnectorPool::new(),
+            dialed: None,
+            event: None,
+            accepted: VecDeque::new(),
+            is_turn_of_accepts: false,
             parked: HashMap::new(),
             mailbox,
             wakers,
@@ -109,7 +125,7 @@ impl<T: Transport> Engine<T> {
             phase: Phase::Open,
             has_ended: false,
             local_addr,
-            dial_from: (!config.listen_ip.is_unspecified()).then_some(config.listen_ip),
+            dial_from: Some(config.listen_ip.to_canonical()).filter(|ip| !ip.is_unspecified()),
             peer_port: config.peer_port.unwrap_or(local_addr.port()),
         }
     }
@@ -147,6 +163,8 @@ impl<T: Transport> Engine<T> {
         if self.check_open().is_err() {
             return self.poll_end(cx).map(|()| None);
         }
+        // Left where a transport has panicked.
+        self.as_mut().run_actions();
         self.as_mut().apply_reports(cx);
         for _ in 0..PASSES_PER_POLL {
             self.as_mut().project().clock.begin_pass();
@@ -163,12 +181,30 @@ impl<T: Transport> Engine<T> {
 
     /// `Ready(None)` is progress without an event.
     fn poll_connections(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Event<T>>> {
+        let progress = self.as_mut().poll_parts(cx);
+        let this = self.project();
+        let Some(event) = this.event.take() else {
+            return progress.map(|()| None);
+        };
+        let NetworkControllerEvent::CandidateConnection { is_outgoing, .. } = event;
+        *this.is_turn_of_accepts = is_outgoing;
+        Poll::Ready(Some(event))
+    }
+
+    /// Goes on until there is an event.
+    fn poll_parts(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let mut progress = Poll::Pending;
-        for poll in [Self::poll_dial, Self::poll_settled, Self::poll_accept] {
+        let mut polls = [Self::poll_dial, Self::poll_settled, Self::poll_accept];
+        if self.is_turn_of_accepts {
+            polls.rotate_left(1);
+        }
+        for poll in polls {
             for _ in 0..OUTCOMES_PER_PASS {
+                if self.event.is_some() {
+                    return Poll::Ready(());
+                }
                 match poll(self.as_mut(), cx) {
-                    Poll::Ready(Some(event)) => return Poll::Ready(Some(event)),
-                    Poll::Ready(None) => progress = Poll::Ready(None),
+                    Poll::Ready(()) => progress = Poll::Ready(()),
                     Poll::Pending => break,
                 }
             }
@@ -176,61 +212,117 @@ impl<T: Transport> Engine<T> {
         progress
     }
 
-    fn poll_dial(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Event<T>>> {
-        let dials = Pin::new(self.as_mut().project().dials);
-        let Some((id, outcome)) = ready!(dials.poll_next(cx)) else {
-            return Poll::Pending;
-        };
-        let event = self.as_mut().on_dial_outcome(id, outcome);
-        self.run_actions();
-        Poll::Ready(event)
+    fn poll_dial(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        if self.dialed.is_none() {
+            let this = self.as_mut().project();
+            match ready!(Pin::new(this.dials).poll_next(cx)) {
+                Some((id, Ok(Ok(dialed)))) => {
+                    *this.dialed = Some((id, dialed));
+                    self.as_mut().settle_accepts(cx);
+                }
+                Some((id, Ok(Err(fault)))) => self.as_mut().on_dial_failed(id, fault),
+                Some((id, Err(panic))) => self.as_mut().on_dial_panicked(id, panic),
+                None => return Poll::Pending,
+            }
+        }
+        if let Some((id, dialed)) = self.as_mut().project().dialed.take() {
+            self.on_dialed(id, dialed);
+        }
+        Poll::Ready(())
     }
 
-    fn poll_settled(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Event<T>>> {
+    /// Before a dial that has succeeded is handed over: what has come in is refused, parked, or waits for its turn to be
+    /// admitted.
+    fn settle_accepts(mut self: Pin<&mut Self>, cx: &mut Context<'_>) {
+        while self.accepted.len() < MAX_ACCEPTED
+            && let Poll::Ready(incoming) = self.as_mut().poll_listener(cx)
+        {
+            self.as_mut().project().accepted.push_back(incoming);
+        }
+        for _ in 0..self.accepted.len() {
+            let incoming = self.as_mut().project().accepted.pop_front();
+            if let Some(incoming) = incoming.and_then(|incoming| self.as_mut().judge(incoming)) {
+                self.as_mut().project().accepted.push_back(incoming);
+            }
+        }
+    }
+
+    fn poll_settled(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<()> {
         let this = self.as_mut().project();
         let Some(id) = this.table.next_settled() else {
             return Poll::Pending;
         };
-        let incoming = this.parked.remove(&id);
-        Poll::Ready(incoming.and_then(|incoming| self.on_incoming(incoming)))
+        if let Some(incoming) = this.parked.remove(&id) {
+            self.on_incoming(incoming);
+        }
+        Poll::Ready(())
     }
 
-    fn poll_accept(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Event<T>>> {
-        let listener = self.as_mut().project().listener.as_pin_mut();
+    fn poll_accept(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let incoming = match self.as_mut().project().accepted.pop_front() {
+            Some(incoming) => incoming,
+            None => ready!(self.as_mut().poll_listener(cx)),
+        };
+        self.on_incoming(incoming);
+        Poll::Ready(())
+    }
+
+    fn poll_listener(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<T::Incoming> {
+        let listener = self.project().listener.as_pin_mut();
         match listener.map(|listener| listener.poll_next(cx)) {
-            Some(Poll::Ready(Some(incoming))) => Poll::Ready(self.on_incoming(incoming)),
+            Some(Poll::Ready(Some(incoming))) => Poll::Ready(incoming),
             Some(Poll::Ready(None) | Poll::Pending) | None => Poll::Pending,
         }
     }
 
-    fn on_dial_outcome(mut self: Pin<&mut Self>, id: ConnectionId, outcome: Outcome<T::Socket>) -> Option<Event<T>> {
+    fn on_dialed(mut self: Pin<&mut Self>, id: ConnectionId, dialed: Dialed<T::Socket>) {
+        self.as_mut().drop_dead_rival(id);
         let this = self.as_mut().project();
         let now = this.clock.pass_time();
-        if let Some(rival) = this.table.rival_of(id)
-            && this.parked[&rival].check_alive().is_err()
-        {
+        match this.table.on_dialed(now, id, dialed.local_addr) {
+            Reached::Peer(ip) => self.as_mut().hand_over(id, ip, dialed.socket, true),
+            Reached::Ourselves | Reached::Nothing => {}
+        }
+        self.run_actions();
+    }
+
+    fn on_dial_failed(mut self: Pin<&mut Self>, id: ConnectionId, fault: DialFault) {
+        self.as_mut().drop_dead_rival(id);
+        let this = self.as_mut().project();
+        this.table.on_dial_failed(this.clock.pass_time(), id, fault);
+        self.run_actions();
+    }
+
+    /// The parked socket that is to take the dial's slot does so only if it is alive.
+    fn drop_dead_rival(self: Pin<&mut Self>, dial: ConnectionId) {
+        let this = self.project();
+        let rival = this.table.rival_of(dial);
+        let is_dead = |id: &ParkedId| {
+            this.parked
+                .get(id)
+                .is_some_and(|incoming| incoming.check_alive().is_err())
+        };
+        if let Some(rival) = rival.filter(is_dead) {
             this.parked.remove(&rival);
             this.table.on_parked_died(rival);
         }
-        match outcome {
-            Ok(Ok(Dialed { socket, local_addr })) => match this.table.on_dialed(now, id, local_addr) {
-                Reached::Peer(ip) => Some(self.hand_over(id, ip, socket, true)),
-                Reached::Ourselves | Reached::Nothing => None,
-            },
-            Ok(Err(fault)) => {
-                this.table.on_dial_failed(now, id, fault);
-                None
-            }
-            Err(panic) => {
-                this.table.on_dial_failed(now, id, DialFault::Peer);
-                self.run_actions();
-                resume_unwind(panic)
-            }
-        }
+    }
+
+    /// Frees the dial's slot before the panic goes on.
+    pub(super) fn on_dial_panicked(self: Pin<&mut Self>, id: ConnectionId, panic: Box<dyn Any + Send>) {
+        self.on_dial_failed(id, DialFault::Peer);
+        resume_unwind(panic)
     }
 
     /// Decides on an inbound connection, new or no longer parked.
-    fn on_incoming(mut self: Pin<&mut Self>, incoming: T::Incoming) -> Option<Event<T>> {
+    fn on_incoming(mut self: Pin<&mut Self>, incoming: T::Incoming) {
+        if let Some(incoming) = self.as_mut().judge(incoming) {
+            self.admit(incoming);
+        }
+    }
+
+    /// Refuses or parks an inbound connection; answers with one that is to be admitted.
+    fn judge(mut self: Pin<&mut Self>, incoming: T::Incoming) -> Option<T::Incoming> {
         let remote = incoming.remote_addr();
         self.as_mut().apply_queued(remote.ip().to_canonical());
         let this = self.as_mut().project();
@@ -249,37 +341,38 @@ impl<T: Transport> Engine<T> {
                 let id = this.table.on_parked(now, remote, dial);
                 this.parked.insert(id, incoming);
             }
-            Verdict::Admit => return self.admit(now, incoming),
+            Verdict::Admit => return Some(incoming),
         }
         self.run_actions();
         None
     }
 
-    fn admit(mut self: Pin<&mut Self>, now: Now, incoming: T::Incoming) -> Option<Event<T>> {
+    fn admit(mut self: Pin<&mut Self>, incoming: T::Incoming) {
         let ip = incoming.remote_addr().ip().to_canonical();
         let this = self.as_mut().project();
+        let now = this.clock.pass_time();
         match incoming.admit() {
             Ok(socket) => {
                 let id = this.table.on_admitted(now, ip);
-                self.as_mut().run_actions();
-                Some(self.hand_over(id, ip, socket, false))
+                self.as_mut().hand_over(id, ip, socket, false);
+                self.run_actions();
             }
             Err(error) => {
                 if let Some(listener) = this.listener.as_pin_mut() {
                     listener.on_admit_error(&error);
                 }
-                None
             }
         }
     }
 
-    fn hand_over(&self, id: ConnectionId, ip: IpAddr, socket: T::Socket, is_outgoing: bool) -> Event<T> {
-        self.mailbox.open(id, ip, is_outgoing);
-        NetworkControllerEvent::CandidateConnection {
+    fn hand_over(self: Pin<&mut Self>, id: ConnectionId, ip: IpAddr, socket: T::Socket, is_outgoing: bool) {
+        let this = self.project();
+        this.mailbox.open(id, ip, is_outgoing);
+        *this.event = Some(NetworkControllerEvent::CandidateConnection {
             ip,
             socket,
             is_outgoing,
-        }
+        });
     }
 
     pub(crate) fn check_open(&self) -> Result<(), NetworkError> {

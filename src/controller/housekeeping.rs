@@ -1,5 +1,6 @@
 //! What a controller does of its own: it keeps deadlines, starts dials, and dumps.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
@@ -99,8 +100,11 @@ impl<T: Transport> Engine<T> {
                 continue;
             }
             let this = self.as_mut().project();
-            let dial = this.transport.dial(*this.dial_from, (ip, *this.peer_port).into());
-            this.dials.start(id, dial, this.table.config().connect_timeout);
+            let (from, to) = (*this.dial_from, (ip, *this.peer_port).into());
+            match catch_unwind(AssertUnwindSafe(|| this.transport.dial(from, to))) {
+                Ok(dial) => this.dials.start(id, dial, this.table.config().connect_timeout),
+                Err(panic) => self.as_mut().on_dial_panicked(id, panic),
+            }
         }
         progress
     }

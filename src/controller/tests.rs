@@ -16,6 +16,7 @@ mod listening;
 mod long_dumps;
 mod mailbox;
 mod ourselves;
+mod panics;
 mod random_runs;
 mod reentrant_wakes;
 mod regressions;
@@ -24,6 +25,7 @@ mod splits;
 mod stale_feedback;
 mod streams;
 mod transitions;
+mod unroutable;
 mod wakes;
 
 use std::collections::VecDeque;

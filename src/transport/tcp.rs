@@ -2,7 +2,7 @@
 //!
 //! Owns sockets until they are handed over, and promises three things of them. Nothing is ever read from or written
 //! to one. One that is refused or called off closes with linger 0, so that the other end sees a reset at once. One
-//! that is handed over is as plain as if the application had made it.
+//! that is handed over is as plain as if the application had made it, but for `SO_REUSEADDR` (see [`TcpTransport`]).
 //!
 //! A flood of connections that are refused is what an attacker sends, so refusing is the cheap path: an inbound socket
 //! becomes one of the runtime's only when it is admitted.
@@ -34,16 +34,46 @@ const BACKLOG: u32 = 1_024;
 /// system lets that serve both, through a second one at `0.0.0.0` and the same port where it does not, and for IPv4
 /// alone where the host has no IPv6. Where a second socket is needed and another program holds that port for IPv4,
 /// only IPv6 is served: the two cases cannot be told apart.
+///
+/// A dial that is to leave from a specific address takes a local port of its own, which one that leaves from any address
+/// need not. When none is left, Linux lets dials of different peers share one; so on Linux such sockets have
+/// `SO_REUSEADDR` set.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct TcpTransport {
-    _private: (),
+    /// Of the last dial that left from a specific address; 0 before the first.
+    last_port: u16,
 }
 
 impl TcpTransport {
-    /// The transport; it holds no state.
+    /// The transport, before its first dial.
     #[must_use]
     pub const fn new() -> Self {
-        Self { _private: () }
+        Self { last_port: 0 }
+    }
+
+    /// A socket for a dial, bound if the dial is to leave from a specific address.
+    fn dialing_socket(&mut self, from: Option<IpAddr>, to: SocketAddr) -> io::Result<TcpSocket> {
+        let socket = new_socket(to)?;
+        if let Some(from) = from {
+            self.bind_to_some_port(&socket, from).map_err(no_local_address)?;
+        }
+        Ok(socket)
+    }
+
+    /// The kernel chooses a port that nothing else has; it cannot know yet that the remote addresses will differ. When
+    /// none is left, Linux shares one among sockets that all reuse addresses, if it is asked for by its number.
+    fn bind_to_some_port(&mut self, socket: &TcpSocket, from: IpAddr) -> io::Result<()> {
+        if cfg!(target_os = "linux") {
+            socket.set_reuseaddr(true)?;
+        }
+        match socket.bind((from, 0).into()) {
+            Err(error) if error.kind() == ErrorKind::AddrInUse => socket.bind((from, self.last_port).into()),
+            Err(error) => Err(error),
+            Ok(()) => {
+                self.last_port = socket.local_addr()?.port();
+                Ok(())
+            }
+        }
     }
 }
 
@@ -60,7 +90,7 @@ impl Transport for TcpTransport {
     }
 
     fn dial(&mut self, from: Option<IpAddr>, to: SocketAddr) -> TcpDial {
-        TcpDial(Box::pin(connect(from, to)))
+        TcpDial(Box::pin(connect(self.dialing_socket(from, to), to)))
     }
 }
 
@@ -211,11 +241,7 @@ fn bind_both_families(ipv6: io::Result<TcpListener>, port: u16) -> io::Result<Li
 }
 
 fn listen_at(at: SocketAddr) -> io::Result<TcpListener> {
-    let socket = if at.is_ipv4() {
-        TcpSocket::new_v4()
-    } else {
-        TcpSocket::new_v6()
-    }?;
+    let socket = new_socket(at)?;
     // A port whose last connections are waiting for their end can be listened on again, as everywhere but on Windows,
     // where this would let others listen on it too.
     #[cfg(unix)]
@@ -224,15 +250,16 @@ fn listen_at(at: SocketAddr) -> io::Result<TcpListener> {
     socket.listen(BACKLOG)
 }
 
-async fn connect(from: Option<IpAddr>, to: SocketAddr) -> io::Result<Dialed<TcpStream>> {
-    let socket = if to.is_ipv4() {
+fn new_socket(addr: SocketAddr) -> io::Result<TcpSocket> {
+    if addr.is_ipv4() {
         TcpSocket::new_v4()
     } else {
         TcpSocket::new_v6()
-    }?;
-    if let Some(from) = from {
-        socket.bind(SocketAddr::new(from, 0)).map_err(no_local_address)?;
     }
+}
+
+async fn connect(socket: io::Result<TcpSocket>, to: SocketAddr) -> io::Result<Dialed<TcpStream>> {
+    let socket = socket?;
     // Until `connect` is done the socket is out of reach, and the kernel may complete a connection any time before that
     // is seen: only what was set before makes sure that a dial which is dropped meanwhile resets it.
     socket.set_zero_linger()?;

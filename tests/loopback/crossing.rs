@@ -177,6 +177,62 @@ async fn both_ends_keep_the_same_connection_with_a_handshake_in_the_loop_of_one_
     .await;
 }
 
+/// Neither end gives up, so one that waited for a connection that the other end does not serve would wait for ever.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_nodes_that_shake_hands_in_the_loop_without_a_limit_do_not_freeze() {
+    let inline = Style::Inline {
+        patience: Duration::MAX,
+    };
+    cross_often(|_| [inline; 2]).await;
+}
+
+/// Each dials the next one and waits for it, until its limit.
+#[tokio::test]
+async fn a_ring_of_three_nodes_that_shake_hands_in_the_loop_goes_on_by_their_limits() {
+    const RING: [u8; 3] = [2, 3, 4];
+    let block = Block::new();
+    let connected = watch::Sender::new([0; RING.len()]);
+    let nodes = (0..RING.len()).map(|number| {
+        let mut config = block.config(RING[number], &[RING[(number + 1) % RING.len()]]);
+        config.target_outgoing_connections = 1;
+        (config.retry_backoff, config.max_retry_backoff) = (SHORT, SHORT);
+        NetworkController::with_config(config)
+    });
+    let nodes = join_all(nodes).await.into_iter().enumerate();
+    let nodes = nodes.map(|(number, net)| shake_hands_inline(net.unwrap(), connected.clone(), number));
+    let mut all_connected = connected.subscribe();
+    let meet = all_connected.wait_for(|counts| *counts == [2; RING.len()]);
+    tokio::select! {
+        _ = join_all(nodes) => {}
+        met = soon(meet) => drop(met.unwrap()),
+    }
+}
+
+/// A node that shakes hands in its loop, and tells how many connections are alive.
+async fn shake_hands_inline<const N: usize>(
+    mut net: NetworkController,
+    connected: watch::Sender<[usize; N]>,
+    number: usize,
+) {
+    let mut alive = FuturesUnordered::new();
+    loop {
+        tokio::select! {
+            event = net.wait_event() => match greet(Candidate::of(event.unwrap()), SHORT).await {
+                Ok(mut candidate) => {
+                    net.feedback_peer_alive(candidate.ip).await;
+                    alive.push(async move {
+                        drop(candidate.socket.read_u8().await);
+                        candidate.ip
+                    });
+                }
+                Err(ip) => net.feedback_peer_failed(ip).await,
+            },
+            Some(ended) = alive.next() => net.feedback_peer_failed(ended).await,
+        }
+        connected.send_modify(|counts| counts[number] = alive.len());
+    }
+}
+
 #[tokio::test]
 async fn the_lower_address_refuses_an_inbound_connection_of_its_outgoing_peer() {
     let block = Block::new();

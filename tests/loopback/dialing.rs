@@ -1,12 +1,12 @@
 //! Dials: how many, from where, and those that time out or reach this node itself.
 
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::{IpAddr, Ipv6Addr, TcpListener as StdListener};
 use std::time::Duration;
 
-use network::PeerStatus;
+use network::{NetworkConfig, PeerStatus};
 
 use crate::loopback::{Block, Node, is_reset};
-use crate::{NODE, REMOTE, SHORT};
+use crate::{NODE, REMOTE, SHORT, child};
 
 #[tokio::test]
 async fn lost_outgoing_connections_are_replaced() {
@@ -111,6 +111,46 @@ async fn dials_leave_from_the_listen_address() {
     let (_socket, from) = node.beside(remote.accept()).await.unwrap();
     assert_eq!(from.ip(), block.ip(NODE));
     assert_ne!(from.port(), block.addr(NODE).port());
+}
+
+/// In a network namespace, where dials have eight local ports to leave from.
+#[cfg(target_os = "linux")]
+#[test]
+fn dials_from_the_listen_address_share_local_ports_when_there_are_too_few() {
+    const TEST: &str = "dialing::dials_from_the_listen_address_share_local_ports_when_there_are_too_few";
+    const FEW_PORTS: &str = "ip link set lo up && echo 40000 40007 >/proc/sys/net/ipv4/ip_local_port_range";
+    let script = format!("{FEW_PORTS} && exec \"$@\"");
+    let launcher = [
+        "unshare",
+        "--user",
+        "--map-root-user",
+        "--net",
+        "sh",
+        "-c",
+        &script,
+        "sh",
+    ];
+    if child::role().is_some() {
+        child::block_on(dial_from_few_ports());
+    } else if child::can(&launcher) {
+        child::assert_passed(&child::child(TEST, &launcher, "node").output().unwrap());
+    }
+}
+
+async fn dial_from_few_ports() {
+    const PORT: u16 = 31_244;
+    let peers: Vec<_> = (1..=30).map(|host| IpAddr::from([127, 0, 1, host])).collect();
+    let listeners: Vec<_> = peers.iter().map(|&ip| StdListener::bind((ip, PORT)).unwrap()).collect();
+    let mut config = NetworkConfig::in_memory(PORT);
+    config.listen_ip = [127, 0, 0, 2].into();
+    config.initial_peers.clone_from(&peers);
+    config.target_outgoing_connections = peers.len();
+    config.max_simultaneous_outgoing_connection_attempts = peers.len();
+    let mut node = Node::trusting(config).await;
+    node.until(|node| node.count(PeerStatus::OutAlive) == peers.len()).await;
+    let counters = node.net.stats().counters;
+    assert_eq!((counters.dials_started, counters.dials_host_faults), (30, 0));
+    drop(listeners);
 }
 
 #[tokio::test]

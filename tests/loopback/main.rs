@@ -3,6 +3,8 @@
 //! One executable for all of them, so that they are linked once; each test has addresses and a port of its own.
 
 mod bans;
+#[path = "../support/child.rs"]
+mod child;
 mod closing;
 mod connections;
 mod contract;

@@ -52,6 +52,11 @@ impl Cluster {
         self.nodes.iter_mut().for_each(|node| node.introduce(&ips));
     }
 
+    /// Tells one node of peers.
+    pub(crate) fn introduce(&mut self, number: u8, peers: &[IpAddr]) {
+        self.nodes[usize::from(number) - 1].introduce(peers);
+    }
+
     /// The smallest of these figures that `ss` has of any connection.
     pub(crate) fn least(&self, field: &str) -> Option<f64> {
         let hosts = self.lab.hosts().iter();

@@ -8,6 +8,7 @@ mod node;
 
 use std::fs;
 use std::io::{BufRead, BufReader};
+use std::net::Ipv6Addr;
 use std::path::PathBuf;
 use std::process::{Command, ExitCode, Stdio};
 use std::thread;
@@ -37,6 +38,7 @@ fn main() -> ExitCode {
             latency_and_loss_leave_one_connection_a_pair,
             a_black_hole_costs_timeouts_and_only_its_own_failures,
             a_node_told_of_its_own_address_dials_itself_once,
+            addresses_of_a_family_that_is_switched_off_pause_no_dials,
         ],
     )
 }
@@ -260,6 +262,31 @@ fn a_node_told_of_its_own_address_dials_itself_once() {
         let met = ["dials_to_self", "refused_self"].map(|name| view.counters[name]);
         assert_eq!(met, [1, 1], "{ip} met itself so often, going out and coming in");
     }
+}
+
+fn addresses_of_a_family_that_is_switched_off_pause_no_dials() {
+    const HOSTS: u8 = 5;
+    // A kernel that knows no IPv6 at all has no such file.
+    const SWITCH_OFF: &str = "off=/proc/sys/net/ipv6/conf/all/disable_ipv6; test ! -e $off || echo 1 >$off";
+    let lab = Lab::new(HOSTS);
+    let switched = lab.host(HOST).command("sh").args(["-c", SWITCH_OFF]).output().unwrap();
+    if !switched.status.success() {
+        eprintln!("SKIPPED: IPv6 cannot be switched off here: {switched:?}");
+        return;
+    }
+    // They listen at every address, so that their dials leave from any.
+    let mut cluster = Cluster::of_open_nodes(lab, &settings(usize::from(HOSTS) - 1));
+    cluster.views();
+    let ipv6 = (1..=300).map(|subnet| Ipv6Addr::new(0x2a00, subnet, 0, 0, 0, 0, 0, 1).into());
+    let others = (1..=HOSTS).filter(|&number| number != HOST).map(topology::ip);
+    cluster.introduce(HOST, &ipv6.chain(others).collect::<Vec<_>>());
+    cluster.until("the node has found the others", |cluster| {
+        let connected = cluster.view(HOST).connected().len();
+        require(connected + 1 == usize::from(HOSTS), || format!("has found {connected}"))
+    });
+    let counters = cluster.view(HOST).counters;
+    assert_eq!(counters["dials_host_faults"], 0, "takes them for a fault of its own");
+    assert!(counters["dials_unroutable"] > 0, "has dialed none of them");
 }
 
 /// The host of which the tests of one host speak.

@@ -25,6 +25,16 @@ pub(crate) fn child(test: &str, launcher: &[&str], role: impl AsRef<OsStr>) -> C
     command
 }
 
+/// Whether this system lets us start a child in this way. If it does not, the test says so and has nothing to say.
+pub(crate) fn can(launcher: &[&str]) -> bool {
+    let output = Command::new(launcher[0]).args(&launcher[1..]).arg("true").output();
+    let is_able = output.as_ref().is_ok_and(|output| output.status.success());
+    if !is_able {
+        eprintln!("SKIPPED: this system does not let us run {launcher:?}: {output:?}");
+    }
+    is_able
+}
+
 /// The child has run its test, and the test has passed.
 #[track_caller]
 pub(crate) fn assert_passed(output: &Output) {

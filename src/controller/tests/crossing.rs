@@ -116,6 +116,78 @@ async fn the_higher_end_keeps_its_dial_where_the_parked_one_has_died() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn the_higher_end_admits_what_came_in_before_its_dial_is_handed_over() {
+    let mut node = Node::knowing(wanting(1), &[LOW]).await;
+    let dialed = node.world.dial_ok(ip(LOW));
+    let probe = node.connects_from(SocketAddr::new(ip(LOW), 9), US);
+    let candidate = node.event();
+    assert_eq!((candidate.ip, candidate.is_outgoing), (ip(LOW), false));
+    assert_eq!(probe.fate(), IncomingFate::Admitted);
+    assert!(!dialed.is_open());
+    assert_eq!(
+        (node.status(LOW), node.of(LOW).last_failure),
+        (Some(InHandshaking), None)
+    );
+    assert_eq!(node.counters().dials_called_off, 1);
+    assert!(node.events.is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_lower_end_refuses_what_came_in_before_its_dial_is_handed_over() {
+    let mut node = Node::knowing(wanting(1), &[HIGH]).await;
+    node.world.dial_ok(ip(HIGH));
+    let probe = node.connects_from(SocketAddr::new(ip(HIGH), 9), US);
+    let candidate = node.poll().map(|event| event.map(Candidate::from));
+    assert!(matches!(
+        candidate,
+        Poll::Ready(Some(Candidate { is_outgoing: true, .. }))
+    ));
+    assert_eq!(probe.fate(), IncomingFate::Refused);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_dial_goes_before_what_came_in_first_which_is_refused_at_once_or_admitted_in_its_turn() {
+    let mut config = wanting(1);
+    config.max_incoming_connections = 2;
+    let mut node = Node::knowing(config, &[LOW]).await;
+    node.ban("90.9.0.1");
+    let _first = node.admits("90.1.0.1");
+    node.world.dial_ok(ip(LOW));
+    let [banned, admitted, banned_meanwhile, beyond] = ["90.9.0.1", "90.2.0.1", "90.3.0.1", "90.4.0.1"]
+        .map(|peer| node.connects_from(SocketAddr::new(ip(peer), 9), US));
+    let candidate = node.poll().map(|event| event.map(Candidate::from));
+    assert!(matches!(
+        candidate,
+        Poll::Ready(Some(Candidate { is_outgoing: true, .. }))
+    ));
+    assert_eq!(banned.fate(), IncomingFate::Refused);
+    assert_eq!(
+        node.stats().incoming_connections.used,
+        1,
+        "nothing is admitted before its event"
+    );
+    drop(node.feedback_peer_banned(ip("90.3.0.1")));
+    assert_eq!(node.event().ip, ip("90.2.0.1"));
+    assert_eq!(admitted.fate(), IncomingFate::Admitted);
+    assert_eq!(banned_meanwhile.fate(), IncomingFate::Refused);
+    assert_eq!(beyond.fate(), IncomingFate::Refused);
+    assert_eq!(node.counters().refused_incoming_full, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_dial_looks_at_so_many_that_came_in_and_closing_refuses_them() {
+    let mut node = Node::knowing(wanting(1), &[LOW]).await;
+    node.world.dial_ok(ip(LOW));
+    let probes: Vec<_> = (1..=40)
+        .map(|number| node.connects_from(SocketAddr::new(IpAddr::from([90, number, 0, 1]), 9), US))
+        .collect();
+    assert!(node.poll().is_ready());
+    assert_eq!((node.engine.accepted.len(), node.world.accepts_waiting()), (32, 8));
+    node.close().await.unwrap();
+    assert!(probes.iter().all(IncomingProbe::is_refused));
+}
+
+#[tokio::test(start_paused = true)]
 async fn the_higher_end_admits_the_parked_one_when_its_own_connection_ends() {
     for status in [OutHandshaking, OutAlive] {
         let ends: [fn(&mut Node); 2] = [

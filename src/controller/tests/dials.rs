@@ -1,13 +1,8 @@
 //! Dials: when they start, from where, how they race, what calls them off, and whose fault their failures are.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
-
 use PeerStatus::{Idle, OutConnecting};
-use futures::future::BoxFuture;
 
 use super::*;
-use crate::transport::Dialed;
-use crate::transport::memory::MemoryIncoming;
 
 const PEERS: [&str; 4] = ["60.1.0.1", "60.2.0.1", "60.3.0.1", "60.4.0.1"];
 
@@ -220,6 +215,20 @@ async fn dials_leave_from_the_address_that_is_listened_on() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_ipv4_address_in_ipv6_form_is_listened_on_and_dialed_from_as_ipv4() {
+    for (listen_ip, listens, dials) in [
+        ("::ffff:127.0.0.2", "127.0.0.2", Some("127.0.0.2")),
+        ("::ffff:0.0.0.0", "0.0.0.0", None),
+    ] {
+        let mut config = wanting(1);
+        config.listen_ip = ip(listen_ip);
+        let node = Node::knowing(config, &[LOW]).await;
+        assert_eq!(node.local_addr(), SocketAddr::new(ip(listens), PORT));
+        assert_eq!(node.world.dials()[0].from, dials.map(ip));
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn dials_go_to_the_peer_port() {
     let mut config = wanting(1);
     config.peer_port = Some(77);
@@ -310,38 +319,6 @@ async fn the_limit_of_the_system_is_one_too() {
     let mut node = Node::knowing(wanting(1), &[LOW]).await;
     node.dial_err(LOW, ErrorKind::TimedOut);
     assert_eq!((node.counters().dials_timed_out, node.counters().dials_failed), (1, 0));
-}
-
-/// Its dials panic.
-struct Panicking(MemoryTransport);
-
-impl Transport for Panicking {
-    type Socket = MemorySocket;
-    type Incoming = MemoryIncoming;
-    type Listener = <MemoryTransport as Transport>::Listener;
-    type Dial = BoxFuture<'static, io::Result<Dialed<MemorySocket>>>;
-
-    async fn listen(&mut self, at: SocketAddr) -> io::Result<(Self::Listener, SocketAddr)> {
-        self.0.listen(at).await
-    }
-
-    fn dial(&mut self, _: Option<IpAddr>, to: SocketAddr) -> Self::Dial {
-        async move { panic!("no dial to {to}") }.boxed()
-    }
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_dial_that_panics_frees_its_slot_before_the_panic_goes_on() {
-    let mut config = wanting(1);
-    config.initial_peers = vec![ip(LOW)];
-    let net = NetworkController::with_transport(config, Panicking(memory().0)).await;
-    let mut net = task::spawn(net.unwrap());
-    let panic = catch_unwind(AssertUnwindSafe(|| net.poll_next())).unwrap_err();
-    let message = format!("no dial to {LOW}:{PORT}");
-    assert_eq!(panic.downcast_ref(), Some(&message));
-    assert_eq!(net.peer(ip(LOW)).unwrap().status, Idle);
-    assert_eq!((net.stats().outgoing_attempts.used, net.engine.dials.len()), (0, 0));
-    assert!(net.poll_next().is_pending(), "nothing is polled after it has panicked");
 }
 
 #[tokio::test(start_paused = true)]

@@ -153,6 +153,27 @@ async fn a_dial_comes_through_events_without_end() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn dials_that_succeed_at_once_and_accepts_take_turns() {
+    let mut config = wanting(8);
+    // No pace holds the dials back.
+    config.dial_stagger = Duration::ZERO;
+    let mut node = Node::knowing(config, &[]).await;
+    node.world.auto_dial(|_| Some(Ok(())));
+    drop(node.feedback_peer_list((0..2000).map(stranger)));
+    for number in 0..20 {
+        node.connects_from(SocketAddr::new(stranger(FLOOD + number), 9), US);
+    }
+    for is_outgoing in [true, false].repeat(10) {
+        let Poll::Ready(Some(event)) = node.poll() else {
+            panic!("each poll has an event");
+        };
+        let candidate = Candidate::from(event);
+        assert_eq!(candidate.is_outgoing, is_outgoing);
+        drop(node.feedback_peer_failed(candidate.ip));
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn reports_from_sinks_are_bounded_by_what_the_table_may_know() {
     let mut config = passive();
     (config.max_idle_peers, config.max_banned_peers) = (300, 200);

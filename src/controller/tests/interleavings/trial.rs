@@ -467,7 +467,7 @@ impl Trial {
     /// Writes down what has changed.
     pub(super) fn keep_account(&mut self) {
         let now = self.now();
-        let mut waiting = self.node.world.accepts_waiting();
+        let mut waiting = self.node.world.accepts_waiting() + self.node.net.engine.accepted.len();
         let mut inbound: Vec<_> = self.peers.iter_mut().flat_map(|known| &mut known.inbound).collect();
         inbound.sort_by_key(|inbound| std::cmp::Reverse(inbound.number));
         for inbound in inbound {

@@ -55,7 +55,8 @@ impl Trial {
         }
         let engine = &self.node.net.engine;
         let undecided = self.inbound().filter(|inbound| inbound.is_undecided()).count();
-        assert_eq!(undecided, self.node.world.accepts_waiting() + engine.parked.len());
+        let waiting = self.node.world.accepts_waiting() + engine.accepted.len();
+        assert_eq!(undecided, waiting + engine.parked.len());
         assert_eq!(self.node.world.live_sockets(), live);
     }
 
@@ -105,7 +106,8 @@ impl Trial {
             let is_ourselves = inbound.port == DIAL_PORT && self.peers[peer].own_since.is_some();
             let has_reason = inbound.is_dead || may_refuse || has_waited || has_other || is_ourselves;
             assert!(!is_refused || has_reason, "turned away for nothing");
-            has_other |= was_undecided && !is_refused;
+            // Whether a parked one is dead shows only when its wait is over.
+            has_other |= was_undecided && (!is_refused || inbound.parked.is_some());
         }
     }
 
