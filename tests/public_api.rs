@@ -98,12 +98,13 @@ fn over_every_transport<T: Transport>() {
 
 fn feedback_is_applied_when_called<T: Transport>() {
     type Method<T> = fn(&mut NetworkController<T>, IpAddr) -> Ready<()>;
-    let _: [Method<T>; 5] = [
+    let _: [Method<T>; 6] = [
         NetworkController::feedback_peer_alive,
         NetworkController::feedback_peer_failed,
         NetworkController::feedback_peer_banned,
         NetworkController::feedback_peer_closed,
         NetworkController::feedback_peer_unbanned,
+        NetworkController::feedback_ourselves,
     ];
     let _ = |net: &mut NetworkController<T>, ips: &[IpAddr]| -> [Ready<()>; 4] {
         [
@@ -215,6 +216,7 @@ fn feedback_and_errors_name_these_cases() {
             Feedback::Closed(ip),
             Feedback::PeerList(vec![ip]),
             Feedback::Unbanned(ip),
+            Feedback::Ourselves(ip),
         ]
     };
 }

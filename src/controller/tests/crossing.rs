@@ -350,3 +350,18 @@ async fn a_connection_that_is_kept_alive_outlasts_the_parked_one() {
     assert_eq!(probe.fate(), IncomingFate::Refused);
     assert_eq!(node.status(LOW), Some(OutAlive));
 }
+
+/// A foreign node that keeps a second connection and tries it again and again.
+#[tokio::test(start_paused = true)]
+async fn a_second_connection_beside_one_that_is_long_alive_takes_no_slot() {
+    for peer in [LOW, HIGH] {
+        let (mut node, _socket) = Node::with(peer, Some(OutAlive), wanting(1)).await;
+        for round in 1..=100 {
+            advance(seconds(6)).await;
+            node.settle();
+            node.refuses(peer);
+            assert_eq!(node.counters().refused_connected, round);
+        }
+        assert_eq!((node.counters().inbound_parked, node.status(peer)), (0, Some(OutAlive)));
+    }
+}

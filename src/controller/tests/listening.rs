@@ -118,3 +118,24 @@ async fn accept_errors_are_still_counted_after_the_close() {
     node.close().await.unwrap();
     assert_eq!(node.counters().accepts_out_of_files, 1);
 }
+
+/// The file must be one that can be loaded again.
+#[tokio::test]
+async fn addresses_that_no_peer_has_are_refused_and_not_dumped() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("peers.json");
+    std::fs::write(&path, "[]").unwrap();
+    let mut config = passive();
+    config.peers_file = Some(path);
+    config.clock = Clock::System;
+    let mut node = Node::new(config.clone()).await;
+    node.settle();
+    for from in ["0.0.0.0", "224.0.0.1", "255.255.255.255", "ff02::1"] {
+        node.refuses(from);
+    }
+    let _socket = node.admits(LOW);
+    node.close().await.unwrap();
+    assert_eq!(node.counters().refused_address, 4);
+    let node = Node::new(config).await;
+    assert_eq!(node.peers().map(|peer| peer.ip).collect::<Vec<_>>(), [ip(LOW)]);
+}

@@ -201,3 +201,39 @@ async fn two_threads_that_flood_a_sink_make_no_poll_long() {
     node.settle();
     assert_eq!(node.engine.mailbox.held(), 0);
 }
+
+#[tokio::test(start_paused = true)]
+async fn that_an_address_is_our_own_is_applied_after_ends_and_bans() {
+    let orders = [
+        [Feedback::Banned(ip(LOW)), Feedback::Ourselves(ip(LOW))],
+        [Feedback::Ourselves(ip(LOW)), Feedback::Banned(ip(LOW))],
+        [Feedback::Ourselves(ip(LOW)), Feedback::Unbanned(ip(LOW))],
+        [Feedback::Failed(ip(LOW)), Feedback::Ourselves(ip(LOW))],
+    ];
+    for status in [None, Some(Idle), Some(InAlive), Some(Banned)] {
+        for order in &orders {
+            let (mut node, _socket) = Node::with(LOW, status, passive()).await;
+            let sink = node.feedback_sink();
+            order.iter().for_each(|feedback| sink.report(feedback.clone()).unwrap());
+            node.no_event();
+            assert_eq!(node.status(LOW), None, "{order:?} of {status:?}");
+            node.list(&[LOW]);
+            assert_eq!(node.peers().count(), 0);
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_is_said_of_a_connection_after_it_was_found_to_be_ours() {
+    let (mut node, _socket) = Node::with(LOW, Some(InAlive), passive()).await;
+    let sink = node.feedback_sink();
+    for feedback in [
+        Feedback::Ourselves(ip(LOW)),
+        Feedback::Alive(ip(LOW)),
+        Feedback::Failed(ip(LOW)),
+    ] {
+        sink.report(feedback).unwrap();
+    }
+    node.no_event();
+    assert_eq!((node.status(LOW), node.counters().feedback_stale), (None, 2));
+}
