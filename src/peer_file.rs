@@ -88,9 +88,11 @@ pub(crate) const OVERSHOOT: usize = 16 * 1024;
 pub(crate) struct OpenFile {
     pub(crate) records: Vec<PeerRecord>,
     pub(crate) lock: FileLock,
+    /// What will keep it from being replaced.
+    pub(crate) obstacle: Option<PeerFileError>,
 }
 
-/// Opens the file for a controller: locks it, then loads it.
+/// Opens the file for a controller: locks it, loads it, and looks whether it can be replaced.
 pub(crate) async fn open(path: &Path) -> Result<OpenFile, FileError> {
     let lock = match staged::resolve(path).await {
         Ok(target) => FileLock::take(&Disk, &target).await.map_err(named(path))?,
@@ -98,7 +100,12 @@ pub(crate) async fn open(path: &Path) -> Result<OpenFile, FileError> {
         Err(_) => FileLock::default(),
     };
     let records = load(path).await?;
-    Ok(OpenFile { records, lock })
+    let obstacle = StagedFile::obstacle(Disk, path, lock.clone()).await.err();
+    Ok(OpenFile {
+        records,
+        lock,
+        obstacle,
+    })
 }
 
 /// Reads the peers that the file at `path` holds, each address once.
