@@ -40,8 +40,8 @@ use serde::{Deserialize, Serialize};
 #[serde(deny_unknown_fields, default = "NetworkConfig::for_absent_fields")]
 pub struct NetworkConfig {
     /// The JSON file that the peers are loaded from at the start and dumped to. It has to exist: at the first launch
-    /// it should name some bootstrap peers, or be an empty array. `None` keeps no file: whatever was learnt is lost
-    /// with the controller.
+    /// it should name some bootstrap peers, or be an empty array. No two controllers can use one file at a time. `None`
+    /// keeps no file: whatever was learnt is lost with the controller.
     pub peers_file: Option<PathBuf>,
 
     /// The port to listen on, and unless [`peer_port`](Self::peer_port) says otherwise the port that peers are dialed

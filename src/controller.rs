@@ -170,8 +170,9 @@ impl NetworkController {
     ///
     /// # Errors
     ///
-    /// The numbers cannot work ([`NetworkError::Config`]), the file is missing, unreadable or malformed
-    /// ([`NetworkError::PeerFile`]), or the port is taken ([`NetworkError::Listen`]).
+    /// The numbers cannot work ([`NetworkError::Config`]), the file is missing, unreadable, malformed or used by another
+    /// controller for 2 s more ([`NetworkError::PeerFile`]), or the port is taken ([`NetworkError::Listen`]). That the file
+    /// cannot be replaced is no error, but stands in [`Stats::last_dump_error`] from the start.
     #[expect(clippy::too_many_arguments, reason = "the contract's own signature")]
     pub async fn new(
         peers_file: impl AsRef<Path>,
@@ -348,7 +349,8 @@ impl<T: Transport> NetworkController<T> {
 
     /// Ends the controller: applies what sinks and leases have reported (a lease that was dropped unspent counts as
     /// closed, not as failed), revokes the others, stops listening and dialing, dumps the peers if something has
-    /// changed, and ends the stream. Sockets that were handed over are the application's.
+    /// changed, lets another controller have the peer file, and ends the stream. Sockets that were handed over are the
+    /// application's.
     ///
     /// Close first and end the tasks of the connections after: leases that are dropped then record no failure.
     ///

@@ -55,6 +55,8 @@ pub(crate) struct DumpInterval<F: FileSystem = Disk> {
 
 type Work<T> = Pin<Box<dyn Future<Output = T> + Send + Sync>>;
 
+type Written<F> = Result<(StagedFile<F>, Vec<u8>), PeerFileError>;
+
 enum State<F: FileSystem> {
     Idle,
     Armed {
@@ -64,7 +66,7 @@ enum State<F: FileSystem> {
     },
     Begin,
     /// Opens or writes, and gives an emptied buffer back.
-    Working(Work<Result<(StagedFile<F>, Vec<u8>), PeerFileError>>),
+    Working(Work<Written<F>>),
     Filling(StagedFile<F>),
     Committing(Work<(FileLock, Result<(), PeerFileError>)>),
 }

@@ -10,7 +10,8 @@
 //!   [`Idle`](crate::PeerStatus::Idle): no connection outlives the process that held it;
 //! - without `failures_in_row` it has one failure if `last_failure` is later than `last_alive`, or there is no
 //!   `last_alive`; else none;
-//! - a ban without `banned_at` was set at `last_failure`; a peer that is not banned has no `banned_at`;
+//! - a ban without `banned_at` was set at `last_failure`; a peer that is not banned has no `banned_at`. A ban that has
+//!   neither, or was set in the future, begins when a controller loads it;
 //! - several records of one address are merged into the first of them: the newer of each time, a ban if one has it, the
 //!   failures of the record with the newer `last_failure` (the larger count if these are equal), and all unknown fields,
 //!   the first value of each.
@@ -24,8 +25,11 @@
 //! a temporary file beside it has the whole content meanwhile, which is loaded instead if the process was killed. That
 //! file does not outlive its container, so better mount the folder.
 //!
-//! A controller loads and dumps its file by itself. [`load`] and [`save`] are for tools that prepare, inspect or mend one
-//! while no controller runs on it: a running one knows nothing of what others write, and replaces it with its next dump.
+//! A controller loads and dumps its file by itself, and has it locked (advisory, on the file itself; there is no file
+//! beside it) from its start until it is closed or dropped: a second controller would undo the bans of the first. [`load`]
+//! and [`save`] are for tools. Any file can be loaded; one that a controller has is not saved, as the next dump would undo
+//! that. Where the file system offers no locks, or such that keep readers out, it is up to the operator: a running
+//! controller knows nothing of what others write, and replaces it.
 //!
 //! # Example
 //!
@@ -88,9 +92,11 @@ pub(crate) const OVERSHOOT: usize = 16 * 1024;
 pub(crate) struct OpenFile {
     pub(crate) records: Vec<PeerRecord>,
     pub(crate) lock: FileLock,
+    /// What will keep it from being replaced.
+    pub(crate) obstacle: Option<PeerFileError>,
 }
 
-/// Opens the file for a controller: locks it, then loads it.
+/// Opens the file for a controller: locks it, loads it, and looks whether it can be replaced.
 pub(crate) async fn open(path: &Path) -> Result<OpenFile, FileError> {
     let lock = match staged::resolve(path).await {
         Ok(target) => FileLock::take(&Disk, &target).await.map_err(named(path))?,
@@ -98,7 +104,12 @@ pub(crate) async fn open(path: &Path) -> Result<OpenFile, FileError> {
         Err(_) => FileLock::default(),
     };
     let records = load(path).await?;
-    Ok(OpenFile { records, lock })
+    let obstacle = StagedFile::obstacle(Disk, path, lock.clone()).await.err();
+    Ok(OpenFile {
+        records,
+        lock,
+        obstacle,
+    })
 }
 
 /// Reads the peers that the file at `path` holds, each address once.
@@ -128,6 +139,8 @@ async fn read(path: &Path) -> io::Result<Vec<u8>> {
 /// this process may give files away; a symbolic link is followed. The list need not be in memory: no more than 256 KiB
 /// of the file are, at any time.
 ///
+/// The file is locked meanwhile. If it is locked already it is waited for, up to 2 s.
+///
 /// # Cancel safety
 ///
 /// Dropping the future leaves the old file or the new one, and no other beside it unless a file operation was under way;
@@ -135,8 +148,8 @@ async fn read(path: &Path) -> io::Result<Vec<u8>> {
 ///
 /// # Errors
 ///
-/// The file could not be replaced, another process is writing it, or no peer can have the address of a record. It is as
-/// it was then, unless only `sync folder` failed, see [`PeerFileError::Write`].
+/// The file could not be replaced, a controller or another tool uses it, or no peer can have the address of a record. It is
+/// as it was then, unless only `sync folder` failed, see [`PeerFileError::Write`].
 pub async fn save<R: Borrow<PeerRecord>>(
     path: impl AsRef<Path>,
     records: impl IntoIterator<Item = R>,

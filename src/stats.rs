@@ -28,7 +28,8 @@ pub struct Stats {
     pub counters: Counters,
     /// When the last dump ended, well or not; `None` before the first.
     pub last_dump: Option<DateTime<Utc>>,
-    /// Why the last dump failed; `None` if it did not.
+    /// Why the last dump failed; before the first one, what was found at the start that will let it fail, as a folder that
+    /// cannot be written to. Else `None`.
     pub last_dump_error: Option<String>,
 }
 

@@ -108,6 +108,15 @@ async fn assert_dumps_fail(net: &mut NetworkController, path: &Path, words: &[&s
     assert_eq!(temporaries(path), 0, "what failed is cleaned up");
 }
 
+/// It runs, and says that it will not be able to dump.
+fn assert_warned(net: &NetworkController, words: &[&str]) {
+    let stats = net.stats();
+    assert_eq!((stats.last_dump, stats.counters.dumps_failed), (None, 0));
+    let error = stats.last_dump_error.expect("a warning");
+    assert!(words.iter().all(|word| error.contains(word)), "{error}");
+    assert_eq!(stats.peers.total(), PEERS as usize);
+}
+
 async fn assert_next_dump_succeeds(net: &mut NetworkController) {
     let before = net.stats().counters.dumps_written;
     until(net, |stats| stats.counters.dumps_written > before).await;
@@ -309,6 +318,11 @@ async fn dump_where_nothing_can_be_written(path: &Path) {
     run("mount", &["-o", "remount,rw", folder]);
     net.close().await.unwrap();
     assert_banned(&path, 2).await;
+
+    run("mount", &["-o", "remount,ro", folder]);
+    let mut net = controller(&path).await;
+    assert_warned(&net, &["cannot create", "peers.json.tmp", "Read-only file system"]);
+    net.close().await.expect("nothing has changed");
 }
 
 #[test]
@@ -338,8 +352,9 @@ fn a_read_only_folder_fails_the_dump_and_loses_nothing() {
 
 async fn dump_where_it_is_forbidden(path: &Path) {
     let folder = path.parent().unwrap();
-    let mut net = controller(path).await;
     fs::set_permissions(folder, fs::Permissions::from_mode(0o555)).unwrap();
+    let mut net = controller(path).await;
+    assert_warned(&net, &["cannot create", "peers.json.tmp", "Permission denied"]);
     ban(&mut net, 1).await;
     assert_dumps_fail(
         &mut net,
@@ -423,4 +438,48 @@ fn a_file_that_is_mounted_by_itself_is_written_in_place() {
     if can(&LAUNCHER) {
         play(TEST, &LAUNCHER, &file().path);
     }
+}
+
+#[test]
+fn a_file_that_is_mounted_by_itself_and_read_only_is_found_at_the_start() {
+    const TEST: &str = "a_file_that_is_mounted_by_itself_and_read_only_is_found_at_the_start";
+    const LAUNCHER: [&str; 4] = ["unshare", "--user", "--map-root-user", "--mount"];
+    if let Some(path) = part() {
+        return block_on(async {
+            let at = path.to_str().unwrap();
+            run("mount", &["--bind", at, at]);
+            run("mount", &["-o", "remount,bind,ro", at]);
+            let mut net = controller(&path).await;
+            assert_warned(&net, &["cannot overwrite", "peers.json", "Read-only file system"]);
+            assert_eq!(temporaries(&path), 0);
+            ban(&mut net, 1).await;
+            until(&mut net, |stats| stats.counters.dumps_failed > 0).await;
+        });
+    }
+    if can(&LAUNCHER) {
+        play(TEST, &LAUNCHER, &file().path);
+    }
+}
+
+#[test]
+fn a_file_belongs_to_one_process_until_that_dies() {
+    const TEST: &str = "a_file_belongs_to_one_process_until_that_dies";
+    if let Some(path) = part() {
+        return block_on(dump_without_pause(&path));
+    }
+    let file = file();
+    let mut child = Killed(child(TEST, &[], &file.path).stdout(Stdio::piped()).spawn().unwrap());
+    await_line(&mut child, "dumping");
+    block_on(async {
+        let mut config = NetworkConfig::new(&file.path, 0);
+        config.listen_ip = Ipv4Addr::new(127, 101, 0, 2).into();
+        let error = NetworkController::with_config(config).await.unwrap_err();
+        let text = error.to_string();
+        assert!(
+            text.contains("peers.json") && text.contains("another controller"),
+            "{text}"
+        );
+        drop(child);
+        drop(controller(&file.path).await);
+    });
 }

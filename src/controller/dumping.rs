@@ -40,13 +40,14 @@ pub(crate) struct Cursor {
 }
 
 impl Dumping {
-    pub(super) fn new(config: &NetworkConfig, lock: FileLock) -> Self {
+    pub(super) fn new(config: &NetworkConfig, lock: FileLock, obstacle: Option<PeerFileError>) -> Self {
         let interval = config
             .peers_file
             .as_ref()
             .map(|path| DumpInterval::new(path.clone(), lock, config.peer_file_dump_interval));
         Self {
             interval,
+            last_error: obstacle.map(|error| error.to_string()),
             ..Self::default()
         }
     }

@@ -121,7 +121,7 @@ impl<T: Transport> Engine<T> {
             clock,
             timer: None,
             timer_due: None,
-            dumping: Dumping::new(&config, file.lock),
+            dumping: Dumping::new(&config, file.lock, file.obstacle),
             phase: Phase::Open,
             has_ended: false,
             local_addr,

@@ -73,6 +73,18 @@ impl<F: FileSystem> StagedFile<F> {
         Ok(staged)
     }
 
+    /// What will keep the file at `path` from being replaced, as far as can be seen without doing it.
+    pub(super) async fn obstacle(files: F, path: &Path, held: FileLock) -> Result<(), PeerFileError> {
+        let staged = Self::create(files, path, held).await?;
+        match fs::OpenOptions::new().write(true).open(&staged.target).await {
+            // It is mounted by itself: that of its folder would have been found already.
+            Err(error) if error.kind() == ErrorKind::ReadOnlyFilesystem => {
+                step("overwrite", &staged.target, async { Err(error) }).await
+            }
+            _ => Ok(()),
+        }
+    }
+
     async fn take_over(&self, old: &Metadata) -> Result<(), PeerFileError> {
         let Temporary { files, path, .. } = &self.temporary;
         let set = if_offered(

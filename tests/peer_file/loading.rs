@@ -379,6 +379,36 @@ async fn closing_can_be_retried_after_a_failed_dump() {
     net.close().await.expect("after Ok, again is Ok");
 }
 
+#[tokio::test]
+async fn what_keeps_the_file_from_being_replaced_is_found_at_the_start_and_ends_nothing() {
+    let file = PeerFile::holding(r#"[{ "ip": "127.0.0.2" }]"#);
+    let obstacle = file.path.with_extension("json.tmp");
+    fs::create_dir(&obstacle).unwrap();
+    let mut net = file.load().await.unwrap();
+    assert_says(
+        &net.stats().last_dump_error.unwrap(),
+        &["cannot remove", "peers.json.tmp", "directory"],
+    );
+    assert_eq!((net.stats().last_dump, net.stats().counters.dumps_failed), (None, 0));
+    assert!(net.peer(ip("127.0.0.2")).is_some());
+    fs::remove_dir(&obstacle).unwrap();
+    net.feedback_peer_banned(ip("127.0.0.3")).await;
+    net.close().await.unwrap();
+    assert_eq!(net.stats().last_dump_error, None);
+}
+
+#[tokio::test]
+async fn a_file_that_was_cut_off_is_mended_at_the_start() {
+    let whole = r#"[{"ip":"127.0.0.2"}]"#;
+    let file = PeerFile::holding(&whole[..9]);
+    fs::write(file.path.with_extension("json.tmp"), whole).unwrap();
+    let net = file.load().await.unwrap();
+    assert!(net.peer(ip("127.0.0.2")).is_some());
+    assert_eq!(net.stats().last_dump_error, None);
+    assert_eq!(file.bytes(), whole.as_bytes());
+    assert!(file.is_alone());
+}
+
 /// The field, its value and what would do, of a configuration that cannot work; all three are in the text.
 async fn config_error(result: impl Future<Output = Result<NetworkController, NetworkError>>) -> [String; 3] {
     let error = result.await.unwrap_err();

@@ -24,7 +24,7 @@ async fn eager(path: &Path) -> Result<NetworkController, NetworkError> {
 
 #[track_caller]
 fn assert_in_use(result: Result<NetworkController, NetworkError>, path: &Path) {
-    let error = result.err().expect("it is in use");
+    let error = result.expect_err("it is in use");
     let text = error.to_string();
     let expected = "another controller or tool uses it; end that one, or use another file";
     assert_eq!(text, format!("peer file {}: {expected}", path.display()));
@@ -97,7 +97,8 @@ async fn the_next_controller_has_the_whole_file_wherever_the_one_before_was_drop
             .await;
         // The dump gets further each time, until it is done.
         for _ in 0..round % 20 {
-            poll_fn(|cx| Poll::Ready(drop(Pin::new(&mut net).poll_next(cx)))).await;
+            let pending = poll_fn(|cx| Poll::Ready(Pin::new(&mut net).poll_next(cx).is_pending())).await;
+            assert!(pending, "nobody connects");
             tokio::task::yield_now().await;
             std::thread::sleep(Duration::from_micros(50));
         }

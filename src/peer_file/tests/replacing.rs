@@ -578,8 +578,7 @@ mod unix {
         let lock = async || {
             lock_new(&FaultyDisk, &place.temporary(), &opened)
                 .await
-                .err()
-                .expect("it is not")
+                .expect_err("it is not")
         };
         assert_eq!(lock().await.kind(), io::ErrorKind::NotFound);
 
