@@ -3,7 +3,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Mutex;
 
-use PeerStatus::{Idle, InHandshaking, OutConnecting, OutHandshaking};
+use PeerStatus::{Idle, OutConnecting, OutHandshaking};
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use futures::stream::BoxStream;
