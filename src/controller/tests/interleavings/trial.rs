@@ -402,6 +402,9 @@ impl Trial {
             let inbound = known.inbound.iter().find(|inbound| inbound.port == port).unwrap();
             assert_eq!((inbound.fate, inbound.is_dead), (IncomingFate::Pending, false));
             assert_eq!(inbound.probe.fate(), IncomingFate::Admitted);
+            let is_other_end = port == DIAL_PORT && inbound.parked.is_some() && known.own_since.is_none();
+            let has_succeeded = known.dials.last().is_some_and(|dial| dial.answer == Some(Answer::Ok));
+            assert!(!(is_other_end && has_succeeded), "connected with ourselves");
         }
         let is_outgoing = candidate.is_outgoing;
         known.held = Some(Held {

@@ -1,6 +1,7 @@
 //! The rules of the design over plain peers: everything is scanned and sorted, nothing is indexed.
 
 mod inbound;
+mod own_addresses;
 
 use std::collections::BTreeMap;
 
@@ -156,15 +157,7 @@ impl Model {
             return Reached::Nothing;
         };
         self.pace.host_faults = 0;
-        let reaches_any = self.listen.ip().is_unspecified() && ip.is_loopback();
-        let is_other_end = |parked: &&Parked| parked.remote == local || parked.remote == (ip, local.port()).into();
-        let other_end = self.parked.iter().find(is_other_end).map(|parked| parked.id);
-        if other_end.is_some() || (self.is_reachable() && (local.ip() == ip || reaches_any)) {
-            match other_end {
-                Some(other_end) => self.refuse_parked(other_end),
-                None => self.legs.push((now.since_start + self.config.connect_timeout, local)),
-            }
-            self.on_reached_ourselves(now, ip, local.ip());
+        if self.reaches_ourselves(now, ip, local) {
             return Reached::Ourselves;
         }
         if self.is_awaited(ip, id) {
@@ -291,11 +284,6 @@ impl Model {
         self.peers.values().filter(|peer| peer.status == status).count()
     }
 
-    pub(super) fn is_own(&self, ip: IpAddr) -> bool {
-        let is_here = self.listen.ip() == ip || (self.knows_loopback && ip.is_loopback());
-        self.learnt.iter().any(|&(_, other, _)| other == ip) || (self.is_reachable() && is_here)
-    }
-
     pub(super) fn parked_of(&self, ip: IpAddr) -> Option<&Parked> {
         self.parked.iter().find(|parked| parked.remote.ip() == ip)
     }
@@ -307,11 +295,6 @@ impl Model {
 
     pub(super) fn peer(&self, ip: IpAddr) -> &Known {
         &self.peers[&ip]
-    }
-
-    fn is_reachable(&self) -> bool {
-        let port = self.listen.port();
-        self.config.peer_port.unwrap_or(port) == port
     }
 
     fn peer_mut(&mut self, ip: IpAddr) -> &mut Known {
@@ -409,14 +392,7 @@ impl Model {
             if connected {
                 self.end(now, ip, PeerStatus::Idle);
             }
-            // Who only seems to be us is banned the next time.
-            if self
-                .learnt
-                .iter()
-                .any(|&(_, own, local)| own == ip && local.is_some_and(|local| local != ip))
-            {
-                self.disown(ip);
-            }
+            self.doubt(ip);
             return;
         }
         if !self.peers.contains_key(&ip) {
@@ -438,53 +414,6 @@ impl Model {
         (peer.banned_at, peer.deadline) = (None, None);
         peer.status = PeerStatus::Idle;
         self.keep_bounds(ip);
-    }
-
-    pub(super) fn on_reached_ourselves(&mut self, now: Now, ip: IpAddr, local: IpAddr) {
-        self.learn_own(now, ip, Some(local));
-        self.peer_mut(ip).own = true;
-        self.pace.replacements += 1;
-        self.end(now, ip, PeerStatus::Idle);
-    }
-
-    fn on_ourselves(&mut self, now: Now, ip: IpAddr) {
-        self.learn_own(now, ip, None);
-        let Some(peer) = self.peers.get(&ip) else { return };
-        match peer.status {
-            PeerStatus::Idle => self.keep_bounds(ip),
-            PeerStatus::Banned => self.lift_ban(ip),
-            status => {
-                let dial = peer.connection.filter(|_| status == PeerStatus::OutConnecting);
-                self.actions.extend(dial.map(Action::CallOff));
-                self.end(now, ip, PeerStatus::Idle);
-            }
-        }
-    }
-
-    fn learn_own(&mut self, now: Now, ip: IpAddr, local: Option<IpAddr>) {
-        let hour = Duration::from_secs(3600);
-        if self.is_reachable() && ip.is_loopback() && self.listen.ip().is_unspecified() {
-            self.knows_loopback = true;
-        } else if let Some(known) = self.learnt.iter_mut().find(|known| known.1 == ip) {
-            known.2 = local;
-        } else {
-            self.learnt.push((now.since_start + hour, ip, local));
-        }
-        self.forget_own(now);
-    }
-
-    fn forget_own(&mut self, now: Now) {
-        while let Some(&(_, ip, _)) = self.learnt.iter().find(|known| known.0 <= now.since_start) {
-            self.disown(ip);
-        }
-    }
-
-    pub(super) fn disown(&mut self, ip: IpAddr) {
-        self.learnt.retain(|known| known.1 != ip);
-        let is_own = self.is_own(ip);
-        if let Some(peer) = self.peers.get_mut(&ip) {
-            peer.own = is_own;
-        }
     }
 
     /// In whatever order: it matters only where the list is full.

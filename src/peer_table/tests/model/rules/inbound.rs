@@ -58,11 +58,11 @@ impl Model {
         }
     }
 
-    /// It comes from the port that our connection with the peer left from, and soon after.
+    /// It comes from the port that our connection with the peer left from, and not long after that came alive.
     fn is_other_end(&self, now: Now, remote: SocketAddr) -> bool {
         self.peers.get(&remote.ip()).is_some_and(|peer| {
-            let is_recent = now.since_start - peer.since <= self.config.connect_timeout;
-            peer.local_port == Some(remote.port()) && is_recent
+            let is_recent = |since| now.since_start - since <= self.config.connect_timeout;
+            peer.local_port == Some(remote.port()) && peer.alive_since.is_none_or(is_recent)
         })
     }
 
