@@ -33,10 +33,14 @@ impl FileLock {
     pub(super) async fn take(files: &impl FileSystem, path: &Path) -> Result<Self, PeerFileError> {
         let end = Instant::now() + PATIENCE;
         loop {
+            let is_last = Instant::now() >= end;
             match Self::try_take(files, path).await {
-                Some(lock) => return Ok(lock.if_readable(path).await),
-                None if Instant::now() < end => sleep(PAUSE).await,
-                None => return Err(PeerFileError::InUse),
+                // A file that is missing may be about to be replaced, and has no lock to offer.
+                Some(lock) if is_last || lock.0.is_some() || tokio::fs::symlink_metadata(path).await.is_ok() => {
+                    return Ok(lock.if_readable(path).await);
+                }
+                None if is_last => return Err(PeerFileError::InUse),
+                Some(_) | None => sleep(PAUSE).await,
             }
         }
     }
