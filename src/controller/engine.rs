@@ -54,8 +54,8 @@ pub(crate) struct Engine<T: Transport> {
     #[pin]
     pub(super) listener: Option<Listener<T::Listener>>,
     pub(super) dials: ConnectorPool<T::Dial>,
-    /// A dial that succeeded, while what has come in is looked at. There between polls only if something panicked.
-    pub(super) dialed: Option<(ConnectionId, Dialed<T::Socket>)>,
+    /// The outcome of a dial, while what has come in is looked at. There between polls only if something panicked.
+    pub(super) dialed: Option<(ConnectionId, Answer<T>)>,
     /// The event that this poll returns. There between polls only if something panicked.
     pub(super) event: Option<Event<T>>,
     /// Connections that were looked at for a dial, and are to be admitted when it is their turn.
@@ -91,6 +91,7 @@ pub(super) enum Phase {
     Closed,
 }
 
+type Answer<T> = Result<Dialed<<T as Transport>::Socket>, DialFault>;
 type Event<T> = NetworkControllerEvent<<T as Transport>::Socket>;
 
 impl<T: Transport> Engine<T> {
@@ -216,17 +217,22 @@ impl<T: Transport> Engine<T> {
         if self.dialed.is_none() {
             let this = self.as_mut().project();
             match ready!(Pin::new(this.dials).poll_next(cx)) {
-                Some((id, Ok(Ok(dialed)))) => {
-                    *this.dialed = Some((id, dialed));
-                    self.as_mut().settle_accepts(cx);
+                Some((id, Ok(answer))) => {
+                    let has_succeeded = answer.is_ok();
+                    *this.dialed = Some((id, answer));
+                    if has_succeeded {
+                        self.as_mut().settle_accepts(cx);
+                    }
+                    self.as_mut().drop_dead_rival(id);
                 }
-                Some((id, Ok(Err(fault)))) => self.as_mut().on_dial_failed(id, fault),
                 Some((id, Err(panic))) => self.as_mut().on_dial_panicked(id, panic),
                 None => return Poll::Pending,
             }
         }
-        if let Some((id, dialed)) = self.as_mut().project().dialed.take() {
-            self.on_dialed(id, dialed);
+        match self.as_mut().project().dialed.take() {
+            Some((id, Ok(dialed))) => self.on_dialed(id, dialed),
+            Some((id, Err(fault))) => self.on_dial_failed(id, fault),
+            None => {}
         }
         Poll::Ready(())
     }
@@ -276,7 +282,6 @@ impl<T: Transport> Engine<T> {
     }
 
     fn on_dialed(mut self: Pin<&mut Self>, id: ConnectionId, dialed: Dialed<T::Socket>) {
-        self.as_mut().drop_dead_rival(id);
         let this = self.as_mut().project();
         let now = this.clock.pass_time();
         match this.table.on_dialed(now, id, dialed.local_addr) {
@@ -287,7 +292,6 @@ impl<T: Transport> Engine<T> {
     }
 
     fn on_dial_failed(mut self: Pin<&mut Self>, id: ConnectionId, fault: DialFault) {
-        self.as_mut().drop_dead_rival(id);
         let this = self.as_mut().project();
         this.table.on_dial_failed(this.clock.pass_time(), id, fault);
         self.run_actions();
@@ -309,7 +313,8 @@ impl<T: Transport> Engine<T> {
     }
 
     /// Frees the dial's slot before the panic goes on.
-    pub(super) fn on_dial_panicked(self: Pin<&mut Self>, id: ConnectionId, panic: Box<dyn Any + Send>) {
+    pub(super) fn on_dial_panicked(mut self: Pin<&mut Self>, id: ConnectionId, panic: Box<dyn Any + Send>) {
+        self.as_mut().drop_dead_rival(id);
         self.on_dial_failed(id, DialFault::Peer);
         resume_unwind(panic)
     }

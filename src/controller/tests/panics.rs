@@ -228,6 +228,27 @@ async fn a_dial_is_handed_over_though_what_came_in_beside_it_panics() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_dial_frees_its_slot_though_the_parked_one_panics_that_takes_it() {
+    let mut scene = Scene::new(wanting(1), &[LOW]).await;
+    let _probe = scene.comes_in(LOW);
+    assert!(scene.net.poll_next().is_pending());
+    for is_ok in [true, false] {
+        assert_eq!(scene.status(LOW), Some(OutConnecting));
+        match is_ok {
+            true => drop(scene.world.dial_ok(ip(LOW))),
+            false => scene.world.dial_err(ip(LOW), ErrorKind::ConnectionRefused.into()),
+        }
+        scene.panics(At::CheckAlive);
+        assert!(!scene.event().is_outgoing);
+        drop(scene.net.feedback_peer_closed(ip(LOW)));
+        advance(seconds(60)).await;
+        assert!(scene.net.poll_next().is_pending());
+        let _probe = scene.comes_in(LOW);
+        assert!(scene.net.poll_next().is_pending());
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_dial_is_handed_over_though_refusing_the_parked_one_panics() {
     let mut scene = Scene::new(wanting(1), &[HIGH]).await;
     let _probe = scene.comes_in(HIGH);
