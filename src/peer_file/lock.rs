@@ -34,21 +34,19 @@ impl FileLock {
         let end = Instant::now() + PATIENCE;
         loop {
             let is_last = Instant::now() >= end;
-            match Self::try_take(files, path).await {
-                // A file that is missing may be about to be replaced, and has no lock to offer.
-                Some(lock) if is_last || lock.0.is_some() || tokio::fs::symlink_metadata(path).await.is_ok() => {
-                    return Ok(lock.if_readable(path).await);
-                }
-                None if is_last => return Err(PeerFileError::InUse),
-                Some(_) | None => sleep(PAUSE).await,
+            match attempt(files, path).await.map_err(|error| error.kind()) {
+                Ok(file) => return Ok(Self(Some(Arc::new(file))).if_readable(path).await),
+                Err(ErrorKind::WouldBlock) if is_last => return Err(PeerFileError::InUse),
+                // A file that is missing may be about to be replaced.
+                Err(ErrorKind::WouldBlock | ErrorKind::NotFound) if !is_last => sleep(PAUSE).await,
+                Err(_) => return Ok(Self::default()),
             }
         }
     }
 
     /// The same at once; `None` if somebody else has it locked.
     pub(super) async fn try_take(files: &impl FileSystem, path: &Path) -> Option<Self> {
-        let (try_lock, path) = (files.try_lock(), path.to_owned());
-        match blocking(move || open_locked(&path, try_lock)).await {
+        match attempt(files, path).await {
             Ok(file) => Some(Self(Some(Arc::new(file)))),
             Err(error) => (error.kind() != ErrorKind::WouldBlock).then(Self::default),
         }
@@ -66,6 +64,11 @@ impl FileLock {
         let is_of = |file: &File| names(path, file_id(&file.metadata()?));
         self.0.as_deref().is_some_and(|file| is_of(file).unwrap_or(false))
     }
+}
+
+async fn attempt(files: &impl FileSystem, path: &Path) -> io::Result<File> {
+    let (try_lock, path) = (files.try_lock(), path.to_owned());
+    blocking(move || open_locked(&path, try_lock)).await
 }
 
 /// Not opened to write, as that would keep its file system from being mounted read-only; unless it is locked only so, as
