@@ -33,20 +33,18 @@ impl FileLock {
     pub(super) async fn take(files: &impl FileSystem, path: &Path) -> Result<Self, PeerFileError> {
         let end = Instant::now() + PATIENCE;
         loop {
-            let is_last = Instant::now() >= end;
-            match attempt(files, path).await.map_err(|error| error.kind()) {
-                Ok(file) => return Ok(Self(Some(Arc::new(file))).if_readable(path).await),
-                Err(ErrorKind::WouldBlock) if is_last => return Err(PeerFileError::InUse),
-                // A file that is missing may be about to be replaced.
-                Err(ErrorKind::WouldBlock | ErrorKind::NotFound) if !is_last => sleep(PAUSE).await,
-                Err(_) => return Ok(Self::default()),
+            match Self::try_take(files, path).await {
+                Some(lock) => return Ok(lock.if_readable(path).await),
+                None if Instant::now() < end => sleep(PAUSE).await,
+                None => return Err(PeerFileError::InUse),
             }
         }
     }
 
     /// The same at once; `None` if somebody else has it locked.
     pub(super) async fn try_take(files: &impl FileSystem, path: &Path) -> Option<Self> {
-        match attempt(files, path).await {
+        let (try_lock, path) = (files.try_lock(), path.to_owned());
+        match blocking(move || open_locked(&path, try_lock)).await {
             Ok(file) => Some(Self(Some(Arc::new(file)))),
             Err(error) => (error.kind() != ErrorKind::WouldBlock).then(Self::default),
         }
@@ -64,11 +62,6 @@ impl FileLock {
         let is_of = |file: &File| names(path, file_id(&file.metadata()?));
         self.0.as_deref().is_some_and(|file| is_of(file).unwrap_or(false))
     }
-}
-
-async fn attempt(files: &impl FileSystem, path: &Path) -> io::Result<File> {
-    let (try_lock, path) = (files.try_lock(), path.to_owned());
-    blocking(move || open_locked(&path, try_lock)).await
 }
 
 /// Not opened to write, as that would keep its file system from being mounted read-only; unless it is locked only so, as

@@ -69,8 +69,8 @@ async fn a_lock_is_asked_for_by_name_until_it_is_of_the_file_that_has_the_name()
     let lock = locked(&place).await;
     let (second, ()) = tokio::join!(take(&place), async {
         tokio::time::sleep(Duration::from_millis(500)).await;
-        fs::rename(place.target(), place.path("old")).expect("renamed");
-        fs::write(place.target(), "[]").expect("written");
+        fs::write(place.path("new"), "[]").expect("written");
+        fs::rename(place.path("new"), place.target()).expect("renamed");
     });
     assert!(second.expect("nobody has the new one").is_of(&place.target()));
     drop(lock);
