@@ -178,10 +178,11 @@ impl PeerTable {
 
     /// Best to worst, without banned peers, own addresses, and those that `global_peers_only` excludes.
     pub fn good_peer_ips(&self) -> impl Iterator<Item = IpAddr> {
-        let is_told = |entry: &&Entry| entry.is_global || !self.config.global_peers_only;
-        let ips = self.peers.in_order().filter(is_told).map(|entry| entry.peer.ip);
+        let (all, any_own) = (!self.config.global_peers_only, self.own.any_known());
         // An address may turn out to be our own long after it was added.
-        ips.filter(|&ip| !self.own.contains(ip))
+        let is_own = move |entry: &Entry| any_own && self.own.contains(entry.peer.ip);
+        let is_told = move |entry: &&Entry| (all || entry.is_global) && !is_own(entry);
+        self.peers.in_order().filter(is_told).map(|entry| entry.peer.ip)
     }
 
     /// All that [`Self::good_peer_ips`] yields.

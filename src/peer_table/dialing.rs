@@ -60,8 +60,8 @@ impl PeerTable {
             entry.unroutable_in_row = 0;
             if let Some(connection) = &mut entry.connection {
                 (connection.since, connection.deadline) = (now.moment(), deadline);
-                connection.local_port = Some(local.port());
             }
+            entry.local_port = Some(local.port());
         });
         self.pace.on_attempt(now, &self.config);
         if let Some(parked) = self.parking.crossing(id, ip) {

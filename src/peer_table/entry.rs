@@ -39,6 +39,8 @@ pub(crate) struct Entry {
     pub(crate) failures_in_outage: u8,
     /// Outgoing connections in a row that ended soon after their start.
     pub(crate) short_in_row: u8,
+    /// The port that the present connection left from, if we made it. (Here, where it takes no room.)
+    pub(crate) local_port: Option<u16>,
     /// Not dialed before.
     pub(crate) paused_until: Option<Moment>,
     /// The dial or connection of a peer that is neither Idle nor Banned.
@@ -55,8 +57,6 @@ pub(crate) struct Connection {
     pub(crate) alive_since: Option<Moment>,
     /// When the handshake times out.
     pub(crate) deadline: Option<Moment>,
-    /// That a dial left from, once it has succeeded.
-    pub(crate) local_port: Option<u16>,
 }
 
 /// What few peers have.
@@ -100,6 +100,7 @@ impl Entry {
             unroutable_in_row: 0,
             failures_in_outage: 0,
             short_in_row: 0,
+            local_port: None,
             paused_until: None,
             connection: None,
             rare: None,
@@ -239,7 +240,6 @@ impl Connection {
             since: now.moment(),
             alive_since: None,
             deadline: None,
-            local_port: None,
         }
     }
 }

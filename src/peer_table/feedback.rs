@@ -49,7 +49,7 @@ impl PeerTable {
         let connection = self.connection_of(id);
         let was = self.peers.update(id, |entry| {
             let was = std::mem::replace(&mut entry.peer.status, PeerStatus::Idle);
-            entry.connection = None;
+            (entry.connection, entry.local_port) = (None, None);
             edit(entry);
             was
         });

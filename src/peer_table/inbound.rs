@@ -216,11 +216,10 @@ impl PeerTable {
     /// Whether a socket of this peer from `port` is the other end of our connection with it, which a router has sent
     /// back to us. One that comes in long after the handshake has its port by chance.
     fn is_other_end_of(&self, now: Now, id: PeerId, port: u16) -> bool {
-        let connection = self.peers.get(id).connection;
-        connection.is_some_and(|it| {
-            let is_recent = |since| now.moment().since(since) <= self.config.connect_timeout;
-            it.local_port == Some(port) && it.alive_since.is_none_or(is_recent)
-        })
+        let entry = self.peers.get(id);
+        let is_recent = |since| now.moment().since(since) <= self.config.connect_timeout;
+        let alive_since = entry.connection.and_then(|connection| connection.alive_since);
+        entry.local_port == Some(port) && alive_since.is_none_or(is_recent)
     }
 
     /// Our dial of `local`, if an inbound socket from `remote` may be its other end.

@@ -42,6 +42,11 @@ impl OwnAddresses {
         }
     }
 
+    /// Whether any address that a peer can have is known to be our own.
+    pub(crate) fn any_known(&self) -> bool {
+        !self.learnt.is_empty() || self.is_all_loopback || !self.listen.ip().is_unspecified()
+    }
+
     pub(crate) fn contains(&self, ip: IpAddr) -> bool {
         let is_loopback = self.is_all_loopback && ip.is_loopback();
         self.learnt.contains_key(&ip) || (self.is_reachable && (self.listen.ip() == ip || is_loopback))
