@@ -278,6 +278,8 @@ async fn dialer(port: u16, under_way: usize) -> Node {
     let mut config = NetworkConfig::in_memory(0);
     config.listen_ip = DIALS_LEAVE_FROM.into();
     config.peer_port = Some(port);
+    // As fast as they can be made.
+    config.dial_stagger = Duration::ZERO;
     config.target_outgoing_connections = DIALS;
     config.max_simultaneous_outgoing_connection_attempts = under_way;
     config.initial_peers = (0..DIALS).map(source).collect();
