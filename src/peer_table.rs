@@ -74,7 +74,7 @@ use crate::peer::{ConnectionId, ParkedId, Peer, PeerId, PeerStatus};
 use crate::stats::{Counters, Stats, Usage};
 
 /// How many handshakes and bans that are over are ended in one call, so that a million of them do not stall a poll.
-const DEADLINES_PER_CALL: usize = 256;
+const DEADLINES_PER_CALL: usize = 32;
 
 /// Something to do with a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -8,7 +8,7 @@ use crate::peer_table::entry::Entry;
 use crate::peer_table::time::Now;
 
 /// How many pauses that are over are ended in one call, so that a million of them do not stall a poll.
-const PAUSES_PER_CALL: usize = 256;
+const PAUSES_PER_CALL: usize = 32;
 
 impl PeerTable {
     /// The pause after so many failures in a row, before its jitter: `retry_backoff`, doubled for each after the first,

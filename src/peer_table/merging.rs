@@ -22,7 +22,8 @@ impl PeerTable {
     pub fn load(&mut self, now: Now, records: Vec<PeerRecord>, initial: &[IpAddr]) {
         let entries: Vec<_> = records.into_iter().map(|record| self.loaded(now, record)).collect();
         let initial: HashSet<_> = initial.iter().map(IpAddr::to_canonical).collect();
-        let known: HashSet<_> = entries.iter().map(|entry| entry.peer.ip).collect();
+        let ips = entries.iter().map(|entry| entry.peer.ip);
+        let known: HashSet<_> = ips.filter(|ip| initial.contains(ip)).collect();
         let is_missing = |&ip: &IpAddr| !known.contains(&ip) && is_peer_address(ip) && !self.own.contains(ip);
         let mut missing: Vec<_> = initial.iter().copied().filter(is_missing).collect();
         missing.sort_unstable();

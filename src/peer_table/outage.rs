@@ -16,7 +16,7 @@ use crate::peer_table::time::{Moment, Now};
 /// The longest pause of a peer in an outage, in units of `retry_backoff`.
 const LONGEST_PAUSE: u32 = 12;
 /// How many peers become candidates again in one call after an outage.
-const RELEASES_PER_CALL: usize = 256;
+const RELEASES_PER_CALL: usize = 32;
 
 #[derive(Debug)]
 pub(crate) struct Outage {
