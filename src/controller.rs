@@ -289,7 +289,8 @@ impl<T: Transport> NetworkController<T> {
         ready(())
     }
 
-    /// The peers to tell others of, from best to worst, without those that are banned.
+    /// The peers that others may be told of, from best to worst, without those that are banned. To tell of some, see
+    /// [`Self::sample_peer_ips`].
     #[must_use]
     pub fn get_good_peer_ips(&self) -> Vec<IpAddr> {
         self.engine.table().all_good_peer_ips()
@@ -298,6 +299,16 @@ impl<T: Transport> NetworkController<T> {
     /// The same as [`Self::get_good_peer_ips`] one by one: `.take(100)` costs 100.
     pub fn good_peer_ips(&self) -> impl Iterator<Item = IpAddr> {
         self.engine.table().good_peer_ips()
+    }
+
+    /// A random sample of the same peers, in random order and without repetition: `limit` of them, or all if there are no
+    /// more. Costs about `limit`, however many peers are known.
+    ///
+    /// Tell others by this. If every node told of its best peers, these would become hubs and the others would stay
+    /// unknown.
+    #[must_use]
+    pub fn sample_peer_ips(&mut self, limit: usize) -> Vec<IpAddr> {
+        self.engine.as_mut().sample_peer_ips(limit)
     }
 
     /// A way to report from elsewhere.

@@ -20,6 +20,7 @@
 //! | which peer to forget, which ban to drop | `forgetting` |
 //! | peers from the file and from lists | `merging` |
 //! | this node's own addresses | `own_addresses` |
+//! | which peers others are told of | `telling` |
 
 mod backoff;
 mod bag;
@@ -43,6 +44,7 @@ mod peers;
 mod random;
 mod rank;
 mod subnet;
+mod telling;
 #[cfg(test)]
 mod tests;
 mod time;
@@ -176,22 +178,6 @@ impl PeerTable {
         self.peers.by_ip(ip).map(|entry| &entry.peer)
     }
 
-    /// Best to worst, without banned peers, own addresses, and those that `global_peers_only` excludes.
-    pub fn good_peer_ips(&self) -> impl Iterator<Item = IpAddr> {
-        let (all, any_own) = (!self.config.global_peers_only, self.own.any_known());
-        // An address may turn out to be our own long after it was added.
-        let is_own = move |entry: &Entry| any_own && self.own.contains(entry.peer.ip);
-        let is_told = move |entry: &&Entry| (all || entry.is_global) && !is_own(entry);
-        self.peers.in_order().filter(is_told).map(|entry| entry.peer.ip)
-    }
-
-    /// All that [`Self::good_peer_ips`] yields.
-    pub fn all_good_peer_ips(&self) -> Vec<IpAddr> {
-        let mut ips = Vec::with_capacity(self.peers.in_order().len());
-        ips.extend(self.good_peer_ips());
-        ips
-    }
-
     /// The connection that the peer has, and whether we made it.
     #[cfg(any(test, feature = "internals"))]
     pub fn connection(&self, ip: IpAddr) -> Option<(ConnectionId, bool)> {
@@ -254,7 +240,7 @@ impl PeerTable {
 
     fn new_entry(&self, peer: Peer) -> Entry {
         let tie = self.random.tie(peer.ip);
-        Entry::new(peer, tie)
+        self.with_config(Entry::new(peer, tie))
     }
 
     /// Adds a peer that is not known.

@@ -118,6 +118,7 @@ fn feedback_is_applied_when_called<T: Transport>() {
 
 fn queries_do_not_wait<T: Transport>() {
     let _: fn(&NetworkController<T>) -> Vec<IpAddr> = NetworkController::get_good_peer_ips;
+    let _: fn(&mut NetworkController<T>, usize) -> Vec<IpAddr> = NetworkController::sample_peer_ips;
     let _: fn(&NetworkController<T>) -> FeedbackSink = NetworkController::feedback_sink;
     let _: fn(&NetworkController<T>, IpAddr) -> Option<&Peer> = NetworkController::peer;
     let _: fn(&NetworkController<T>) -> Stats = NetworkController::stats;

@@ -37,6 +37,17 @@ impl<T: Transport> Engine<T> {
         }
     }
 
+    pub(crate) fn sample_peer_ips(self: Pin<&mut Self>, limit: usize) -> Vec<IpAddr> {
+        let this = self.project();
+        let changes = this.table.changes();
+        let ips = this.table.sample_peer_ips(limit);
+        if this.table.changes() != changes {
+            // Own addresses were forgotten, which is to be dumped.
+            this.wakers.wake_stream();
+        }
+        ips
+    }
+
     /// Applies all that was reported of connections, and so much of the rest that a flood of it makes no poll long.
     pub(super) fn apply_reports(mut self: Pin<&mut Self>, cx: &Context<'_>) {
         if !self.as_mut().apply_batch(ABSENT_PER_POLL, Report::Failed) {

@@ -1,6 +1,6 @@
 //! What the table keeps of one peer.
 
-use std::num::NonZeroU64;
+use std::num::{NonZeroU16, NonZeroU64};
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
@@ -31,6 +31,8 @@ pub(crate) struct Entry {
     pub(crate) is_from_file: bool,
     /// Outgoing connections to globally reachable addresses take their subnet.
     pub(crate) is_global: bool,
+    /// The config lets others be told of the address.
+    pub(crate) may_be_told: bool,
     /// An inbound socket of the peer is parked, so it is not dialed.
     pub(crate) has_parked: bool,
     /// Dials in a row for which this host found no way to the address.
@@ -40,7 +42,7 @@ pub(crate) struct Entry {
     /// Outgoing connections in a row that ended soon after their start.
     pub(crate) short_in_row: u8,
     /// The port that the present connection left from, if we made it. (Here, where it takes no room.)
-    pub(crate) local_port: Option<u16>,
+    pub(crate) local_port: Option<NonZeroU16>,
     /// Not dialed before.
     pub(crate) paused_until: Option<Moment>,
     /// The dial or connection of a peer that is neither Idle nor Banned.
@@ -96,6 +98,7 @@ impl Entry {
             is_proven: false,
             is_own: false,
             is_from_file: false,
+            may_be_told: true,
             has_parked: false,
             unroutable_in_row: 0,
             failures_in_outage: 0,
@@ -150,6 +153,16 @@ impl Entry {
     /// Nothing stands in the way of a dial but perhaps a pause.
     pub(crate) fn is_free(&self) -> bool {
         self.peer.status == PeerStatus::Idle && !self.is_own && !self.has_parked
+    }
+
+    /// It is in the order of peers.
+    pub(crate) fn is_listed(&self) -> bool {
+        self.peer.status != PeerStatus::Banned && !self.is_own
+    }
+
+    /// Others may be told of it.
+    pub(crate) fn is_advertisable(&self) -> bool {
+        self.is_listed() && self.may_be_told
     }
 
     pub(crate) fn is_unproven_idle(&self) -> bool {

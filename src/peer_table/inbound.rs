@@ -219,7 +219,7 @@ impl PeerTable {
         let entry = self.peers.get(id);
         let is_recent = |since| now.moment().since(since) <= self.config.connect_timeout;
         let alive_since = entry.connection.and_then(|connection| connection.alive_since);
-        entry.local_port == Some(port) && alive_since.is_none_or(is_recent)
+        entry.local_port.is_some_and(|own| own.get() == port) && alive_since.is_none_or(is_recent)
     }
 
     /// Our dial of `local`, if an inbound socket from `remote` may be its other end.

@@ -112,7 +112,7 @@ impl PeerTable {
     fn loaded(&self, now: Now, mut record: PeerRecord) -> Entry {
         record.peer.ip = record.peer.ip.to_canonical();
         let tie = self.random.tie(record.peer.ip);
-        let mut entry = Entry::loaded(record, tie, now);
+        let mut entry = self.with_config(Entry::loaded(record, tie, now));
         entry.is_own = self.own.contains(entry.peer.ip);
         entry
     }

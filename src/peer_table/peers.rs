@@ -13,11 +13,12 @@ use std::net::IpAddr;
 use chrono::{DateTime, Utc};
 
 use crate::peer::{OtherFields, Peer, PeerId, PeerStatus};
-use crate::peer_table::bag::Numbered;
+use crate::peer_table::bag::{Bag, Numbered, Positions};
 use crate::peer_table::candidates::Candidates;
 use crate::peer_table::crowds::Crowds;
 use crate::peer_table::entry::{Entry, is_outgoing};
 use crate::peer_table::groups::{Groups, Membership};
+use crate::peer_table::random::Random;
 use crate::peer_table::rank::Ranked;
 use crate::peer_table::subnet::{GroupId, Subnet};
 use crate::peer_table::time::Moment;
@@ -42,6 +43,10 @@ pub(crate) struct Peers {
     counts: StatusCounts,
     /// Best to worst, without banned peers and own addresses.
     order: BTreeSet<Ranked>,
+    /// The peers that others may be told of, to draw from.
+    advertisable: Bag<PeerId>,
+    /// Of peers in `advertisable`.
+    advertisable_positions: Positions,
     groups: Groups,
     candidates: Candidates,
     /// By unproven Idle peers.
@@ -67,6 +72,7 @@ struct Facts {
     status: Option<PeerStatus>,
     /// Its position in the order, unless it is banned or its address is our own.
     ranked: Option<Ranked>,
+    is_advertisable: bool,
     membership: Membership,
     pause: Option<Moment>,
     deadline: Option<Moment>,
@@ -79,11 +85,11 @@ struct Facts {
 impl Facts {
     fn of(entry: &Entry, id: PeerId) -> Self {
         let status = entry.peer.status;
-        let is_listed = status != PeerStatus::Banned && !entry.is_own;
-        let ranked = is_listed.then(|| Ranked::of(entry, id));
+        let ranked = entry.is_listed().then(|| Ranked::of(entry, id));
         Self {
             status: Some(status),
             ranked,
+            is_advertisable: entry.is_advertisable(),
             membership: membership(entry, ranked),
             pause: entry.paused_until.filter(|_| entry.is_free()),
             deadline: entry.deadline(),
@@ -141,6 +147,20 @@ impl Peers {
     /// Best to worst, without banned peers and own addresses.
     pub(crate) fn in_order(&self) -> impl DoubleEndedIterator<Item = &Entry> + ExactSizeIterator {
         self.order.iter().map(|ranked| self.get(ranked.id))
+    }
+
+    /// How many peers others may be told of.
+    pub(crate) fn advertisable_len(&self) -> usize {
+        self.advertisable.len()
+    }
+
+    /// Draws one of those peers by lot, but for `drawn` that were drawn before: as the next one of a shuffle that is made
+    /// as far as it is needed.
+    pub(crate) fn draw_advertisable(&mut self, drawn: usize, random: &mut Random) -> Option<PeerId> {
+        let left = self.advertisable.len().checked_sub(drawn).filter(|&left| left > 0)?;
+        let chosen = drawn + random.below(left);
+        self.advertisable.swap(drawn, chosen, &mut self.advertisable_positions);
+        Some(self.advertisable.members()[drawn])
     }
 
     /// The worst Idle peer. Those that are passed over are connected.
@@ -272,6 +292,14 @@ impl Peers {
         if before.ranked != after.ranked {
             before.ranked.map(|ranked| self.order.remove(&ranked));
             self.order.extend(after.ranked);
+        }
+        if before.is_advertisable != after.is_advertisable {
+            let positions = &mut self.advertisable_positions;
+            if after.is_advertisable {
+                self.advertisable.insert(id, positions);
+            } else {
+                self.advertisable.remove(id, positions);
+            }
         }
         if before.membership != after.membership {
             let (was, is) = self.groups.shift(group, id, before.membership, after.membership);

@@ -19,6 +19,7 @@ mod peer_lists;
 mod ranking;
 mod scenarios;
 mod statistics;
+mod telling;
 mod world;
 
 use std::collections::{BTreeMap, BTreeSet};

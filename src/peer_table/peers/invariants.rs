@@ -27,6 +27,16 @@ impl Peers {
 
         let order: BTreeSet<_> = facts.iter().filter_map(|(_, facts)| facts.ranked).collect();
         assert_eq!(self.order, order);
+        let advertisable: BTreeSet<_> = facts
+            .iter()
+            .filter(|(_, it)| it.is_advertisable)
+            .map(|(id, _)| *id)
+            .collect();
+        assert_eq!(self.advertisable.len(), advertisable.len());
+        assert_eq!(
+            self.advertisable.members().iter().copied().collect::<BTreeSet<_>>(),
+            advertisable
+        );
         let timers = |of: fn(&Facts) -> Option<_>| -> BTreeSet<_> {
             facts.iter().filter_map(|(id, facts)| Some((of(facts)?, *id))).collect()
         };

@@ -293,6 +293,11 @@ impl Model {
         chosen.map(|peer| peer.ip).collect()
     }
 
+    /// The peers that others are told of.
+    pub(super) fn told(&self) -> Vec<IpAddr> {
+        self.ips(|peer| !is_banned(peer) && !peer.own && !self.is_own(peer.ip))
+    }
+
     pub(super) fn peer(&self, ip: IpAddr) -> &Known {
         &self.peers[&ip]
     }

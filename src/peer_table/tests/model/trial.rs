@@ -157,6 +157,7 @@ impl Trial {
         }
         self.compare_deadline();
         self.compare_order();
+        self.compare_sample(self.steps % 8);
         self.steps += 1;
         if self.steps.is_multiple_of(STEPS_PER_CHECK) {
             self.table.check();
@@ -302,10 +303,19 @@ impl Trial {
         }
     }
 
+    fn compare_sample(&mut self, limit: usize) {
+        let told = self.model.told();
+        let sample = self.apply(|table| table.sample_peer_ips(limit), |model, _| model.drop_own());
+        assert_eq!(sample.len(), limit.min(told.len()));
+        let distinct: BTreeSet<_> = sample.into_iter().collect();
+        assert_eq!(distinct.len(), limit.min(told.len()));
+        assert!(distinct.iter().all(|ip| told.contains(ip)), "{distinct:?} of {told:?}");
+    }
+
     fn compare_order(&self) {
         let model = &self.model;
-        let is_listed = |peer: &&Known| peer.status != PeerStatus::Banned && !peer.own && !model.is_own(peer.ip);
-        let mut sorted: Vec<_> = model.peers.values().filter(is_listed).collect();
+        let told = model.told();
+        let mut sorted: Vec<_> = told.iter().map(|&ip| model.peer(ip)).collect();
         sorted.sort_by_key(|peer| peer.key());
         let order: Vec<_> = self.table.good_peer_ips().collect();
         assert_eq!(order, sorted.iter().map(|peer| peer.ip).collect::<Vec<_>>());
