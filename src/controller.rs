@@ -281,7 +281,8 @@ impl<T: Transport> NetworkController<T> {
         self.report(ip, Report::Ourselves)
     }
 
-    /// Merges peers that a peer told us of: unknown ones are added, known ones left as they are. Takes no more than
+    /// Merges peers that a peer told us of: unknown ones are added, known ones left as they are, but that others are told
+    /// from now on of those that had only connected to us. Takes no more than
     /// `max_idle_peers` addresses from the list, however long it is, and none that [no peer can
     /// have](crate#which-addresses-can-be-peers).
     pub fn feedback_peer_list(&mut self, ips: impl IntoIterator<Item = IpAddr>) -> Ready<()> {
@@ -289,7 +290,8 @@ impl<T: Transport> NetworkController<T> {
         ready(())
     }
 
-    /// The peers that others may be told of, from best to worst, without those that are banned. To tell of some, see
+    /// The peers that others may be told of, from best to worst: neither those that are banned, nor those that have only
+    /// connected to us: a peer that was admitted and never alive, and that no list named. To tell of some, see
     /// [`Self::sample_peer_ips`].
     #[must_use]
     pub fn get_good_peer_ips(&self) -> Vec<IpAddr> {

@@ -16,6 +16,7 @@
 //! | how long a peer is left alone | `backoff` |
 //! | times without an outgoing connection | `outage` |
 //! | inbound sockets, and dials that cross | `inbound` |
+//! | peers known only by connections of their own | `newcomers` |
 //! | what the application reports | `feedback`, `banning` |
 //! | which peer to forget, which ban to drop | `forgetting` |
 //! | peers from the file and from lists | `merging` |
@@ -36,6 +37,7 @@ mod inbound;
 #[cfg(any(test, feature = "internals"))]
 mod invariants;
 mod merging;
+mod newcomers;
 mod outage;
 mod own_addresses;
 mod pacing;

@@ -190,13 +190,20 @@ fn an_event_has_one_variant_with_three_fields() {
 }
 
 #[test]
-fn a_record_of_the_peer_file_is_a_peer_and_the_beginning_of_its_ban() {
+fn a_record_of_the_peer_file_is_a_peer_the_beginning_of_its_ban_and_whether_it_knocked() {
     let _: fn(IpAddr) -> PeerRecord = PeerRecord::new;
     let _: fn(IpAddr) -> Peer = Peer::new;
-    fn parts(PeerRecord { peer, banned_at, .. }: PeerRecord) -> (Peer, Option<DateTime<Utc>>) {
-        (peer, banned_at)
+    type Parts = (Peer, Option<DateTime<Utc>>, bool);
+    fn parts(record: PeerRecord) -> Parts {
+        let PeerRecord {
+            peer,
+            banned_at,
+            knocked,
+            ..
+        } = record;
+        (peer, banned_at, knocked)
     }
-    let _: fn(PeerRecord) -> (Peer, Option<DateTime<Utc>>) = parts;
+    let _: fn(PeerRecord) -> Parts = parts;
     let _ = |FileError { path, source, .. }: FileError| drop::<(PathBuf, PeerFileError)>((path, source));
 }
 

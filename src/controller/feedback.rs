@@ -29,7 +29,8 @@ pub enum Feedback {
     Banned(IpAddr),
     /// We have closed the connection cleanly. The peer becomes Idle; no failure is recorded.
     Closed(IpAddr),
-    /// Peers that a peer told us of. Unknown ones are added, known ones left as they are.
+    /// Peers that a peer told us of. Unknown ones are added, known ones left as they are, but that others are told from
+    /// now on of those that had only connected to us.
     PeerList(Vec<IpAddr>),
     /// The peer is banned no more.
     Unbanned(IpAddr),

@@ -11,7 +11,7 @@
 use std::net::{IpAddr, SocketAddr};
 
 use crate::peer::{ConnectionId, ParkedId, Peer, PeerId, PeerStatus, is_peer_address};
-use crate::peer_table::entry::{Connection, Entry};
+use crate::peer_table::entry::{Connection, Entry, Source};
 use crate::peer_table::parking::Parked;
 use crate::peer_table::subnet::Subnet;
 use crate::peer_table::time::Now;
@@ -69,6 +69,7 @@ impl PeerTable {
             debug_assert_eq!(entry.peer.status, PeerStatus::Idle, "{ip} is admitted");
             entry.peer.status = PeerStatus::InHandshaking;
             entry.is_own |= is_own;
+            entry.on_admitted();
             entry.connection = Some(Connection {
                 deadline,
                 ..Connection::new(number, now)
@@ -183,7 +184,12 @@ impl PeerTable {
             return crossing;
         }
         match (self.full(ip), self_dial) {
-            (Some(refusal), _) => Verdict::Refuse(refusal),
+            (Some(refusal), _) => {
+                if known.is_none() && self_dial.is_none() && ip != local {
+                    self.remember_refused(ip);
+                }
+                Verdict::Refuse(refusal)
+            }
             (None, Some(_)) => Verdict::Park(self_dial),
             (None, None) => crossing,
         }
@@ -251,6 +257,7 @@ impl PeerTable {
     fn add_inbound(&mut self, ip: IpAddr, is_own: bool) -> PeerId {
         let mut entry = self.new_entry(Peer::new(ip));
         entry.is_own = is_own;
+        entry.source = Source::Admitted;
         self.add(entry)
     }
 

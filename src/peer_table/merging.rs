@@ -20,8 +20,11 @@ impl PeerTable {
     ///
     /// What the file says already is no change.
     pub fn load(&mut self, now: Now, records: Vec<PeerRecord>, initial: &[IpAddr]) {
-        let entries: Vec<_> = records.into_iter().map(|record| self.loaded(now, record)).collect();
+        let mut entries: Vec<_> = records.into_iter().map(|record| self.loaded(now, record)).collect();
         let initial: HashSet<_> = initial.iter().map(IpAddr::to_canonical).collect();
+        for entry in entries.iter_mut().filter(|entry| initial.contains(&entry.peer.ip)) {
+            entry.on_told();
+        }
         let ips = entries.iter().map(|entry| entry.peer.ip);
         let known: HashSet<_> = ips.filter(|ip| initial.contains(ip)).collect();
         let is_missing = |&ip: &IpAddr| !known.contains(&ip) && is_peer_address(ip) && !self.own.contains(ip);
@@ -41,7 +44,7 @@ impl PeerTable {
         }
     }
 
-    /// Merges a peer list: adds peers that are not known and leaves the others as they were. Looks at no more addresses
+    /// Merges a peer list: adds peers that are not known, and lets others be told of those that had only knocked. Looks at no more addresses
     /// than there may be Idle peers.
     pub fn on_peer_list(&mut self, ips: impl IntoIterator<Item = IpAddr>) {
         for ip in ips.into_iter().take(self.config.max_idle_peers) {
@@ -52,7 +55,10 @@ impl PeerTable {
     /// Merges one address of a peer list.
     pub fn on_listed(&mut self, ip: IpAddr) {
         let ip = ip.to_canonical();
-        if self.peers.id_of(ip).is_some() || self.own.contains(ip) {
+        if let Some(id) = self.peers.id_of(ip) {
+            return self.on_known_listed(id);
+        }
+        if self.own.contains(ip) {
             return;
         }
         if !is_peer_address(ip) || (self.config.global_peers_only && !is_global(ip)) {

@@ -16,7 +16,7 @@ use crate::peer::{OtherFields, Peer, PeerId, PeerStatus};
 use crate::peer_table::bag::{Bag, Numbered, Positions};
 use crate::peer_table::candidates::Candidates;
 use crate::peer_table::crowds::Crowds;
-use crate::peer_table::entry::{Entry, is_outgoing};
+use crate::peer_table::entry::{Entry, Source, is_outgoing};
 use crate::peer_table::groups::{Groups, Membership};
 use crate::peer_table::random::Random;
 use crate::peer_table::rank::Ranked;
@@ -31,6 +31,8 @@ pub struct StoredPeer<'a> {
     pub peer: &'a Peer,
     /// When it was banned.
     pub banned_at: Option<DateTime<Utc>>,
+    /// It was admitted and never alive, and nobody told of it.
+    pub knocked: bool,
     /// Fields of its record that this crate does not know.
     pub other: Option<&'a OtherFields>,
 }
@@ -61,6 +63,10 @@ pub(crate) struct Peers {
     /// Outgoing connections that are alive, by since when.
     out_alive: BTreeSet<(Moment, PeerId)>,
     failed_in_outage: BTreeSet<PeerId>,
+    /// Peers that nobody told us of and that were never alive.
+    strangers: BTreeSet<PeerId>,
+    /// The subnets of those that were refused for want of room, where they are globally reachable: at most one each.
+    refused: BTreeSet<Subnet>,
     /// How many inbound connections each subnet has.
     inbound: HashMap<Subnet, usize>,
     changes: u64,
@@ -78,8 +84,11 @@ struct Facts {
     deadline: Option<Moment>,
     out_alive_since: Option<Moment>,
     has_failed_in_outage: bool,
+    is_stranger: bool,
+    /// Where no other newcomer that is refused is remembered.
+    refused_in: Option<Subnet>,
     /// What the peer file says of it.
-    stored: Option<(Peer, Option<DateTime<Utc>>)>,
+    stored: Option<(Peer, Option<DateTime<Utc>>, bool)>,
 }
 
 impl Facts {
@@ -97,7 +106,9 @@ impl Facts {
                 .filter(|_| status == PeerStatus::OutAlive)
                 .and_then(|connection| connection.alive_since),
             has_failed_in_outage: entry.failures_in_outage > 0,
-            stored: is_stored(entry).then(|| (as_stored(&entry.peer), entry.banned_at())),
+            is_stranger: entry.is_stranger(),
+            refused_in: (entry.source == Source::Refused && entry.is_global).then(|| Subnet::of_inbound(entry.peer.ip)),
+            stored: is_stored(entry).then(|| (as_stored(&entry.peer), entry.banned_at(), has_knocked(entry))),
         }
     }
 
@@ -139,6 +150,7 @@ impl Peers {
             entry.as_ref().filter(|entry| is_stored(entry)).map(|entry| StoredPeer {
                 peer: &entry.peer,
                 banned_at: entry.banned_at(),
+                knocked: has_knocked(entry),
                 other: entry.rare.as_ref().and_then(|rare| rare.other.as_deref()),
             })
         })
@@ -221,6 +233,17 @@ impl Peers {
 
     pub(crate) fn first_failed_in_outage(&self) -> Option<PeerId> {
         self.failed_in_outage.first().copied()
+    }
+
+    /// Whether nobody told us of the peer and it was never alive.
+    pub(crate) fn is_stranger(&self, id: PeerId) -> bool {
+        // Mostly there are few, so this costs less than to look at the peer.
+        self.strangers.contains(&id)
+    }
+
+    /// Whether a newcomer from this subnet is remembered that was refused.
+    pub(crate) fn has_refused(&self, subnet: Subnet) -> bool {
+        self.refused.contains(&subnet)
     }
 
     /// How many inbound connections there are from this subnet.
@@ -312,6 +335,11 @@ impl Peers {
         shift_timer(&mut self.out_alive, id, before.out_alive_since, after.out_alive_since);
         let in_outage = (before.has_failed_in_outage, after.has_failed_in_outage);
         shift_member(&mut self.failed_in_outage, id, in_outage);
+        shift_member(&mut self.strangers, id, (before.is_stranger, after.is_stranger));
+        if before.refused_in != after.refused_in {
+            before.refused_in.map(|subnet| self.refused.remove(&subnet));
+            self.refused.extend(after.refused_in);
+        }
         if before.stored != after.stored {
             self.changes += 1;
         }
@@ -374,6 +402,10 @@ fn membership(entry: &Entry, ranked: Option<Ranked>) -> Membership {
 /// An own address is stored only where the peer file named it.
 fn is_stored(entry: &Entry) -> bool {
     !entry.is_own || entry.is_from_file
+}
+
+fn has_knocked(entry: &Entry) -> bool {
+    entry.source == Source::Admitted
 }
 
 /// A status that only passes through is not worth a dump.

@@ -1,5 +1,5 @@
-//! Which peers others are told of: all that are listed, but for our own addresses, and those that `global_peers_only`
-//! excludes.
+//! Which peers others are told of: all that are listed, but for our own addresses, those that `global_peers_only`
+//! excludes, and those that have only knocked, see `newcomers`.
 //!
 //! If a node told everybody of its best peers, these would become hubs, and the rest would never be heard of. So there is
 //! a random sample to tell, beside the list from best to worst.

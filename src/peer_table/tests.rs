@@ -12,6 +12,7 @@ mod inbound;
 mod loading;
 mod many_peers;
 mod model;
+mod newcomers;
 mod outage;
 mod own_addresses;
 mod pacing;

@@ -47,6 +47,10 @@ impl Peers {
             facts.iter().filter(|(_, facts)| of(facts)).map(|&(id, _)| id).collect()
         };
         assert_eq!(self.connecting, members(|facts| facts.is(PeerStatus::OutConnecting)));
+        assert_eq!(self.strangers, members(|facts| facts.is_stranger));
+        let refused: Vec<_> = facts.iter().filter_map(|(_, facts)| facts.refused_in).collect();
+        assert_eq!(self.refused.len(), refused.len(), "one a subnet is remembered");
+        assert_eq!(self.refused, refused.into_iter().collect());
         assert_eq!(self.failed_in_outage, members(|facts| facts.has_failed_in_outage));
         self.check_groups(&facts);
     }

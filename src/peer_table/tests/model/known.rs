@@ -22,6 +22,9 @@ pub(super) struct Known {
     pub(super) own: bool,
     /// It was in the peer file.
     pub(super) from_file: bool,
+    /// It was admitted, or refused for want of room; neither told of by somebody nor alive.
+    pub(super) knocked: bool,
+    pub(super) refused: bool,
     /// Failures in the present outage.
     pub(super) outage_failures: u32,
     /// Outgoing connections in a row that ended soon.
@@ -68,7 +71,7 @@ impl When {
 pub(super) type Key = (u8, Reverse<Option<DateTime<Utc>>>, u32, Option<DateTime<Utc>>, u32);
 
 /// What the peer file says of a peer.
-pub(super) type Stored = (IpAddr, PeerStatus, [Option<DateTime<Utc>>; 4], u32);
+pub(super) type Stored = (IpAddr, PeerStatus, [Option<DateTime<Utc>>; 4], u32, bool);
 
 impl Known {
     pub(super) fn new(ip: IpAddr, tie: u32) -> Self {
@@ -83,6 +86,8 @@ impl Known {
             proven: false,
             own: false,
             from_file: false,
+            knocked: false,
+            refused: false,
             outage_failures: 0,
             short_in_row: 0,
             since: Duration::ZERO,
@@ -107,6 +112,7 @@ impl Known {
             streak: peer.failures_in_row,
             banned_at: record.banned_at,
             from_file: true,
+            knocked: record.knocked,
             ..Self::new(peer.ip, tie)
         };
         known.judge(utc);
@@ -197,7 +203,7 @@ impl Known {
             shown.last_alive_outgoing,
             self.banned_at,
         ];
-        (!self.own || self.from_file).then_some((self.ip, status, times, self.streak))
+        (!self.own || self.from_file).then_some((self.ip, status, times, self.streak, self.knocked))
     }
 }
 

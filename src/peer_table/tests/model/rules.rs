@@ -119,8 +119,14 @@ impl Model {
 
     pub(super) fn on_listed(&mut self, ip: IpAddr) {
         let ip = ip.to_canonical();
+        if self.config.max_idle_peers == 0 {
+            return;
+        }
+        if let Some(peer) = self.peers.get_mut(&ip).filter(|peer| !(peer.own && peer.from_file)) {
+            (peer.knocked, peer.refused) = (false, false);
+        }
         let may_be_added = is_peer_address(ip) && !self.is_own(ip) && !self.peers.contains_key(&ip);
-        if may_be_added && self.config.max_idle_peers > 0 {
+        if may_be_added {
             self.add(ip);
             self.keep_bounds(ip);
         }
@@ -295,7 +301,7 @@ impl Model {
 
     /// The peers that others are told of.
     pub(super) fn told(&self) -> Vec<IpAddr> {
-        self.ips(|peer| !is_banned(peer) && !peer.own && !self.is_own(peer.ip))
+        self.ips(|peer| !is_banned(peer) && !peer.own && !self.is_own(peer.ip) && !peer.knocked)
     }
 
     pub(super) fn peer(&self, ip: IpAddr) -> &Known {
@@ -339,6 +345,7 @@ impl Model {
             return;
         }
         peer.alive = When::now(now.utc);
+        (peer.knocked, peer.refused) = (false, false);
         if peer.is_outgoing() {
             (peer.alive_outgoing, peer.streak, peer.proven) = (When::now(now.utc), 0, true);
             (peer.status, peer.outage_failures) = (PeerStatus::OutAlive, 0);

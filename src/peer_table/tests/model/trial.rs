@@ -5,6 +5,7 @@ use super::rules::Model;
 use super::script::Script;
 use super::*;
 use crate::peer_file;
+use crate::peer_table::entry::Source;
 use crate::peer_table::time::Moment;
 
 /// Two crowded networks, lone peers below and above us, IPv6, loopback, ourselves, and one that is no peer.
@@ -226,7 +227,13 @@ impl Trial {
         peer_file::encode_head(&mut file);
         let stored: Vec<_> = self.table.stored_from(0).flatten().collect();
         for (place, record) in stored.iter().enumerate() {
-            peer_file::encode_record(&mut file, place == 0, record.peer, record.banned_at, record.other);
+            let StoredPeer {
+                peer,
+                banned_at,
+                knocked,
+                other,
+            } = *record;
+            peer_file::encode_record(&mut file, place == 0, peer, banned_at, knocked, other);
         }
         peer_file::encode_tail(&mut file, !stored.is_empty());
         let records = peer_file::parse(&file).unwrap();
@@ -371,16 +378,21 @@ impl Model {
         }
         let seen = (
             &entry.peer,
-            (entry.is_proven, entry.is_own),
+            (entry.is_proven, entry.is_own, entry.source),
             entry.connection.map(|connection| connection.number),
             entry.deadline().map(Moment::since_start),
             entry.banned_at(),
             entry.has_parked,
         );
         let shown = peer.shown();
+        let source = match (peer.knocked, peer.refused) {
+            (true, _) => Source::Admitted,
+            (false, true) => Source::Refused,
+            (false, false) => Source::Told,
+        };
         let expected = (
             &shown,
-            (peer.proven, peer.own),
+            (peer.proven, peer.own, source),
             peer.connection.map(|connection| connection.number),
             peer.deadline,
             peer.banned_at,
