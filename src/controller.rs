@@ -286,7 +286,7 @@ impl<T: Transport> NetworkController<T> {
     /// `max_idle_peers` addresses from the list, however long it is, and none that [no peer can
     /// have](crate#which-addresses-can-be-peers).
     pub fn feedback_peer_list(&mut self, ips: impl IntoIterator<Item = IpAddr>) -> Ready<()> {
-        self.engine.as_mut().merge_list(ips);
+        self.engine.as_mut().merge_list(None, ips);
         ready(())
     }
 
@@ -423,7 +423,7 @@ impl<T: Transport> Sink<Feedback> for NetworkController<T> {
         self.engine.check_open()?;
         match Input::from(feedback) {
             Input::Report(ip, report) => self.engine.as_mut().report(ip, report),
-            Input::List(ips) => self.engine.as_mut().merge_list(ips),
+            Input::List(teller, ips) => self.engine.as_mut().merge_list(teller, ips),
         }
         Ok(())
     }

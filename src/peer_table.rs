@@ -46,6 +46,7 @@ mod peers;
 mod random;
 mod rank;
 mod subnet;
+mod tellers;
 mod telling;
 #[cfg(test)]
 mod tests;
@@ -66,12 +67,14 @@ pub use self::time::Now;
 
 use self::candidates::Turn;
 use self::entry::Entry;
+use self::forgetting::TellerShare;
 use self::outage::Outage;
 use self::own_addresses::OwnAddresses;
 use self::pacing::Pace;
 use self::parking::Parking;
 use self::peers::Peers;
 use self::random::Random;
+use self::tellers::Teller;
 use self::time::{Moment, earlier};
 use crate::config::NetworkConfig;
 use crate::peer::{ConnectionId, ParkedId, Peer, PeerId, PeerStatus};
@@ -101,6 +104,7 @@ pub struct PeerTable {
     own: OwnAddresses,
     pace: Pace,
     outage: Outage,
+    teller_share: TellerShare,
     /// The kind of peers that the next dial is for.
     turn: Turn,
     /// Of the last dial or inbound socket.
@@ -121,6 +125,7 @@ impl PeerTable {
             own: OwnAddresses::new(listen, config.peer_port.unwrap_or(listen.port())),
             pace: Pace::new(&config),
             outage: Outage::new(now),
+            teller_share: TellerShare::DEFAULT,
             turn: Turn::Proven,
             last_number: None,
             last_event: 0,
@@ -246,10 +251,15 @@ impl PeerTable {
     }
 
     /// Adds a peer that is not known.
-    fn add(&mut self, mut entry: Entry) -> PeerId {
+    fn add(&mut self, entry: Entry) -> PeerId {
+        self.add_told(entry, None)
+    }
+
+    /// Adds a peer that is not known and that the teller, if any, told of.
+    fn add_told(&mut self, mut entry: Entry, teller: Option<Teller>) -> PeerId {
         entry.has_parked = self.parking.has(entry.peer.ip);
         self.counters.peers_added += u64::from(!entry.is_own);
-        self.peers.add(entry)
+        self.peers.add(entry, teller)
     }
 
     /// The peer of a dial or connection that is not over.

@@ -170,6 +170,7 @@ fn every_transport_has_the_whole_surface() {
 fn a_lease_is_spent_by_the_end_that_it_reports() {
     let _: [fn(PeerLease); 3] = [PeerLease::closed, PeerLease::failed, PeerLease::banned];
     let _: fn(&PeerLease) = PeerLease::alive;
+    let _: fn(&PeerLease, Vec<IpAddr>) = PeerLease::peer_list;
     let _: fn(&PeerLease) -> IpAddr = PeerLease::ip;
     let _: fn(&PeerLease) -> bool = PeerLease::is_outgoing;
     let _: fn(&FeedbackSink, Feedback) -> Result<(), NetworkError> = FeedbackSink::report;
@@ -223,6 +224,7 @@ fn feedback_and_errors_name_these_cases() {
             Feedback::Banned(ip),
             Feedback::Closed(ip),
             Feedback::PeerList(vec![ip]),
+            Feedback::PeerListFrom(ip, vec![ip]),
             Feedback::Unbanned(ip),
             Feedback::Ourselves(ip),
         ]

@@ -34,6 +34,11 @@ pub enum Feedback {
     PeerList(Vec<IpAddr>),
     /// The peer is banned no more.
     Unbanned(IpAddr),
+    /// Peers that the peer with this address told us of, as a [`PeerList`](Self::PeerList). That it told of those that are
+    /// added is remembered, for its whole network (/16, /32), until they are tried: if there is no room for all, peers go
+    /// first that were told of by one that holds more than a sixteenth of `max_idle_peers`, and more than 16. So no peer
+    /// can flush the list with addresses that it made up. A list without a name has no share that bounds it.
+    PeerListFrom(IpAddr, Vec<IpAddr>),
     /// The address is our own: the handshake met this very node, as a nonce of ours that came back shows. It is neither
     /// dialed nor told of for an hour, and its connection's slot is freed; the socket is the application's to close.
     Ourselves(IpAddr),
@@ -43,7 +48,8 @@ pub enum Feedback {
 #[derive(Debug)]
 pub(crate) enum Input {
     Report(IpAddr, Report),
-    List(Vec<IpAddr>),
+    /// The one that told of them, if it was named.
+    List(Option<IpAddr>, Vec<IpAddr>),
 }
 
 impl From<Feedback> for Input {
@@ -55,7 +61,8 @@ impl From<Feedback> for Input {
             Feedback::Closed(ip) => Self::Report(ip, Report::Closed),
             Feedback::Unbanned(ip) => Self::Report(ip, Report::Unbanned),
             Feedback::Ourselves(ip) => Self::Report(ip, Report::Ourselves),
-            Feedback::PeerList(ips) => Self::List(ips),
+            Feedback::PeerList(ips) => Self::List(None, ips),
+            Feedback::PeerListFrom(teller, ips) => Self::List(Some(teller), ips),
         }
     }
 }
@@ -86,7 +93,7 @@ impl FeedbackSink {
     pub fn report(&self, feedback: Feedback) -> Result<(), NetworkError> {
         match Input::from(feedback) {
             Input::Report(ip, report) => self.mailbox.report(ip, report),
-            Input::List(ips) => self.mailbox.list(ips),
+            Input::List(teller, ips) => self.mailbox.list(teller, ips),
         }
     }
 

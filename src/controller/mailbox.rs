@@ -48,7 +48,7 @@ struct State {
     absent: Queue<IpAddr, Tagged>,
     /// … and of leases.
     leases: Queue<ConnectionId, QueuedReports>,
-    listed: VecDeque<IpAddr>,
+    listed: VecDeque<Listed>,
     questions: VecDeque<Question>,
     max_absent: usize,
     max_listed: usize,
@@ -65,6 +65,13 @@ pub(crate) struct QueuedReports {
     pub(crate) ip: IpAddr,
     pub(crate) connection: Option<ConnectionId>,
     pub(crate) reports: MergedReports,
+}
+
+/// An address of a peer list, and the peer that told of it, if it was named.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Listed {
+    pub(crate) ip: IpAddr,
+    pub(crate) teller: Option<IpAddr>,
 }
 
 #[derive(Debug)]
@@ -89,8 +96,15 @@ impl Mailbox {
         self.push(|state| state.report(ip.to_canonical(), report))
     }
 
-    pub(crate) fn list(&self, ips: Vec<IpAddr>) -> Result<(), NetworkError> {
-        self.push(|state| state.list(ips))
+    pub(crate) fn list(
+        &self,
+        teller: Option<IpAddr>,
+        ips: impl IntoIterator<Item = IpAddr>,
+    ) -> Result<(), NetworkError> {
+        let room = self.state().room_for_listed();
+        // Without the lock: the iterator may be anything.
+        let ips: Vec<_> = ips.into_iter().take(room).collect();
+        self.push(|state| state.list(teller, ips))
     }
 
     pub(crate) fn ask(&self, question: Question) -> Result<(), NetworkError> {
@@ -200,7 +214,7 @@ impl Mailbox {
         self.state().take_of(ip)
     }
 
-    pub(crate) fn take_listed(&self, at_most: usize) -> Vec<IpAddr> {
+    pub(crate) fn take_listed(&self, at_most: usize) -> Vec<Listed> {
         let listed = &mut self.state().listed;
         let count = listed.len().min(at_most);
         listed.drain(..count).collect()
@@ -290,9 +304,14 @@ impl State {
         &mut self.leases.entry(connection, new).reports
     }
 
-    fn list(&mut self, ips: Vec<IpAddr>) {
-        let room = self.max_listed.saturating_sub(self.listed.len());
-        self.listed.extend(ips.into_iter().take(room));
+    fn list(&mut self, teller: Option<IpAddr>, ips: Vec<IpAddr>) {
+        let room = self.room_for_listed();
+        let listed = ips.into_iter().map(|ip| Listed { ip, teller });
+        self.listed.extend(listed.take(room));
+    }
+
+    fn room_for_listed(&self) -> usize {
+        self.max_listed.saturating_sub(self.listed.len())
     }
 
     /// Questions without a waiting task are dropped first, so that there are about as many as there are waiting tasks.

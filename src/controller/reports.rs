@@ -6,7 +6,7 @@ use std::pin::Pin;
 use std::task::Context;
 
 use crate::controller::engine::Engine;
-use crate::controller::mailbox::{Question, QueuedReports};
+use crate::controller::mailbox::{Listed, Question, QueuedReports};
 use crate::peer::ConnectionId;
 use crate::peer_table::Report;
 use crate::transport::Transport;
@@ -29,10 +29,10 @@ impl<T: Transport> Engine<T> {
         self.wakers.wake_stream();
     }
 
-    pub(crate) fn merge_list(self: Pin<&mut Self>, ips: impl IntoIterator<Item = IpAddr>) {
+    pub(crate) fn merge_list(self: Pin<&mut Self>, teller: Option<IpAddr>, ips: impl IntoIterator<Item = IpAddr>) {
         if self.check_open().is_ok() {
             let this = self.project();
-            this.table.on_peer_list(ips);
+            this.table.on_peer_list_from(teller, ips);
             this.wakers.wake_stream();
         }
     }
@@ -106,8 +106,8 @@ impl<T: Transport> Engine<T> {
     fn merge_listed(self: Pin<&mut Self>, at_most: usize) -> usize {
         let this = self.project();
         let listed = this.mailbox.take_listed(at_most);
-        for &ip in &listed {
-            this.table.on_listed(ip);
+        for &Listed { ip, teller } in &listed {
+            this.table.on_listed(teller, ip);
         }
         listed.len()
     }

@@ -12,6 +12,7 @@ use crate::peer_table::PeerTable;
 use crate::peer_table::entry::Entry;
 use crate::peer_table::rank::Rank;
 use crate::peer_table::subnet::is_global;
+use crate::peer_table::tellers::Teller;
 use crate::peer_table::time::{Moment, Now};
 
 impl PeerTable {
@@ -47,13 +48,18 @@ impl PeerTable {
     /// Merges a peer list: adds peers that are not known, and lets others be told of those that had only knocked. Looks at no more addresses
     /// than there may be Idle peers.
     pub fn on_peer_list(&mut self, ips: impl IntoIterator<Item = IpAddr>) {
+        self.on_peer_list_from(None, ips);
+    }
+
+    /// Merges a peer list of the peer at `teller`, which is remembered of the peers that are added.
+    pub fn on_peer_list_from(&mut self, teller: Option<IpAddr>, ips: impl IntoIterator<Item = IpAddr>) {
         for ip in ips.into_iter().take(self.config.max_idle_peers) {
-            self.on_listed(ip);
+            self.on_listed(teller, ip);
         }
     }
 
     /// Merges one address of a peer list.
-    pub fn on_listed(&mut self, ip: IpAddr) {
+    pub fn on_listed(&mut self, teller: Option<IpAddr>, ip: IpAddr) {
         let ip = ip.to_canonical();
         if let Some(id) = self.peers.id_of(ip) {
             return self.on_known_listed(id);
@@ -67,7 +73,7 @@ impl PeerTable {
         }
         let (changes, counters) = (self.peers.changes(), self.counters);
         let entry = self.new_entry(Peer::new(ip));
-        let id = self.add(entry);
+        let id = self.add_told(entry, teller.map(Teller::at));
         self.keep_bounds(id);
         if self.peers.id_of(ip).is_none() {
             // It was forgotten at once: nothing has changed.

@@ -19,8 +19,9 @@ use crate::peer_table::crowds::Crowds;
 use crate::peer_table::entry::{Entry, Source, is_outgoing};
 use crate::peer_table::groups::{Groups, Membership};
 use crate::peer_table::random::Random;
-use crate::peer_table::rank::Ranked;
+use crate::peer_table::rank::{Rank, Ranked};
 use crate::peer_table::subnet::{GroupId, Subnet};
+use crate::peer_table::tellers::{Teller, Tellers};
 use crate::peer_table::time::Moment;
 use crate::stats::StatusCounts;
 
@@ -53,6 +54,7 @@ pub(crate) struct Peers {
     candidates: Candidates,
     /// By unproven Idle peers.
     crowds: Crowds,
+    tellers: Tellers,
     /// By bans.
     ban_crowds: Crowds,
     /// Ends of the pauses of peers that could be dialed otherwise.
@@ -79,6 +81,8 @@ struct Facts {
     /// Its position in the order, unless it is banned or its address is our own.
     ranked: Option<Ranked>,
     is_advertisable: bool,
+    /// It is Idle, and nothing was ever tried with it.
+    is_untried: bool,
     membership: Membership,
     pause: Option<Moment>,
     deadline: Option<Moment>,
@@ -98,6 +102,7 @@ impl Facts {
         Self {
             status: Some(status),
             ranked,
+            is_untried: status == PeerStatus::Idle && ranked.is_some_and(|ranked| ranked.rank == Rank::NeverTried),
             is_advertisable: entry.is_advertisable(),
             membership: membership(entry, ranked),
             pause: entry.paused_until.filter(|_| entry.is_free()),
@@ -204,6 +209,10 @@ impl Peers {
         self.ban_crowds.largest()
     }
 
+    pub(crate) fn tellers(&self) -> &Tellers {
+        &self.tellers
+    }
+
     pub(crate) fn next_pause_end(&self) -> Option<Moment> {
         self.pauses.first().map(|&(end, _)| end)
     }
@@ -265,8 +274,8 @@ impl Peers {
         self.ids.reserve(additional);
     }
 
-    /// Adds a peer that is not known.
-    pub(crate) fn add(&mut self, mut entry: Entry) -> PeerId {
+    /// Adds a peer that is not known, and remembers who told of it while it is untried.
+    pub(crate) fn add(&mut self, mut entry: Entry, teller: Option<Teller>) -> PeerId {
         let ip = entry.peer.ip;
         entry.group = self.groups.join(Subnet::of(ip));
         let id = self.free.pop().unwrap_or_else(|| {
@@ -278,6 +287,9 @@ impl Peers {
         let (group, after) = (entry.group, Facts::of(&entry, id));
         self.entries[id.number()] = Some(entry);
         self.shift(id, ip, group, &Facts::default(), &after);
+        if let Some(teller) = teller.filter(|_| after.is_untried) {
+            self.tellers.join(id, teller);
+        }
         id
     }
 
@@ -323,6 +335,9 @@ impl Peers {
             } else {
                 self.advertisable.remove(id, positions);
             }
+        }
+        if before.is_untried && !after.is_untried {
+            self.tellers.leave(id);
         }
         if before.membership != after.membership {
             let (was, is) = self.groups.shift(group, id, before.membership, after.membership);

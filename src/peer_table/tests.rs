@@ -20,6 +20,7 @@ mod peer_lists;
 mod ranking;
 mod scenarios;
 mod statistics;
+mod tellers;
 mod telling;
 mod world;
 

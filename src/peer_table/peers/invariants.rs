@@ -47,6 +47,7 @@ impl Peers {
             facts.iter().filter(|(_, facts)| of(facts)).map(|&(id, _)| id).collect()
         };
         assert_eq!(self.connecting, members(|facts| facts.is(PeerStatus::OutConnecting)));
+        self.tellers.check(&members(|facts| facts.is_untried));
         assert_eq!(self.strangers, members(|facts| facts.is_stranger));
         let refused: Vec<_> = facts.iter().filter_map(|(_, facts)| facts.refused_in).collect();
         assert_eq!(self.refused.len(), refused.len(), "one a subnet is remembered");

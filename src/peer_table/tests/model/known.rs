@@ -7,6 +7,7 @@ use std::time::Duration;
 use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::peer::{ConnectionId, Peer, PeerRecord, PeerStatus};
+use crate::peer_table::subnet::is_global;
 
 #[derive(Clone, Debug)]
 pub(super) struct Known {
@@ -25,6 +26,8 @@ pub(super) struct Known {
     /// It was admitted, or refused for want of room; neither told of by somebody nor alive.
     pub(super) knocked: bool,
     pub(super) refused: bool,
+    /// Who told of it, until it is tried.
+    pub(super) teller: Option<IpAddr>,
     /// Failures in the present outage.
     pub(super) outage_failures: u32,
     /// Outgoing connections in a row that ended soon.
@@ -88,6 +91,7 @@ impl Known {
             from_file: false,
             knocked: false,
             refused: false,
+            teller: None,
             outage_failures: 0,
             short_in_row: 0,
             since: Duration::ZERO,
@@ -121,6 +125,11 @@ impl Known {
 
     pub(super) fn is_idle(&self) -> bool {
         self.status == PeerStatus::Idle
+    }
+
+    /// Idle, and nothing was ever tried with it.
+    pub(super) fn is_untried(&self) -> bool {
+        self.is_idle() && !self.own && self.key().0 == 5
     }
 
     /// Whether it is dialed, or connected by a dial.
@@ -213,6 +222,11 @@ pub(super) fn network(ip: IpAddr) -> (bool, u16, u16) {
         IpAddr::V4(ip) => (true, u16::from_be_bytes([ip.octets()[0], ip.octets()[1]]), 0),
         IpAddr::V6(ip) => (false, ip.segments()[0], ip.segments()[1]),
     }
+}
+
+/// What counts as one teller: a network, or an address that is not globally reachable.
+pub(super) fn teller(ip: IpAddr) -> ((bool, u16, u16), Option<IpAddr>) {
+    (network(ip), (!is_global(ip)).then_some(ip))
 }
 
 /// What `max_incoming_per_subnet` counts by: a /24, for IPv6 a /48.

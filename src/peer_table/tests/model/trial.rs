@@ -1,11 +1,12 @@
 //! A table and the model side by side.
 
 use super::known::{Known, Stored};
-use super::rules::Model;
+use super::rules::{Model, SHARE};
 use super::script::Script;
 use super::*;
 use crate::peer_file;
 use crate::peer_table::entry::Source;
+use crate::peer_table::tellers::Teller;
 use crate::peer_table::time::Moment;
 
 /// Two crowded networks, lone peers below and above us, IPv6, loopback, ourselves, and one that is no peer.
@@ -37,6 +38,15 @@ pub(super) const PEERS: [&str; 26] = [
     "60.100.0.1",
     "224.0.0.1",
 ];
+/// Two of one network, others of their own, and two of a LAN.
+const TELLERS: [&str; 6] = [
+    "60.1.0.1",
+    "60.1.9.9",
+    "::ffff:60.170.0.1",
+    "2a00:1::1",
+    "10.0.0.1",
+    "10.0.0.2",
+];
 const US: &str = "60.100.0.1";
 /// The whole check is slow and looks at what the comparison with the model mostly sees too.
 const STEPS_PER_CHECK: usize = 16;
@@ -62,7 +72,7 @@ impl Trial {
             utc: start(),
             since_start: Duration::ZERO,
         };
-        let table = PeerTable::new(config.clone(), listen, seed, now);
+        let table = new_table(config.clone(), listen, seed, now);
         Self {
             model: Model::new(config, listen, table.random.clone(), now),
             table,
@@ -117,9 +127,12 @@ impl Trial {
                     self.report(peer, Some(id), report);
                 }
             }
-            Step::PeerList(ref peers) => peers.iter().for_each(|&peer| {
-                let peer = ip(PEERS[peer]);
-                self.apply(|table| table.on_peer_list([peer]), |model, ()| model.on_listed(peer));
+            Step::PeerList { teller, ref peers } => peers.iter().for_each(|&peer| {
+                let (teller, peer) = (teller.map(|teller| ip(TELLERS[teller])), ip(PEERS[peer]));
+                self.apply(
+                    |table| table.on_peer_list_from(teller, [peer]),
+                    |model, ()| model.on_listed(teller, peer),
+                );
             }),
             Step::Wait(millis) => {
                 self.now.since_start += Duration::from_millis(millis);
@@ -238,7 +251,7 @@ impl Trial {
         peer_file::encode_tail(&mut file, !stored.is_empty());
         let records = peer_file::parse(&file).unwrap();
         let (config, now) = (self.table.config.clone(), self.now);
-        self.table = PeerTable::new(config.clone(), self.listen, seed, now);
+        self.table = new_table(config.clone(), self.listen, seed, now);
         self.model = Model::new(config, self.listen, self.table.random.clone(), now);
         self.dials.clear();
         self.sockets.clear();
@@ -372,6 +385,7 @@ impl Model {
         let entry = table.peers.get(id);
         let has_parked = self.parked_of(ip).is_some();
         let peer = self.peers.get_mut(&ip)?;
+        peer.teller = peer.teller.filter(|_| peer.is_untried());
         if peer.is_idle() && peer.from_file && !peer.own {
             // An own address that the file names is noticed when it was to be dialed.
             peer.own = entry.is_own;
@@ -383,6 +397,7 @@ impl Model {
             entry.deadline().map(Moment::since_start),
             entry.banned_at(),
             entry.has_parked,
+            table.peers.tellers().of(id),
         );
         let shown = peer.shown();
         let source = match (peer.knocked, peer.refused) {
@@ -397,6 +412,7 @@ impl Model {
             peer.deadline,
             peer.banned_at,
             has_parked,
+            peer.teller.map(Teller::at),
         );
         if seen != expected {
             return Some(format!("{seen:?}\nnot {expected:?}"));
@@ -417,6 +433,12 @@ impl Model {
             (end, pause) => Some(format!("{ip} pauses until {end:?}, not {pause:?}")),
         }
     }
+}
+
+fn new_table(config: NetworkConfig, listen: SocketAddr, seed: u64, now: Now) -> PeerTable {
+    let mut table = PeerTable::new(config, listen, seed, now);
+    table.teller_share = SHARE;
+    table
 }
 
 fn pick<T: Copy>(among: &[T], number: usize) -> Option<T> {
