@@ -146,6 +146,7 @@ fn what_waits_can_be_spawned<T: Transport>() {
     let _ =
         |config: NetworkConfig| is::<Result<NetworkController, NetworkError>>(NetworkController::with_config(config));
     let _ = |sink: &FeedbackSink| is::<Result<Vec<IpAddr>, NetworkError>>(sink.good_peer_ips(100));
+    let _ = |sink: &FeedbackSink| is::<Result<Vec<IpAddr>, NetworkError>>(sink.sample_peer_ips(100));
     let _ = |lease: &PeerLease| is::<()>(lease.revoked());
     let _ = |path: PathBuf, peers: Vec<PeerRecord>| {
         is::<Result<Vec<PeerRecord>, FileError>>(peer_file::load(&path));

@@ -10,7 +10,7 @@ use futures::Sink;
 use tokio::sync::oneshot;
 
 use crate::controller::NetworkError;
-use crate::controller::mailbox::{Mailbox, Question};
+use crate::controller::mailbox::{Choice, Mailbox, Question};
 use crate::peer_table::Report;
 
 /// What the application says of a peer. An address speaks of the peer's present connection.
@@ -110,8 +110,28 @@ impl FeedbackSink {
     ///
     /// [`NetworkController::get_good_peer_ips`]: crate::NetworkController::get_good_peer_ips
     pub async fn good_peer_ips(&self, limit: usize) -> Result<Vec<IpAddr>, NetworkError> {
+        self.ask(Choice::Best, limit).await
+    }
+
+    /// A random sample of `limit` of the same peers, as [`NetworkController::sample_peer_ips`] draws it, as of the
+    /// controller's next poll: it waits until the controller is polled. To tell others of.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future withdraws the question and nothing else.
+    ///
+    /// # Errors
+    ///
+    /// [`NetworkError::Closed`] once the controller is closed or dropped.
+    ///
+    /// [`NetworkController::sample_peer_ips`]: crate::NetworkController::sample_peer_ips
+    pub async fn sample_peer_ips(&self, limit: usize) -> Result<Vec<IpAddr>, NetworkError> {
+        self.ask(Choice::Sample, limit).await
+    }
+
+    async fn ask(&self, choice: Choice, limit: usize) -> Result<Vec<IpAddr>, NetworkError> {
         let (reply, answer) = oneshot::channel();
-        self.mailbox.ask(Question { limit, reply })?;
+        self.mailbox.ask(Question { choice, limit, reply })?;
         answer.await.map_err(|_| NetworkError::Closed)
     }
 }

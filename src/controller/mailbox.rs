@@ -74,10 +74,20 @@ pub(crate) struct Listed {
     pub(crate) teller: Option<IpAddr>,
 }
 
+/// Which peers to tell of?
 #[derive(Debug)]
 pub(crate) struct Question {
+    pub(crate) choice: Choice,
     pub(crate) limit: usize,
     pub(crate) reply: oneshot::Sender<Vec<IpAddr>>,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Choice {
+    /// The best, in their order.
+    Best,
+    /// Any, by lot.
+    Sample,
 }
 
 impl QueuedReports {

@@ -6,7 +6,7 @@ use std::pin::Pin;
 use std::task::Context;
 
 use crate::controller::engine::Engine;
-use crate::controller::mailbox::{Listed, Question, QueuedReports};
+use crate::controller::mailbox::{Choice, Listed, Question, QueuedReports};
 use crate::peer::ConnectionId;
 use crate::peer_table::Report;
 use crate::transport::Transport;
@@ -113,15 +113,18 @@ impl<T: Transport> Engine<T> {
     }
 
     /// Answers questions until their answers have so many addresses, or there are none left.
-    fn answer_questions(self: Pin<&mut Self>, addresses: usize) {
+    fn answer_questions(mut self: Pin<&mut Self>, addresses: usize) {
         let mut answered = 0;
         while answered < addresses {
-            let Some(Question { limit, reply }) = self.mailbox.next_question() else {
+            let Some(Question { choice, limit, reply }) = self.mailbox.next_question() else {
                 return;
             };
             answered += 1;
             if !reply.is_closed() {
-                let ips: Vec<_> = self.table.good_peer_ips().take(limit).collect();
+                let ips: Vec<_> = match choice {
+                    Choice::Best => self.table.good_peer_ips().take(limit).collect(),
+                    Choice::Sample => self.as_mut().project().table.sample_peer_ips(limit),
+                };
                 answered += ips.len();
                 // The task that asked may have stopped waiting.
                 let _ = reply.send(ips);
