@@ -45,6 +45,11 @@ struct Options {
     #[arg(long, default_value_t = 117, value_name = "COUNT")]
     max_incoming: usize,
 
+    /// Be a seed, which many nodes start from: close each incoming connection once it was told of other peers, so that
+    /// slots stay free, and let newcomers take slots when none is
+    #[arg(long)]
+    seed: bool,
+
     /// Seconds between two dumps of the peers file
     #[arg(long, default_value_t = 60, value_name = "SECONDS")]
     dump_interval: u64,
@@ -73,7 +78,8 @@ async fn run(options: Options) -> Result<(), Box<dyn Error>> {
     let network = NetworkController::with_config(config(&options)).await?;
     println!("listening on {}, {}", network.local_addr(), status(&network));
 
-    let session = Arc::new(Session::new(PACE, network.feedback_sink()));
+    let session = Session::new(PACE, network.feedback_sink());
+    let session = Arc::new(if options.seed { session.of_seed() } else { session });
     let mut connections = network.leased();
     let mut tasks = JoinSet::new();
     let mut statuses = time::interval_at(time::Instant::now() + STATUS_INTERVAL, STATUS_INTERVAL);
@@ -119,6 +125,7 @@ fn config(options: &Options) -> NetworkConfig {
     config.target_outgoing_connections = options.target;
     config.max_simultaneous_outgoing_connection_attempts = options.target.saturating_mul(2);
     config.max_incoming_connections = options.max_incoming;
+    config.evict_incoming = options.seed;
     config.peer_file_dump_interval = Duration::from_secs(options.dump_interval);
     config.global_peers_only = options.global_peers_only;
     config

@@ -12,6 +12,9 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
+use tokio::time::Instant;
+
+use crate::peer::PeerRecord;
 
 /// The settings of a [`NetworkController`](crate::NetworkController).
 ///
@@ -89,6 +92,12 @@ pub struct NetworkConfig {
     /// for bootstrap peers without a file. Empty by default.
     pub initial_peers: Vec<IpAddr>,
 
+    /// What to know of peers from the start, as if it stood in the peer file, behind what does: the
+    /// [`records`](crate::NetworkController::records) of an earlier controller, for a restart that remembers without a
+    /// file. Of more than [`max_idle_peers`](Self::max_idle_peers) the best are taken. Empty by default. Not in a file.
+    #[serde(skip)]
+    pub initial_records: Vec<PeerRecord>,
+
     /// The address to listen on. The default, `::`, takes connections of both families, or of IPv4 alone on a host that
     /// has no IPv6. From a specific address dials leave too, so that others know this node by it: so several nodes can
     /// live on one host, on 127.0.0.2, 127.0.0.3 and so on. An IPv4 address in IPv6 form, as `::ffff:127.0.0.2`, is
@@ -148,6 +157,25 @@ pub struct NetworkConfig {
     /// no limit; not 0.
     pub max_incoming_per_subnet: Option<usize>,
 
+    /// How often to exchange one outgoing connection for a new one: one more peer is dialed, and once it is alive, one of
+    /// the others is ended, and its lease revoked as [`Rotated`](crate::Revocation::Rotated). A node at its target dials
+    /// nobody otherwise, so two halves of a network that were parted would never join again. Shorter heals and mixes a
+    /// network sooner, and cuts more connections: at most one in this time. The first one comes after a random part of
+    /// it, each further one after 0.75 to 1.25 times as long. Connections without a [`PeerLease`](crate::PeerLease) are
+    /// never ended so, and where none has one, nobody is dialed for it. The default is 10 minutes. `None` never rotates;
+    /// not 0.
+    #[serde(rename = "rotation_interval_seconds", with = "seconds::optional")]
+    pub rotation_interval: Option<Duration>,
+
+    /// Whether a newcomer beyond [`max_incoming_connections`](Self::max_incoming_connections) takes the slot of another
+    /// incoming connection instead of being refused: that of the youngest from the /16 (IPv4) or /32 (IPv6) that holds
+    /// most of them, whose lease is revoked as [`Evicted`](crate::Revocation::Evicted). Useful for a node that many start
+    /// from, which would be full for ever otherwise; it costs the others their connections, at most one a second, and one
+    /// per [`max_retry_backoff`](Self::max_retry_backoff) for newcomers from one globally reachable /24 (/48).
+    /// Connections that are shaking hands, or have no [`PeerLease`](crate::PeerLease), are not ended so. `false` by
+    /// default.
+    pub evict_incoming: bool,
+
     /// Whether neither to take from peer lists, nor to tell others of, addresses that are not globally reachable:
     /// private ones, loopback and more, which the [crate's documentation](crate#which-addresses-can-be-peers) lists. The
     /// operator's own are taken: [`initial_peers`](Self::initial_peers) and those of the file. `false` by default, as
@@ -189,6 +217,7 @@ impl NetworkConfig {
             max_banned_peers: 10_000,
             peer_file_dump_interval: Duration::from_secs(600),
             initial_peers: Vec::new(),
+            initial_records: Vec::new(),
             listen_ip: IpAddr::V6(Ipv6Addr::UNSPECIFIED),
             peer_port: None,
             connect_timeout: Duration::from_secs(5),
@@ -198,6 +227,8 @@ impl NetworkConfig {
             max_retry_backoff: Duration::from_secs(600),
             ban_duration: None,
             max_incoming_per_subnet: None,
+            rotation_interval: Some(Duration::from_secs(600)),
+            evict_incoming: false,
             global_peers_only: false,
             clock: Clock::System,
             seed: None,
@@ -248,7 +279,8 @@ impl NetworkConfig {
             self.max_retry_backoff,
             format_args!("at least `retry_backoff`, which is {:?}", self.retry_backoff),
         )?;
-        check_limit("ban_duration", self.ban_duration)
+        check_limit("ban_duration", self.ban_duration)?;
+        check_limit("rotation_interval", self.rotation_interval)
     }
 
     fn for_absent_fields() -> Self {
@@ -291,6 +323,14 @@ pub enum Clock {
     Tokio {
         /// The date and time at the controller's start.
         start: DateTime<Utc>,
+    },
+    /// As `Tokio`, with one epoch for several controllers, or for one that is started again: each takes the time from
+    /// the same moment.
+    Epoch {
+        /// A moment of Tokio's clock.
+        instant: Instant,
+        /// The date and time at that moment.
+        utc: DateTime<Utc>,
     },
 }
 

@@ -1,6 +1,8 @@
 //! The controller: [`NetworkController`], its events and its errors. Its parts, and how they are composed into one
 //! polled future, are in `engine`.
 
+#[cfg(any(test, feature = "sim"))]
+pub(crate) mod checks;
 mod clock;
 mod closing;
 pub(crate) mod dumping;
@@ -40,7 +42,7 @@ use self::feedback::Input;
 use self::wakers::Wakers;
 use crate::config::{ConfigError, NetworkConfig};
 use crate::fault::is_address_missing;
-use crate::peer::Peer;
+use crate::peer::{Peer, PeerRecord};
 use crate::peer_file::{self, FileError, OpenFile, PeerFileError};
 use crate::peer_table::Report;
 use crate::stats::Stats;
@@ -323,7 +325,7 @@ impl<T: Transport> NetworkController<T> {
     /// taken before.
     #[must_use = "a lease that is dropped reports that its connection failed"]
     pub fn lease(&mut self, ip: IpAddr) -> Option<PeerLease> {
-        self.engine.lease(ip.to_canonical())
+        self.engine.as_mut().lease(ip.to_canonical())
     }
 
     /// A stream that yields each event together with the lease of its connection.
@@ -340,6 +342,13 @@ impl<T: Transport> NetworkController<T> {
     #[must_use]
     pub fn peer(&self, ip: IpAddr) -> Option<&Peer> {
         self.engine.table().peer(ip.to_canonical())
+    }
+
+    /// What the peer file would hold of every known peer: a controller that takes it as its
+    /// [`initial_records`](NetworkConfig::initial_records) knows what this one does. Statuses that do not outlive a
+    /// controller become `Idle`.
+    pub fn records(&self) -> impl Iterator<Item = PeerRecord> {
+        self.engine.table().records()
     }
 
     /// How many peers are in which status, how full each cap is, what happened how often, and the last dump.
@@ -401,7 +410,10 @@ impl<T: Transport> Stream for NetworkController<T> {
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let this = &mut *self;
         this.wakers.register_stream(cx.waker());
-        this.engine.as_mut().poll_event(&mut Context::from_waker(&this.waker))
+        let event = this.engine.as_mut().poll_event(&mut Context::from_waker(&this.waker));
+        #[cfg(any(test, feature = "sim"))]
+        checks::Checks::after_poll(this.engine.table());
+        event
     }
 }
 

@@ -13,26 +13,13 @@ pub use crate::peer_table::{Action, Now, PeerTable, Reached, Refusal, Report, St
 
 use crate::controller::dumping::Cursor;
 use crate::dump_interval::{DumpEvent, DumpInterval};
-use crate::peer::{PeerRecord, PeerStatus};
+use crate::peer::PeerRecord;
 use crate::peer_file::{self, FileLock, PeerFileError};
 
 /// What a controller's file of this table would hold after it was loaded.
 #[must_use]
 pub fn stored_records(table: &PeerTable) -> Vec<PeerRecord> {
-    let stored = table.stored_from(0).flatten();
-    let records = stored.map(|stored| {
-        let mut peer = stored.peer.clone();
-        if peer.status != PeerStatus::Banned {
-            peer.status = PeerStatus::Idle;
-        }
-        PeerRecord {
-            peer,
-            banned_at: stored.banned_at,
-            knocked: stored.knocked,
-            other: None,
-        }
-    });
-    records.collect()
+    table.records().collect()
 }
 
 /// The file that a controller would write, a chunk at a time; the buffer's content is the caller's to take away.

@@ -52,6 +52,8 @@
 //! - **Caps hold at every moment.** A slot is reserved when a socket is admitted, so a finished handshake always fits.
 //! - **Only a dial of ours proves a peer.** A peer that merely connects to us, or that others tell us of, gains no rank,
 //!   after "Eclipse Attacks on Bitcoin's Peer-to-Peer Network" (Heilman et al., 2015).
+//! - **Nobody loses a connection unheard.** Rotation and eviction end only connections that a [`PeerLease`] holds, and
+//!   [`PeerLease::revoked`] says so; a node that reports by address keeps what it has.
 //! - **Feedback never fails.** What makes no sense changes nothing and is counted in [`Stats`].
 //! - **Nothing runs unless it is polled**, and nothing is spawned. Dropping the controller cancels everything; dropping
 //!   a future of its methods loses nothing.
@@ -119,7 +121,7 @@
 //! | `listener`, `connector_pool`, `dump_interval` | one stream each: inbound sockets, outcomes of dials, when to dump |
 //! | `transport`, `peer_file` | [`Transport`] and TCP; the file's format and its replacement |
 //! | [`controller`] | the one future that polls all of these, and what the application speaks to |
-//! | `sim` | feature `sim`: a transport in memory, for tests of a node of one's own |
+//! | `sim` | feature `sim`: simulated networks and a scripted transport, for tests of a node of one's own |
 
 mod config;
 mod connector_pool;
@@ -156,7 +158,7 @@ pub use config::{Clock, ConfigError, NetworkConfig};
 pub use controller::{
     Feedback, FeedbackSink, Leased, NetworkController, NetworkControllerEvent, NetworkError, PeerLease,
 };
-pub use peer::{Peer, PeerStatus};
+pub use peer::{Peer, PeerStatus, Revocation};
 pub use peer_file::{FileError, PeerFileError, PeerRecord};
 pub use stats::{Counters, Stats, StatusCounts, Usage};
 pub use transport::{Dialed, Incoming, TcpDial, TcpIncoming, TcpListening, TcpTransport, Transport};

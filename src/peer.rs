@@ -7,8 +7,10 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 pub use self::connection::{ConnectionId, ParkedId, PeerId};
+pub use self::revocation::Revocation;
 
 mod connection;
+mod revocation;
 
 /// A known peer, as [`NetworkController::peers`](crate::NetworkController::peers) and
 /// [`peer`](crate::NetworkController::peer) show it.

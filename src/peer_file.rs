@@ -79,7 +79,7 @@ mod staged;
 pub(crate) use encode::{encode_head, encode_record, encode_tail};
 pub(crate) use file_system::{Disk, FileSystem};
 pub(crate) use lock::FileLock;
-pub(crate) use read::parse;
+pub(crate) use read::{merge_duplicates, parse};
 pub(crate) use staged::StagedFile;
 
 pub use crate::peer::PeerRecord;

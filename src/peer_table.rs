@@ -18,6 +18,9 @@
 //! | inbound sockets, and dials that cross | `inbound` |
 //! | peers known only by connections of their own | `newcomers` |
 //! | what the application reports | `feedback`, `banning` |
+//! | connections ended under their leases | `leases` |
+//! | an outgoing connection exchanged for a new one | `rotation` |
+//! | an incoming connection that a newcomer takes the slot of | `eviction` |
 //! | which peer to forget, which ban to drop | `forgetting` |
 //! | peers from the file and from lists | `merging` |
 //! | this node's own addresses | `own_addresses` |
@@ -30,12 +33,15 @@ mod candidates;
 mod crowds;
 mod dialing;
 mod entry;
+mod eviction;
 mod feedback;
 mod forgetting;
 mod groups;
 mod inbound;
-#[cfg(any(test, feature = "internals"))]
+#[cfg(any(test, feature = "internals", feature = "sim"))]
 mod invariants;
+mod ip_key;
+mod leases;
 mod merging;
 mod newcomers;
 mod outage;
@@ -45,6 +51,7 @@ mod parking;
 mod peers;
 mod random;
 mod rank;
+mod rotation;
 mod subnet;
 mod tellers;
 mod telling;
@@ -63,21 +70,24 @@ pub use self::feedback::Report;
 pub use self::inbound::Refusal;
 pub use self::inbound::Verdict;
 pub use self::peers::StoredPeer;
+pub(crate) use self::random::Random;
 pub use self::time::Now;
 
 use self::candidates::Turn;
 use self::entry::Entry;
+use self::eviction::Eviction;
 use self::forgetting::TellerShare;
+use self::leases::Hold;
 use self::outage::Outage;
 use self::own_addresses::OwnAddresses;
 use self::pacing::Pace;
 use self::parking::Parking;
 use self::peers::Peers;
-use self::random::Random;
+use self::rotation::Rotation;
 use self::tellers::Teller;
 use self::time::{Moment, earlier};
 use crate::config::NetworkConfig;
-use crate::peer::{ConnectionId, ParkedId, Peer, PeerId, PeerStatus};
+use crate::peer::{ConnectionId, ParkedId, Peer, PeerId, PeerRecord, PeerStatus, Revocation};
 use crate::stats::{Counters, Stats, Usage};
 
 /// How many handshakes and bans that are over are ended in one call, so that a million of them do not stall a poll.
@@ -90,8 +100,8 @@ pub enum Action {
     CallOff(ConnectionId),
     /// Refuse this parked socket.
     RefuseParked(ParkedId),
-    /// The slot of this connection is free again; the holder of its socket should let go of it.
-    Ended(ConnectionId),
+    /// The slot of this connection is free again, and why; the holder of its socket should let go of it.
+    Ended(ConnectionId, Revocation),
 }
 
 /// The known peers, and every rule about them.
@@ -107,6 +117,10 @@ pub struct PeerTable {
     teller_share: TellerShare,
     /// The kind of peers that the next dial is for.
     turn: Turn,
+    rotation: Rotation,
+    eviction: Eviction,
+    /// The address of the connection that was rotated or evicted last.
+    hold: Option<Hold>,
     /// Of the last dial or inbound socket.
     last_number: Option<NonZeroU64>,
     /// Of the last event that concerned a ban.
@@ -118,8 +132,12 @@ pub struct PeerTable {
 impl PeerTable {
     /// An empty table of a node that listens at `listen`, for a valid `config`.
     pub fn new(config: NetworkConfig, listen: SocketAddr, seed: u64, now: Now) -> Self {
+        let mut random = Random::new(seed);
         Self {
-            random: Random::new(seed),
+            rotation: Rotation::new(&config, &mut random, now),
+            eviction: Eviction::default(),
+            hold: None,
+            random,
             peers: Peers::default(),
             parking: Parking::default(),
             own: OwnAddresses::new(listen, config.peer_port.unwrap_or(listen.port())),
@@ -153,6 +171,7 @@ impl PeerTable {
         while let Some(id) = self.parking.overdue(now.moment()) {
             self.refuse_parked(id);
         }
+        self.end_overdue_hold(now);
         self.end_pauses(now);
         self.forget_own(now);
     }
@@ -162,6 +181,7 @@ impl PeerTable {
         let first = earlier(self.peers.next_deadline(), self.parking.next_deadline());
         let first = earlier(first, self.next_outage_change());
         let first = earlier(first, self.own.next_deadline());
+        let first = earlier(first, self.next_hold_end());
         earlier(first, self.next_dial_at()).map(Moment::since_start)
     }
 
@@ -198,6 +218,11 @@ impl PeerTable {
     /// The slots from `cursor` on, for a dump: `None` for one that holds nothing to be stored.
     pub fn stored_from(&self, cursor: usize) -> impl Iterator<Item = Option<StoredPeer<'_>>> {
         self.peers.stored_from(cursor)
+    }
+
+    /// What the peer file would hold after it was loaded.
+    pub fn records(&self) -> impl Iterator<Item = PeerRecord> {
+        self.peers.stored_from(0).flatten().map(StoredPeer::to_record)
     }
 
     /// Counts something that the table does not see itself.
@@ -258,6 +283,7 @@ impl PeerTable {
     /// Adds a peer that is not known and that the teller, if any, told of.
     fn add_told(&mut self, mut entry: Entry, teller: Option<Teller>) -> PeerId {
         entry.has_parked = self.parking.has(entry.peer.ip);
+        entry.is_held = self.is_held(entry.peer.ip);
         self.counters.peers_added += u64::from(!entry.is_own);
         self.peers.add(entry, teller)
     }
@@ -290,7 +316,7 @@ impl PeerTable {
             self.lift_ban(id);
         } else {
             self.counters.handshakes_timed_out += 1;
-            self.fail_connection(now, id);
+            self.fail_connection(now, id, Revocation::HandshakeTimeout);
         }
     }
 }

@@ -12,7 +12,7 @@ use crate::peer::PeerStatus;
 pub struct Stats {
     /// Known peers by status.
     pub peers: StatusCounts,
-    /// OutHandshaking and OutAlive, of `target_outgoing_connections`.
+    /// OutHandshaking and OutAlive, of `target_outgoing_connections`; a rotation may have one more.
     pub outgoing_connections: Usage,
     /// OutConnecting and OutHandshaking, of `max_simultaneous_outgoing_connection_attempts`.
     pub outgoing_attempts: Usage,
@@ -135,6 +135,10 @@ counters! {
     dials_called_off,
     /// Dials that reached this node itself.
     dials_to_self,
+    /// Dials that were started to exchange an outgoing connection for a new one, by `rotation_interval`.
+    rotations,
+    /// Outgoing connections that ended because the peer of such a dial came alive.
+    rotated_out,
     /// Inbound connections that became a candidate.
     inbound_admitted,
     /// Inbound connections that were parked until a dial or a connection of ours settles.
@@ -155,6 +159,8 @@ counters! {
     refused_attempts_full,
     /// Inbound connections refused because of `max_incoming_per_subnet`.
     refused_subnet_full,
+    /// Incoming connections that ended because a newcomer took their slot, by `evict_incoming`.
+    evicted,
     /// Parked connections refused because ours was kept or the wait was too long.
     refused_parked,
     /// Accepts that failed because the peer had gone again.

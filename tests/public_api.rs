@@ -23,7 +23,7 @@ use futures::{Sink, Stream, StreamExt};
 use network::peer_file::{self, FileError, PeerRecord};
 use network::{
     Clock, ConfigError, Counters, Dialed, Feedback, FeedbackSink, Incoming, Leased, NetworkConfig, NetworkController,
-    NetworkControllerEvent, NetworkError, Peer, PeerFileError, PeerLease, PeerStatus, Stats, StatusCounts,
+    NetworkControllerEvent, NetworkError, Peer, PeerFileError, PeerLease, PeerStatus, Revocation, Stats, StatusCounts,
     TcpTransport, Transport, Usage,
 };
 use serde::Serialize;
@@ -48,6 +48,7 @@ assert_impl_all!(Counters: Clone, Debug, Serialize, Send, Sync);
 assert_impl_all!(StatusCounts: Clone, Debug, Serialize, Send, Sync);
 assert_impl_all!(Usage: Clone, Debug, Serialize, Send, Sync);
 assert_impl_all!(PeerStatus: Copy, Eq, Hash, Debug, Display, Serialize, DeserializeOwned, Send, Sync);
+assert_impl_all!(Revocation: Copy, Eq, Hash, Debug, Display, Send, Sync);
 assert_impl_all!(NetworkConfig: Clone, Debug, Serialize, DeserializeOwned, Send, Sync);
 assert_impl_all!(Clock: Copy, Debug, Default, Send, Sync);
 assert_impl_all!(TcpTransport: Transport<Socket = TcpStream>, Debug, Send, Sync);
@@ -146,8 +147,8 @@ fn what_waits_can_be_spawned<T: Transport>() {
     let _ =
         |config: NetworkConfig| is::<Result<NetworkController, NetworkError>>(NetworkController::with_config(config));
     let _ = |sink: &FeedbackSink| is::<Result<Vec<IpAddr>, NetworkError>>(sink.good_peer_ips(100));
+    let _ = |lease: &PeerLease| is::<Revocation>(lease.revoked());
     let _ = |sink: &FeedbackSink| is::<Result<Vec<IpAddr>, NetworkError>>(sink.sample_peer_ips(100));
-    let _ = |lease: &PeerLease| is::<()>(lease.revoked());
     let _ = |path: PathBuf, peers: Vec<PeerRecord>| {
         is::<Result<Vec<PeerRecord>, FileError>>(peer_file::load(&path));
         is::<Result<(), FileError>>(peer_file::save(

@@ -11,7 +11,7 @@ use std::time::Duration;
 use bitcoin::p2p::ServiceFlags;
 use bitcoin::p2p::message::NetworkMessage;
 use bitcoin::p2p::message_network::VersionMessage;
-use network::{FeedbackSink, PeerLease};
+use network::{FeedbackSink, PeerLease, Revocation};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{self, Instant, MissedTickBehavior, timeout};
 
@@ -54,8 +54,8 @@ pub(crate) struct Session {
 /// How a connection ended.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Ending {
-    #[error("we closed it")]
-    Revoked,
+    #[error("we closed it: {0}")]
+    Revoked(Revocation),
     #[error("it was this node itself")]
     Ourselves,
     #[error("it did not shake hands in time")]
@@ -76,7 +76,7 @@ impl Ending {
     /// Reports the end to the controller, which frees the slot.
     pub(crate) fn settle(&self, lease: PeerLease) {
         match self {
-            Self::Revoked => lease.closed(),
+            Self::Revoked(_) => lease.closed(),
             // An inbound connection may come from the address of a gateway, which other nodes share: not to be banned.
             Self::Ourselves if lease.is_outgoing() => lease.banned(),
             Self::Ourselves => lease.closed(),
@@ -112,7 +112,7 @@ impl Session {
         let mut wire = Wire::new(socket, self.chain.magic);
         let shaken = tokio::select! {
             shaken = timeout(HANDSHAKE_LIMIT, self.shake_hands(&mut wire, lease)) => shaken,
-            () = lease.revoked() => return Ending::Revoked,
+            why = lease.revoked() => return Ending::Revoked(why),
         };
         let handshake = match shaken {
             Ok(Ok(handshake)) => handshake,
@@ -220,7 +220,7 @@ impl Session {
             // outside of the select, so none is cancelled halfway.
             tokio::select! {
                 biased;
-                () = lease.revoked() => return Err(Ending::Revoked),
+                why = lease.revoked() => return Err(Ending::Revoked(why)),
                 received = wire.receive() => {
                     let message = self.readable(received, lease)?;
                     lease.alive();
@@ -306,7 +306,7 @@ impl Session {
     /// All peers that others may be told of, in random order.
     async fn known_peers(&self) -> Result<Vec<IpAddr>, Ending> {
         let known = self.feedback.sample_peer_ips(usize::MAX).await;
-        known.map_err(|_| Ending::Revoked)
+        known.map_err(|_| Ending::Revoked(Revocation::Closed))
     }
 
     /// Never held across an await.

@@ -5,7 +5,7 @@ use std::hash::{BuildHasher, RandomState};
 use std::io;
 use std::time::Duration;
 
-use network::{FeedbackSink, PeerLease};
+use network::{FeedbackSink, PeerLease, Revocation};
 use tokio::io::{AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
 use tokio::net::tcp::{ReadHalf, WriteHalf};
@@ -19,6 +19,7 @@ pub struct Session {
     nonce: u64,
     pace: Pace,
     feedback: FeedbackSink,
+    is_seed: bool,
 }
 
 /// Intervals and timeouts of a connection.
@@ -36,8 +37,10 @@ pub struct Pace {
 #[derive(Debug, thiserror::Error)]
 #[expect(missing_docs, reason = "the texts say it")]
 pub enum Ending {
-    #[error("we are leaving")]
-    Revoked,
+    #[error("we are leaving: {0}")]
+    Revoked(Revocation),
+    #[error("it was told of other peers, as this is a seed")]
+    Told,
     #[error("it said goodbye")]
     Bye,
     #[error("it was this node itself")]
@@ -54,7 +57,7 @@ impl Ending {
     /// Reports the end to the controller, which frees the slot.
     pub fn settle(&self, lease: PeerLease) {
         match self {
-            Self::Revoked | Self::Bye => lease.closed(),
+            Self::Revoked(_) | Self::Told | Self::Bye => lease.closed(),
             // An inbound connection may come from the address of a gateway, which other nodes share: not to be banned.
             Self::Ourselves if lease.is_outgoing() => lease.banned(),
             Self::Ourselves => lease.closed(),
@@ -68,7 +71,19 @@ impl Session {
     /// The session of a node with a random nonce.
     pub fn new(pace: Pace, feedback: FeedbackSink) -> Self {
         let nonce = RandomState::new().hash_one(pace.handshake);
-        Self { nonce, pace, feedback }
+        Self {
+            nonce,
+            pace,
+            feedback,
+            is_seed: false,
+        }
+    }
+
+    /// The same for a seed node, which many start from: it closes an incoming connection once peer lists were exchanged,
+    /// or after a round without a request, so that its slots stay free.
+    #[must_use]
+    pub fn of_seed(self) -> Self {
+        Self { is_seed: true, ..self }
     }
 
     /// Shakes hands, calls `on_alive`, and exchanges messages until one end leaves or breaks the protocol.
@@ -76,7 +91,7 @@ impl Session {
         let mut wire = Wire::new(socket, self.pace);
         let shaken = tokio::select! {
             shaken = timeout(self.pace.handshake, self.shake_hands(&mut wire)) => shaken,
-            () = lease.revoked() => return Ending::Revoked,
+            why = lease.revoked() => return Ending::Revoked(why),
         };
         match shaken {
             Ok(Ok(())) => {}
@@ -112,11 +127,17 @@ impl Session {
             tokio::select! {
                 biased;
                 message = wire.receive() => self.on_message(message?, wire, &mut open, lease).await?,
-                () = lease.revoked() => {
-                    wire.send(&Message::Bye).await?;
-                    return Err(Ending::Revoked);
+                why = lease.revoked() => {
+                    if deserves_goodbye(why) {
+                        wire.send(&Message::Bye).await?;
+                    }
+                    return Err(Ending::Revoked(why));
                 }
                 _ = rounds.tick() => self.on_round(wire, &mut open).await?,
+            }
+            if self.is_seed && !lease.is_outgoing() && open.are_exchanged() {
+                wire.send(&Message::Bye).await?;
+                return Err(Ending::Told);
             }
         }
     }
@@ -139,8 +160,11 @@ impl Session {
             }
             // If every node told of its best peers, these would become hubs and the others would stay unknown.
             Message::GetPeers => match self.feedback.sample_peer_ips(MAX_PEERS).await {
-                Ok(ips) => wire.send(&Message::Peers(ips)).await,
-                Err(_) => Err(Ending::Revoked),
+                Ok(ips) => {
+                    open.has_told = true;
+                    wire.send(&Message::Peers(ips)).await
+                }
+                Err(_) => Err(Ending::Revoked(Revocation::Closed)),
             },
             Message::Peers(ips) => {
                 open.on_peers()?;
@@ -154,6 +178,7 @@ impl Session {
 
     async fn on_round(&self, wire: &mut Wire<'_>, open: &mut Questions) -> Result<(), Ending> {
         open.messages = 0;
+        open.rounds += 1;
         match open.asked_at {
             Some(asked_at) if asked_at.elapsed() > self.pace.patience => Err(Ending::Silent),
             Some(_) => Ok(()),
@@ -163,6 +188,16 @@ impl Session {
                 wire.send(&Message::GetPeers).await
             }
         }
+    }
+}
+
+/// Whether to take leave of a peer before its socket is closed. Where nothing is wrong with it, a goodbye keeps it from
+/// taking the end for a failure of ours.
+fn deserves_goodbye(why: Revocation) -> bool {
+    match why {
+        Revocation::Banned | Revocation::HandshakeTimeout | Revocation::Ourselves => false,
+        // Rotated, evicted, denied, closed.
+        _ => true,
     }
 }
 
@@ -177,6 +212,9 @@ struct Questions {
     pong_due: bool,
     peers_due: bool,
     messages: u32,
+    rounds: u32,
+    /// The peer has asked for peers and was told of some.
+    has_told: bool,
 }
 
 impl Questions {
@@ -210,6 +248,11 @@ impl Questions {
         if !self.pong_due && !self.peers_due {
             self.asked_at = None;
         }
+    }
+
+    /// Both ends have told the other of peers; or the peer had a whole round for it.
+    fn are_exchanged(&self) -> bool {
+        self.rounds > 1 || (self.has_told && self.number > 0 && !self.peers_due)
     }
 
     fn count_message(&mut self) -> Result<(), ProtocolError> {

@@ -3,10 +3,11 @@
 #![cfg(unix)]
 
 use std::fs;
-use std::io::{BufRead, BufReader, Read};
-use std::net::TcpListener;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{TcpListener, TcpStream};
 use std::path::PathBuf;
 use std::process::{Child, ChildStdout, Command, Stdio};
+use std::time::Duration;
 
 /// The signals that ask a process to end.
 const SIGNALS: [&str; 2] = ["INT", "TERM"];
@@ -73,6 +74,52 @@ fn a_signal_ends_a_node_in_order() {
         assert_eq!(code, Some(0), "{signal}: {lines}");
         assert!(lines.contains("peers are in"), "{signal}: {lines}");
     }
+}
+
+/// Shakes hands with a seed, and asks for peers.
+#[test]
+fn a_seed_closes_who_was_told_of_others() {
+    let (file, ip) = (folder("seed").join("peers.json"), listen_ip());
+    fs::write(&file, r#"[{ "ip": "203.0.113.7" }]"#).unwrap();
+    let port = {
+        let free = TcpListener::bind((ip.as_str(), 0)).unwrap();
+        free.local_addr().unwrap().port()
+    };
+    let mut node = example("node");
+    node.args([
+        "--seed",
+        "--target",
+        "0",
+        "--listen-ip",
+        &ip,
+        "--port",
+        &port.to_string(),
+        "--peers",
+    ]);
+    let seed = Started::new(node.arg(&file), "listening on");
+
+    let mut socket = TcpStream::connect((ip.as_str(), port)).unwrap();
+    socket.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    socket.write_all(b"HELLO network-example/1 07\nGETPEERS\n").unwrap();
+    let mut lines = Vec::new();
+    for line in BufReader::new(socket.try_clone().unwrap()).lines().map(Result::unwrap) {
+        if let Some(number) = line.strip_prefix("PING ") {
+            socket.write_all(format!("PONG {number}\n").as_bytes()).unwrap();
+        } else if line == "GETPEERS" {
+            socket.write_all(b"PEERS\n").unwrap();
+        }
+        lines.push(line);
+    }
+    let told = lines
+        .iter()
+        .find(|line| line.starts_with("PEERS"))
+        .expect("it tells of peers");
+    assert!(told.contains("203.0.113.7"), "{told}");
+    assert_eq!(lines.last().map(String::as_str), Some("BYE"), "{lines:?}");
+
+    let (code, lines) = seed.signal("TERM");
+    assert_eq!(code, Some(0), "{lines}");
+    assert!(lines.contains("it was told of other peers"), "{lines}");
 }
 
 #[test]

@@ -185,7 +185,7 @@ impl Node {
             match action {
                 Action::CallOff(id) => assert!(self.dials.remove(&id).is_some(), "{id:?} is no dial"),
                 Action::RefuseParked(id) => assert!(self.parked.remove(&id).is_some(), "{id:?} is not parked"),
-                Action::Ended(id) => assert!(self.connections.remove(&id).is_some(), "{id:?} is no connection"),
+                Action::Ended(id, _) => assert!(self.connections.remove(&id).is_some(), "{id:?} is no connection"),
             }
         }
         self.table.check();

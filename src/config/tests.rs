@@ -55,6 +55,7 @@ fn times_are_not_zero() {
         assert_validates(blamed("connect_timeout"), |c| c.connect_timeout = time);
         assert_validates(blamed("handshake_timeout"), |c| c.handshake_timeout = Some(time));
         assert_validates(blamed("ban_duration"), |c| c.ban_duration = Some(time));
+        assert_validates(blamed("rotation_interval"), |c| c.rotation_interval = Some(time));
         assert_validates(blamed("retry_backoff"), |c| {
             c.retry_backoff = time;
             c.max_retry_backoff = time;
@@ -86,6 +87,7 @@ fn options_are_absent_or_allow_something() {
     assert_validates(Some("max_incoming_per_subnet"), |c| c.max_incoming_per_subnet = Some(0));
     assert_validates(None, |c| c.max_incoming_per_subnet = Some(1));
     assert_validates(None, |c| c.handshake_timeout = None);
+    assert_validates(None, |c| c.rotation_interval = None);
 }
 
 #[test]
@@ -145,6 +147,8 @@ fn every_field_survives_json() {
     config.max_retry_backoff = Duration::from_secs_f64(15.5);
     config.ban_duration = Some(Duration::from_micros(16));
     config.max_incoming_per_subnet = Some(17);
+    config.rotation_interval = Some(Duration::from_secs(18));
+    config.evict_incoming = true;
     config.global_peers_only = true;
     assert_eq!(through_json(&config), config);
 }

@@ -42,6 +42,7 @@ impl RunningClock {
         let utc = match self.clock {
             Clock::System => Utc::now(),
             Clock::Tokio { start } => later(start, since_start),
+            Clock::Epoch { instant, utc } => later(utc, Instant::now().saturating_duration_since(instant)),
         };
         Now { utc, since_start }
     }

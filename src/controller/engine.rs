@@ -34,7 +34,7 @@ use crate::controller::{NetworkControllerEvent, NetworkError};
 use crate::fault::DialFault;
 use crate::listener::Listener;
 use crate::peer::{ConnectionId, ParkedId};
-use crate::peer_file::OpenFile;
+use crate::peer_file::{self, OpenFile};
 use crate::peer_table::{PeerTable, Reached, Verdict};
 use crate::stats::Stats;
 use crate::transport::{Dialed, Incoming, Transport};
@@ -106,7 +106,12 @@ impl<T: Transport> Engine<T> {
         let clock = RunningClock::start(config.clock);
         let mailbox = Arc::new(Mailbox::new(&config, Arc::clone(&wakers)));
         let mut table = PeerTable::new(config.clone(), local_addr, seed, clock.now());
-        table.load(clock.now(), file.records, &config.initial_peers);
+        let mut records = file.records;
+        if !config.initial_records.is_empty() {
+            records.extend_from_slice(&config.initial_records);
+            peer_file::merge_duplicates(&mut records);
+        }
+        table.load(clock.now(), records, &config.initial_peers);
         Self {
             transport,
             table,
@@ -152,8 +157,16 @@ impl<T: Transport> Engine<T> {
         stats
     }
 
-    pub(crate) fn lease(&self, ip: IpAddr) -> Option<PeerLease> {
-        PeerLease::take(ip, &self.mailbox)
+    pub(crate) fn lease(self: Pin<&mut Self>, ip: IpAddr) -> Option<PeerLease> {
+        let this = self.project();
+        let lease = PeerLease::take(ip, this.mailbox)?;
+        let dial_at = this.table.next_dial_time();
+        this.table.on_leased(lease.connection());
+        // A rotation may have waited for a lease.
+        if this.table.next_dial_time() != dial_at {
+            this.wakers.wake_stream();
+        }
+        Some(lease)
     }
 
     /// To be polled for the stream, with a waker that wakes the tasks of both halves.

@@ -42,7 +42,7 @@ impl<T: Transport> Engine<T> {
                         incoming.refuse();
                     }
                 }
-                Action::Ended(id) => this.mailbox.end(id),
+                Action::Ended(id, why) => this.mailbox.end(id, why),
             }
         }
     }

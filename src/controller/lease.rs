@@ -13,7 +13,7 @@ use futures::{Sink, SinkExt, StreamExt};
 use crate::controller::mailbox::Mailbox;
 use crate::controller::open_connections::LeaseState;
 use crate::controller::{Feedback, NetworkController, NetworkControllerEvent, NetworkError};
-use crate::peer::ConnectionId;
+use crate::peer::{ConnectionId, Revocation};
 use crate::peer_table::Report;
 use crate::transport::Transport;
 
@@ -63,7 +63,9 @@ impl PeerLease {
 
     /// The peer gave a sign of life: the handshake is done, or a message came. Updates `last_alive`.
     pub fn alive(&self) {
-        self.report(Report::Alive);
+        if !self.state.is_revoked() {
+            self.mailbox.report_lease(self.ip, self.connection, Report::Alive);
+        }
     }
 
     /// Peers that the peer told us of, as [`Feedback::PeerListFrom`] with its address. Takes no more than `max_idle_peers`
@@ -90,25 +92,29 @@ impl PeerLease {
         self.spend(Report::Banned);
     }
 
-    /// Waits until the connection's slot has ended by anything but this lease: a ban, a deadline, feedback by address,
-    /// the controller closed or dropped. From then on it is ready at once. Whoever holds the socket should close it.
+    /// Waits until the connection's slot has ended by anything but this lease, and says by what: a ban, a deadline,
+    /// feedback by address, rotation, eviction, the controller closed or dropped. From then on it is ready at once, with
+    /// the same reason. The task that holds the socket should take leave of the peer, where the reason lets it, close the
+    /// socket and drop this lease, all within seconds.
     ///
     /// # Cancel safety
     ///
     /// Dropping the future loses nothing.
-    pub async fn revoked(&self) {
-        self.state.revoked().await;
+    pub async fn revoked(&self) -> Revocation {
+        self.state.revoked().await
     }
 
-    fn report(&self, report: Report) {
-        if report == Report::Banned || !self.state.is_revoked() {
-            self.mailbox.report_lease(self.ip, self.connection, report);
-        }
+    pub(crate) fn connection(&self) -> ConnectionId {
+        self.connection
     }
 
     fn spend(mut self, report: Report) {
         self.is_spent = true;
-        self.report(report);
+        let revocation = self.state.revocation();
+        let report = Some(report).filter(|&report| report == Report::Banned || revocation.is_none());
+        if report.is_some() || revocation.is_some_and(Revocation::holds_address) {
+            self.mailbox.end_lease(self.ip, self.connection, report);
+        }
     }
 }
 
@@ -117,15 +123,20 @@ impl fmt::Debug for PeerLease {
         f.debug_struct("PeerLease")
             .field("ip", &self.ip)
             .field("is_outgoing", &self.is_outgoing)
-            .field("is_revoked", &self.state.is_revoked())
+            .field("revocation", &self.state.revocation())
             .finish_non_exhaustive()
     }
 }
 
 impl Drop for PeerLease {
     fn drop(&mut self) {
-        if !self.is_spent && !self.state.is_revoked() {
-            self.mailbox.drop_lease(self.ip, self.connection);
+        if self.is_spent {
+            return;
+        }
+        match self.state.revocation() {
+            None => self.mailbox.drop_lease(self.ip, self.connection),
+            Some(why) if why.holds_address() => self.mailbox.end_lease(self.ip, self.connection, None),
+            Some(_) => {}
         }
     }
 }

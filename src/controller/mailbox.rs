@@ -27,7 +27,7 @@ use crate::config::NetworkConfig;
 use crate::controller::NetworkError;
 use crate::controller::open_connections::{LeaseState, OpenConnections};
 use crate::controller::wakers::Wakers;
-use crate::peer::ConnectionId;
+use crate::peer::{ConnectionId, Revocation};
 use crate::peer_table::Report;
 
 #[derive(Debug)]
@@ -129,6 +129,16 @@ impl Mailbox {
         });
     }
 
+    /// The lease is dropped: by this end that it reports, or with nothing to say of a connection that is over.
+    pub(crate) fn end_lease(&self, ip: IpAddr, connection: ConnectionId, report: Option<Report>) {
+        let _ = self.push(|state| {
+            let lease = state.lease(ip, connection);
+            lease.end_lease();
+            let is_new = report.is_none_or(|report| lease.add(report));
+            state.stale += u64::from(!is_new);
+        });
+    }
+
     /// The lease is dropped unspent.
     pub(crate) fn drop_lease(&self, ip: IpAddr, connection: ConnectionId) {
         let _ = self.push(|state| state.lease(ip, connection).drop_lease());
@@ -187,10 +197,10 @@ impl Mailbox {
     }
 
     /// A connection is over, and its lease revoked. (One that ended the connection itself is spent: no task holds it.)
-    pub(crate) fn end(&self, id: ConnectionId) {
+    pub(crate) fn end(&self, id: ConnectionId, why: Revocation) {
         let lease = self.state().open.remove(id);
         if let Some(lease) = lease {
-            lease.revoke();
+            lease.revoke(why);
         }
     }
 
@@ -257,7 +267,10 @@ impl Mailbox {
         };
         let ended = std::mem::replace(&mut *self.state(), closed);
         // Without the lock: this wakes tasks, which may come back here.
-        ended.open.into_leases().for_each(|lease| lease.revoke());
+        ended
+            .open
+            .into_leases()
+            .for_each(|lease| lease.revoke(Revocation::Closed));
     }
 
     #[cfg(test)]

@@ -2,12 +2,11 @@
 
 use std::collections::HashMap;
 use std::net::IpAddr;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use tokio::sync::Notify;
 
-use crate::peer::ConnectionId;
+use crate::peer::{ConnectionId, Revocation};
 
 /// By id and by address; at most one an address.
 #[derive(Debug, Default)]
@@ -70,26 +69,35 @@ impl OpenConnections {
     }
 }
 
-/// Whether a connection's slot has ended by anything but its lease.
+/// Whether a connection's slot has ended by anything but its lease, and why.
 #[derive(Debug, Default)]
 pub(crate) struct LeaseState {
-    is_revoked: AtomicBool,
+    revocation: OnceLock<Revocation>,
     waiting: Notify,
 }
 
 impl LeaseState {
-    pub(crate) fn is_revoked(&self) -> bool {
-        self.is_revoked.load(Ordering::Acquire)
+    pub(crate) fn revocation(&self) -> Option<Revocation> {
+        self.revocation.get().copied()
     }
 
-    pub(crate) fn revoke(&self) {
-        self.is_revoked.store(true, Ordering::Release);
+    pub(crate) fn is_revoked(&self) -> bool {
+        self.revocation().is_some()
+    }
+
+    /// The first reason stays.
+    pub(crate) fn revoke(&self, why: Revocation) {
+        let _ = self.revocation.set(why);
         self.waiting.notify_waiters();
     }
 
-    pub(crate) async fn revoked(&self) {
-        let waiting = self.waiting.notified();
-        if !self.is_revoked() {
+    pub(crate) async fn revoked(&self) -> Revocation {
+        loop {
+            // Before the look, so that a revocation in between is not missed.
+            let waiting = self.waiting.notified();
+            if let Some(why) = self.revocation() {
+                return why;
+            }
             waiting.await;
         }
     }

@@ -93,6 +93,9 @@ impl<T: Transport> Engine<T> {
         for report in queued.reports.iter(queued.connection.is_some(), dropped) {
             self.as_mut().apply(queued.ip, queued.connection, report);
         }
+        if let (true, Some(connection)) = (queued.reports.is_lease_gone(), queued.connection) {
+            self.project().table.on_lease_dropped(connection);
+        }
     }
 
     /// Each report has a time of its own: a failure that follows a sign of life is later than that.

@@ -9,6 +9,7 @@ mod crossing;
 mod dials;
 mod dumps;
 mod errors;
+mod exchanges;
 mod fairness;
 mod interleavings;
 mod leases;
@@ -18,6 +19,7 @@ mod mailbox;
 mod ourselves;
 mod panics;
 mod random_runs;
+mod records;
 mod reentrant_wakes;
 mod regressions;
 mod sinks;
@@ -41,7 +43,7 @@ use tokio_test::task;
 
 use super::*;
 use crate::config::Clock;
-use crate::peer::PeerStatus;
+use crate::peer::{PeerStatus, Revocation};
 use crate::stats::Counters;
 use crate::tests::{ip, start};
 use crate::transport::memory::{

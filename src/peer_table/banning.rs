@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use chrono::{DateTime, Utc};
 
-use crate::peer::{Peer, PeerId, PeerStatus, is_peer_address};
+use crate::peer::{Peer, PeerId, PeerStatus, Revocation, is_peer_address};
 use crate::peer_table::time::{Moment, Now};
 use crate::peer_table::{Action, PeerTable};
 
@@ -23,7 +23,7 @@ impl PeerTable {
             self.counters.dials_called_off += 1;
             self.actions.extend(self.connection_of(id).map(Action::CallOff));
         }
-        self.end_connection(now, id, |entry| {
+        self.end_connection(now, id, Revocation::Banned, |entry| {
             entry.peer.status = PeerStatus::Banned;
             entry.on_failure(now.utc);
             entry.paused_until = None;
@@ -78,7 +78,7 @@ impl PeerTable {
         if let Some(id) = self.peers.id_of(ip)
             && self.peers.get(id).peer.status.is_connected()
         {
-            self.end_connection(now, id, |_| {});
+            self.end_connection(now, id, Revocation::Banned, |_| {});
         }
         // A stranger can feign to be us, by calling from the port that our dial left from: its next ban counts.
         if self.own.is_behind_router(ip) {

@@ -32,6 +32,8 @@ struct Lots {
     unproven: Bag<GroupId>,
     /// The best proven peer of each subnet that has one.
     proven: BTreeSet<Ranked>,
+    /// The one without a streak of each subnet that has not been alive for longest.
+    stalest: BTreeSet<Ranked>,
 }
 
 impl Turn {
@@ -54,6 +56,12 @@ impl Candidates {
                 groups.get(subnet).draw(random)
             }
         }
+    }
+
+    /// The proven peer without a streak that has not been alive for longest; if each has a streak, the best.
+    pub(crate) fn stalest_proven(&self, from_taken: bool) -> Option<PeerId> {
+        let lots = if from_taken { &self.taken } else { &self.untaken };
+        lots.stalest.last().or(lots.proven.first()).map(|stalest| stalest.id)
     }
 
     /// Whether any peer of a subnet that is taken, or of one that is not, may be dialed.
@@ -82,9 +90,16 @@ impl Candidates {
             let lots = lots(&mut self.untaken, &mut self.taken, after);
             lots.proven.extend(after.best_proven);
         }
+        if moves || before.stalest_proven != after.stalest_proven {
+            if let Some(stalest) = &before.stalest_proven {
+                lots(&mut self.untaken, &mut self.taken, before).stalest.remove(stalest);
+            }
+            let lots = lots(&mut self.untaken, &mut self.taken, after);
+            lots.stalest.extend(after.stalest_proven);
+        }
     }
 
-    #[cfg(any(test, feature = "internals"))]
+    #[cfg(any(test, feature = "internals", feature = "sim"))]
     pub(crate) fn check(&self, summaries: &[(GroupId, Summary)]) {
         for (lots, taken) in [(&self.untaken, false), (&self.taken, true)] {
             let of_kind = || summaries.iter().filter(move |(_, summary)| summary.is_taken == taken);
@@ -93,6 +108,8 @@ impl Candidates {
             assert_eq!(lots.unproven.len(), ready.len());
             let best: BTreeSet<_> = of_kind().filter_map(|(_, it)| it.best_proven).collect();
             assert_eq!(lots.proven, best);
+            let stalest: BTreeSet<_> = of_kind().filter_map(|(_, it)| it.stalest_proven).collect();
+            assert_eq!(lots.stalest, stalest);
         }
     }
 }

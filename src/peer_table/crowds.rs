@@ -37,7 +37,7 @@ impl Crowds {
         }
     }
 
-    #[cfg(any(test, feature = "internals"))]
+    #[cfg(any(test, feature = "internals", feature = "sim"))]
     pub(crate) fn check(&self, sizes: impl Iterator<Item = (GroupId, usize)>) {
         let is_not_empty = |&(_, size): &(GroupId, usize)| size > 0;
         let expected: std::collections::BTreeSet<_> = sizes.filter(is_not_empty).collect();

@@ -5,8 +5,9 @@ use std::num::NonZeroU16;
 use std::time::Duration;
 
 use crate::fault::DialFault;
-use crate::peer::{ConnectionId, PeerId, PeerStatus};
-use crate::peer_table::entry::Connection;
+use crate::peer::{ConnectionId, PeerId, PeerStatus, Revocation};
+use crate::peer_table::candidates::Turn;
+use crate::peer_table::entry::{Connection, Entry};
 use crate::peer_table::time::{Moment, Now, earlier};
 use crate::peer_table::{Action, PeerTable};
 
@@ -35,7 +36,12 @@ impl PeerTable {
         let (id, to_taken) = self.choose_other(now)?;
         self.turn = self.turn.other();
         self.pace.on_dial(now, &self.config, self.outage.since(), to_taken);
-        Some(self.start_dial(now, id))
+        let is_rotation = self.shortage() == 0;
+        let (dial, ip) = self.start_dial(now, id);
+        if is_rotation {
+            self.on_rotation(now, dial);
+        }
+        Some((dial, ip))
     }
 
     /// A dial succeeded; `local` is our end of it.
@@ -82,7 +88,7 @@ impl PeerTable {
         if fault == DialFault::Host {
             self.counters.dials_host_faults += 1;
             self.pace.on_host_fault(now);
-            self.end_connection(now, id, |_| {});
+            self.end_dial(now, id, |_| {});
             return;
         }
         self.pace.on_no_host_fault();
@@ -131,22 +137,30 @@ impl PeerTable {
     pub(super) fn call_off(&mut self, now: Now, id: PeerId) {
         self.counters.dials_called_off += 1;
         self.actions.extend(self.connection_of(id).map(Action::CallOff));
-        self.end_connection(now, id, |_| {});
+        self.end_dial(now, id, |_| {});
     }
 
     /// A dial has settled and its peer has come in meanwhile: that socket takes the slot.
     fn give_way(&mut self, now: Now, id: PeerId) {
         self.counters.dials_called_off += 1;
-        self.end_connection(now, id, |_| {});
+        self.end_dial(now, id, |_| {});
+    }
+
+    /// A dial is over, and no connection came of it: it has no lease to revoke.
+    fn end_dial(&mut self, now: Now, id: PeerId, edit: impl FnOnce(&mut Entry)) {
+        self.end_connection(now, id, Revocation::Closed, edit);
     }
 
     /// From when on one more dial is wanted and allowed; `None` if none is wanted.
     fn dial_gate(&self) -> Option<Moment> {
         let counts = self.peers.counts();
         let shortage = self.shortage();
+        if shortage == 0 {
+            return self.rotation_gate();
+        }
         let attempts = counts.out_connecting + counts.out_handshaking;
-        let is_wanted = shortage > 0 && attempts < self.config.max_simultaneous_outgoing_connection_attempts;
-        is_wanted.then(|| self.pace.next_dial(counts.out_connecting < shortage))
+        let is_allowed = attempts < self.config.max_simultaneous_outgoing_connection_attempts;
+        is_allowed.then(|| self.pace.next_dial(counts.out_connecting < shortage))
     }
 
     fn shortage(&self) -> usize {
@@ -168,15 +182,21 @@ impl PeerTable {
         None
     }
 
-    /// The turn's own kind from subnets that are not taken, then from those that are; then the other kind likewise.
+    /// The turn's own kind from subnets that are not taken, then from those that are; then the other kind likewise. A
+    /// rotation prefers the proven peer that has not been alive for longest: the best one is who was rotated out last.
     pub fn choose(&mut self, now: Now) -> Option<(PeerId, bool)> {
         let may_take_again = self.pace.next_to_taken_subnet() <= now.moment();
         let turns = [self.turn, self.turn.other()];
         let choices = turns.into_iter().flat_map(|turn| [(turn, false), (turn, true)]);
         let allowed = choices.filter(|&(_, from_taken)| may_take_again || !from_taken);
+        let rotates = self.shortage() == 0;
         let (peers, random) = (&self.peers, &mut self.random);
         let choose = |(turn, from_taken)| {
-            let id = peers.candidates().choose(turn, from_taken, peers.groups(), random)?;
+            let candidates = peers.candidates();
+            let id = match turn {
+                Turn::Proven if rotates => candidates.stalest_proven(from_taken)?,
+                Turn::Proven | Turn::Unproven => candidates.choose(turn, from_taken, peers.groups(), random)?,
+            };
             Some((id, from_taken))
         };
         allowed.into_iter().find_map(choose)
@@ -215,7 +235,7 @@ impl PeerTable {
             self.backoff(if was_in_outage { 1 } else { streak.saturating_add(1) })
         };
         let paused_until = now.after(self.random.jittered(pause));
-        self.end_connection(now, id, |entry| {
+        self.end_dial(now, id, |entry| {
             entry.unroutable_in_row = 0;
             entry.paused_until = Some(paused_until);
             entry.on_failure(now.utc);
@@ -236,7 +256,7 @@ impl PeerTable {
             self.backoff(in_row.into())
         };
         let paused_until = now.after(self.random.jittered(pause));
-        self.end_connection(now, id, |entry| {
+        self.end_dial(now, id, |entry| {
             entry.unroutable_in_row = in_row;
             entry.paused_until = Some(paused_until);
             entry.on_failure(now.utc);

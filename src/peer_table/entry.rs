@@ -37,6 +37,10 @@ pub(crate) struct Entry {
     pub(crate) may_be_told: bool,
     /// An inbound socket of the peer is parked, so it is not dialed.
     pub(crate) has_parked: bool,
+    /// Its last connection was rotated or evicted, and the socket may still be open, so it is not dialed.
+    pub(crate) is_held: bool,
+    /// The application has taken the lease of its present connection, which ends that when it is dropped.
+    pub(crate) is_leased: bool,
     /// Dials in a row for which this host found no way to the address.
     pub(crate) unroutable_in_row: u8,
     /// Failures in the present outage: they are not stored.
@@ -114,6 +118,8 @@ impl Entry {
             source: Source::Told,
             may_be_told: true,
             has_parked: false,
+            is_held: false,
+            is_leased: false,
             unroutable_in_row: 0,
             failures_in_outage: 0,
             short_in_row: 0,
@@ -169,7 +175,7 @@ impl Entry {
 
     /// Nothing stands in the way of a dial but perhaps a pause.
     pub(crate) fn is_free(&self) -> bool {
-        self.peer.status == PeerStatus::Idle && !self.is_own && !self.has_parked
+        self.peer.status == PeerStatus::Idle && !self.is_own && !self.has_parked && !self.is_held
     }
 
     /// It is in the order of peers.

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use crate::peer::{ConnectionId, PeerId, PeerStatus};
+use crate::peer::{ConnectionId, PeerId, PeerStatus, Revocation};
 use crate::peer_table::entry::Entry;
 use crate::peer_table::time::Now;
 use crate::peer_table::{Action, PeerTable};
@@ -43,19 +43,19 @@ impl PeerTable {
     }
 
     /// The peer's dial or connection is over: it becomes Idle or Banned as `edit` leaves it, and what waited for the
-    /// outcome is settled.
-    pub(super) fn end_connection(&mut self, now: Now, id: PeerId, edit: impl FnOnce(&mut Entry)) {
+    /// outcome is settled. `why` is for the lease of a connection; a dial has none.
+    pub(super) fn end_connection(&mut self, now: Now, id: PeerId, why: Revocation, edit: impl FnOnce(&mut Entry)) {
         self.judge_outage(now);
         let connection = self.connection_of(id);
         let was = self.peers.update(id, |entry| {
             let was = std::mem::replace(&mut entry.peer.status, PeerStatus::Idle);
-            (entry.connection, entry.local_port) = (None, None);
+            (entry.connection, entry.local_port, entry.is_leased) = (None, None, false);
             edit(entry);
             was
         });
         if let Some(connection) = connection {
             if was.is_connected() {
-                self.actions.push_back(Action::Ended(connection));
+                self.actions.push_back(Action::Ended(connection, why));
             } else {
                 self.settle_maybe_self(connection);
             }
@@ -66,11 +66,11 @@ impl PeerTable {
     }
 
     /// The connection failed, by report or by its deadline.
-    pub(super) fn fail_connection(&mut self, now: Now, id: PeerId) {
+    pub(super) fn fail_connection(&mut self, now: Now, id: PeerId, why: Revocation) {
         let entry = self.peers.get(id);
         if !entry.is_outgoing() {
             // When the peer is dialed next does not change: a pause that stood before stands.
-            return self.end_connection(now, id, |entry| entry.on_failure(now.utc));
+            return self.end_connection(now, id, why, |entry| entry.on_failure(now.utc));
         }
         // Our connection that the other end gave up for its own, as the lower address has it, is no failure to connect.
         let is_crossed = self.parking.crossing(id, entry.peer.ip).is_some();
@@ -84,7 +84,7 @@ impl PeerTable {
             (backoff.max(least), short_in_row)
         };
         let paused_until = now.after(self.random.jittered(pause));
-        self.end_connection(now, id, |entry| {
+        self.end_connection(now, id, why, |entry| {
             entry.short_in_row = short_in_row;
             entry.paused_until = Some(paused_until);
             entry.on_failure(now.utc);
@@ -102,8 +102,10 @@ impl PeerTable {
         }
         match report {
             Report::Alive => self.on_alive(now, id),
-            Report::Failed => self.fail_connection(now, id),
-            Report::Closed | Report::Banned | Report::Unbanned | Report::Ourselves => self.close_connection(now, id),
+            Report::Failed => self.fail_connection(now, id, Revocation::Feedback),
+            Report::Closed | Report::Banned | Report::Unbanned | Report::Ourselves => {
+                self.close_connection(now, id, Revocation::Feedback);
+            }
         }
     }
 
@@ -119,15 +121,18 @@ impl PeerTable {
         if matches!(was, PeerStatus::OutHandshaking | PeerStatus::InHandshaking) {
             self.counters.handshakes_succeeded += 1;
         }
+        if was == PeerStatus::OutHandshaking {
+            self.finish_rotation(now, id);
+        }
     }
 
-    fn close_connection(&mut self, now: Now, id: PeerId) {
+    pub(super) fn close_connection(&mut self, now: Now, id: PeerId, why: Revocation) {
         if !self.peers.get(id).is_outgoing() {
-            return self.end_connection(now, id, |_| {});
+            return self.end_connection(now, id, why, |_| {});
         }
         let (pause, short_in_row) = self.pause_after_end(now, id);
         let paused_until = now.after(self.random.jittered(pause));
-        self.end_connection(now, id, |entry| {
+        self.end_connection(now, id, why, |entry| {
             entry.short_in_row = short_in_row;
             entry.paused_until = Some(paused_until);
             entry.failures_in_outage = 0;

@@ -45,6 +45,8 @@ pub(crate) struct Summary {
     pub(crate) is_taken: bool,
     pub(crate) has_ready: bool,
     pub(crate) best_proven: Option<Ranked>,
+    /// Of the proven peers without a streak the one that has not been alive for longest.
+    pub(crate) stalest_proven: Option<Ranked>,
     /// How many unproven Idle peers there are.
     pub(crate) crowd: usize,
     pub(crate) bans: usize,
@@ -77,6 +79,7 @@ impl Group {
             is_taken: self.taken_by > 0,
             has_ready: !self.ready.is_empty(),
             best_proven: self.proven.first().copied(),
+            stalest_proven: self.proven.range(..Ranked::AFTER_PROVEN).next_back().copied(),
             crowd: self.crowd_len(),
             bans: self.banned.len(),
         }
@@ -175,13 +178,13 @@ impl Groups {
         (was, group.summary())
     }
 
-    #[cfg(any(test, feature = "internals"))]
+    #[cfg(any(test, feature = "internals", feature = "sim"))]
     pub(crate) fn iter(&self) -> impl Iterator<Item = (Subnet, GroupId, &Group)> {
         self.ids.iter().map(|(&subnet, &id)| (subnet, id, self.get(id)))
     }
 }
 
-#[cfg(any(test, feature = "internals"))]
+#[cfg(any(test, feature = "internals", feature = "sim"))]
 impl Group {
     pub(crate) fn known(&self) -> usize {
         self.known.try_into().unwrap_or(usize::MAX)

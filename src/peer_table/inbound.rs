@@ -60,6 +60,7 @@ impl PeerTable {
     /// The socket that was to be admitted is in hand. What [`Verdict::Admit`] said must still hold.
     pub fn on_admitted(&mut self, now: Now, remote: IpAddr) -> ConnectionId {
         let ip = remote.to_canonical();
+        let takes_slot = self.free_incoming() == Some(0);
         let is_own = self.own.contains(ip);
         let id = self.peers.id_of(ip).unwrap_or_else(|| self.add_inbound(ip, is_own));
         let number = self.next_number();
@@ -75,6 +76,10 @@ impl PeerTable {
                 ..Connection::new(number, now)
             });
         });
+        // Only now, as the peer that goes is one more Idle one, and may push out another: not the newcomer.
+        if takes_slot {
+            self.evict(now, ip);
+        }
         ConnectionId { number, peer: id }
     }
 
@@ -176,7 +181,7 @@ impl PeerTable {
             self.on_banned_attempt(now, id);
             return Verdict::Refuse(Refusal::Banned);
         }
-        if self.parking.has(ip) {
+        if self.parking.has(ip) || self.is_held(ip) {
             return Verdict::Refuse(Refusal::Connected);
         }
         let crossing = known.map_or(Verdict::Admit, |id| self.cross(now, id, local));
@@ -184,6 +189,9 @@ impl PeerTable {
             return crossing;
         }
         match (self.full(ip), self_dial) {
+            (Some(Refusal::IncomingFull), None) if crossing == Verdict::Admit && self.can_make_room(now, ip) => {
+                crossing
+            }
             (Some(refusal), _) => {
                 if known.is_none() && self_dial.is_none() && ip != local {
                     self.remember_refused(ip);
@@ -240,11 +248,27 @@ impl PeerTable {
 
     /// The cap that leaves no slot for one more inbound socket of `ip`.
     fn full(&self, ip: IpAddr) -> Option<Refusal> {
-        let counts = self.peers.counts();
-        let attempts = counts.in_handshaking + self.parking.len();
-        if attempts + counts.in_alive >= self.config.max_incoming_connections {
+        if self.free_incoming().is_none_or(|free| free == 0) {
             return Some(Refusal::IncomingFull);
         }
+        self.full_beside_total(ip)
+    }
+
+    /// Whether `max_incoming_connections` alone is in the way of a socket of `ip`, and an eviction makes room.
+    fn can_make_room(&self, now: Now, ip: IpAddr) -> bool {
+        self.free_incoming() == Some(0) && self.full_beside_total(ip).is_none() && self.may_evict(now, ip)
+    }
+
+    /// How many more incoming connections `max_incoming_connections` lets in; `None` if there are too many already.
+    fn free_incoming(&self) -> Option<usize> {
+        let counts = self.peers.counts();
+        let used = counts.in_handshaking + counts.in_alive + self.parking.len();
+        self.config.max_incoming_connections.checked_sub(used)
+    }
+
+    /// The other cap that leaves no slot.
+    fn full_beside_total(&self, ip: IpAddr) -> Option<Refusal> {
+        let attempts = self.peers.counts().in_handshaking + self.parking.len();
         if attempts >= self.config.max_simultaneous_incoming_connection_attempts {
             return Some(Refusal::AttemptsFull);
         }

@@ -25,6 +25,13 @@ impl PeerTable {
             let is_idle_or_banned = matches!(entry.peer.status, PeerStatus::Idle | PeerStatus::Banned);
             assert_eq!(entry.connection.is_none(), is_idle_or_banned, "{ip}");
             assert_eq!(entry.has_parked, self.parking.has(ip), "{ip}");
+            assert_eq!(entry.is_held, self.is_held(ip), "{ip}");
+            let is_connected = entry.peer.status.is_connected();
+            assert!(is_connected || !entry.is_leased, "{ip} has no connection to be leased");
+            assert!(
+                !(entry.is_held && is_connected),
+                "{ip} has a new connection though it is held"
+            );
             assert!(
                 !entry.is_own || entry.is_from_file || !is_idle_or_banned,
                 "{ip} is kept though it is our own"
@@ -48,11 +55,10 @@ impl PeerTable {
         assert_eq!(entry.deadline().is_some(), is_bounded, "{:?}", entry.peer);
     }
 
-    fn check_caps(&self) {
+    pub(crate) fn check_caps(&self) {
         let stats = self.stats();
         for usage in [
             stats.outgoing_attempts,
-            stats.outgoing_connections,
             stats.incoming_attempts,
             stats.incoming_connections,
             stats.idle_peers,
@@ -60,6 +66,10 @@ impl PeerTable {
         ] {
             assert!(usage.used <= usage.limit, "{stats:?}");
         }
+        // The new connection of a rotation comes before another one ends, and may stay.
+        let outgoing = stats.outgoing_connections;
+        let spare = usize::from(stats.counters.rotations > 0);
+        assert!(outgoing.used <= outgoing.limit + spare, "{stats:?}");
         let mut inbound: HashMap<Subnet, usize> = HashMap::new();
         for entry in self.peers.iter() {
             if matches!(entry.peer.status, PeerStatus::InHandshaking | PeerStatus::InAlive) {

@@ -5,7 +5,7 @@ use std::collections::{HashMap, VecDeque};
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use crate::peer::{PeerId, PeerStatus, is_peer_address};
+use crate::peer::{PeerId, PeerStatus, Revocation, is_peer_address};
 use crate::peer_table::PeerTable;
 use crate::peer_table::time::{Moment, Now};
 
@@ -143,7 +143,7 @@ impl PeerTable {
         self.counters.dials_to_self += 1;
         self.pace.on_dial_failed();
         self.learn_own(now, self.peers.get(id).peer.ip, Some(local));
-        self.end_connection(now, id, |entry| entry.is_own = true);
+        self.end_connection(now, id, Revocation::Ourselves, |entry| entry.is_own = true);
     }
 
     /// The application says that the address is our own.
@@ -159,7 +159,7 @@ impl PeerTable {
             PeerStatus::Banned => self.lift_ban(id),
             PeerStatus::OutConnecting => self.call_off(now, id),
             PeerStatus::OutHandshaking | PeerStatus::OutAlive | PeerStatus::InHandshaking | PeerStatus::InAlive => {
-                self.end_connection(now, id, |_| {});
+                self.end_connection(now, id, Revocation::Feedback, |_| {});
             }
         }
     }

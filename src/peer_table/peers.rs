@@ -4,7 +4,7 @@
 //! [`Peers::update`] is the one place where a peer changes. It compares the facts of the peer before and after and moves
 //! it where they differ. No rule is here, and no rule touches an index.
 
-#[cfg(any(test, feature = "internals"))]
+#[cfg(any(test, feature = "internals", feature = "sim"))]
 mod invariants;
 
 use std::collections::{BTreeSet, HashMap};
@@ -12,12 +12,13 @@ use std::net::IpAddr;
 
 use chrono::{DateTime, Utc};
 
-use crate::peer::{OtherFields, Peer, PeerId, PeerStatus};
+use crate::peer::{OtherFields, Peer, PeerId, PeerRecord, PeerStatus};
 use crate::peer_table::bag::{Bag, Numbered, Positions};
 use crate::peer_table::candidates::Candidates;
 use crate::peer_table::crowds::Crowds;
 use crate::peer_table::entry::{Entry, Source, is_outgoing};
 use crate::peer_table::groups::{Groups, Membership};
+use crate::peer_table::ip_key::IpKey;
 use crate::peer_table::random::Random;
 use crate::peer_table::rank::{Rank, Ranked};
 use crate::peer_table::subnet::{GroupId, Subnet};
@@ -38,11 +39,27 @@ pub struct StoredPeer<'a> {
     pub other: Option<&'a OtherFields>,
 }
 
+impl StoredPeer<'_> {
+    /// A status other than `Banned` does not outlive a controller.
+    pub(crate) fn to_record(self) -> PeerRecord {
+        let mut peer = self.peer.clone();
+        if peer.status != PeerStatus::Banned {
+            peer.status = PeerStatus::Idle;
+        }
+        PeerRecord {
+            peer,
+            banned_at: self.banned_at,
+            knocked: self.knocked,
+            other: self.other.cloned().map(Box::new),
+        }
+    }
+}
+
 #[derive(Debug, Default)]
 pub(crate) struct Peers {
     entries: Vec<Option<Entry>>,
     free: Vec<PeerId>,
-    ids: HashMap<IpAddr, PeerId>,
+    ids: HashMap<IpKey, PeerId>,
     counts: StatusCounts,
     /// Best to worst, without banned peers and own addresses.
     order: BTreeSet<Ranked>,
@@ -69,6 +86,9 @@ pub(crate) struct Peers {
     strangers: BTreeSet<PeerId>,
     /// The subnets of those that were refused for want of room, where they are globally reachable: at most one each.
     refused: BTreeSet<Subnet>,
+    /// Connections that are alive and held by leases.
+    leased_outgoing: BTreeSet<PeerId>,
+    leased_incoming: BTreeSet<PeerId>,
     /// How many inbound connections each subnet has.
     inbound: HashMap<Subnet, usize>,
     changes: u64,
@@ -91,6 +111,7 @@ struct Facts {
     is_stranger: bool,
     /// Where no other newcomer that is refused is remembered.
     refused_in: Option<Subnet>,
+    is_leased: bool,
     /// What the peer file says of it.
     stored: Option<(Peer, Option<DateTime<Utc>>, bool)>,
 }
@@ -113,6 +134,7 @@ impl Facts {
             has_failed_in_outage: entry.failures_in_outage > 0,
             is_stranger: entry.is_stranger(),
             refused_in: (entry.source == Source::Refused && entry.is_global).then(|| Subnet::of_inbound(entry.peer.ip)),
+            is_leased: entry.is_leased,
             stored: is_stored(entry).then(|| (as_stored(&entry.peer), entry.banned_at(), has_knocked(entry))),
         }
     }
@@ -137,7 +159,7 @@ impl Peers {
     }
 
     pub(crate) fn id_of(&self, ip: IpAddr) -> Option<PeerId> {
-        self.ids.get(&ip).copied()
+        self.ids.get(&ip.into()).copied()
     }
 
     pub(crate) fn by_ip(&self, ip: IpAddr) -> Option<&Entry> {
@@ -256,6 +278,16 @@ impl Peers {
         self.refused.contains(&subnet)
     }
 
+    /// Outgoing connections that are alive and held by leases.
+    pub(crate) fn leased_outgoing(&self) -> impl Iterator<Item = PeerId> + use<'_> {
+        self.leased_outgoing.iter().copied()
+    }
+
+    /// Incoming connections that are alive and held by leases.
+    pub(crate) fn leased_incoming(&self) -> impl Iterator<Item = PeerId> + use<'_> {
+        self.leased_incoming.iter().copied()
+    }
+
     /// How many inbound connections there are from this subnet.
     pub(crate) fn inbound_from(&self, subnet: Subnet) -> usize {
         self.inbound.get(&subnet).copied().unwrap_or(0)
@@ -283,7 +315,7 @@ impl Peers {
             self.entries.push(None);
             PeerId(u32::try_from(self.entries.len() - 1).unwrap_or(u32::MAX))
         });
-        let known = self.ids.insert(ip, id);
+        let known = self.ids.insert(ip.into(), id);
         debug_assert!(known.is_none(), "{ip} is known already");
         let (group, after) = (entry.group, Facts::of(&entry, id));
         self.entries[id.number()] = Some(entry);
@@ -316,7 +348,7 @@ impl Peers {
         let (ip, group) = (entry.peer.ip, entry.group);
         self.shift(id, ip, group, &Facts::of(&entry, id), &Facts::default());
         self.groups.part(group);
-        self.ids.remove(&ip);
+        self.ids.remove(&ip.into());
         self.free.push(id);
     }
 
@@ -355,6 +387,13 @@ impl Peers {
         if before.refused_in != after.refused_in {
             before.refused_in.map(|subnet| self.refused.remove(&subnet));
             self.refused.extend(after.refused_in);
+        }
+        for (members, status) in [
+            (&mut self.leased_outgoing, PeerStatus::OutAlive),
+            (&mut self.leased_incoming, PeerStatus::InAlive),
+        ] {
+            let is_member = [before, after].map(|facts| facts.is_leased && facts.is(status));
+            shift_member(members, id, is_member.into());
         }
         if before.stored != after.stored {
             self.changes += 1;

@@ -20,7 +20,7 @@ impl Random {
         random
     }
 
-    fn next(&mut self) -> u64 {
+    pub(crate) fn next(&mut self) -> u64 {
         self.state = self.state.wrapping_add(GAMMA);
         mix(self.state)
     }
@@ -32,6 +32,13 @@ impl Random {
         usize::try_from(wide >> 64).unwrap_or(0)
     }
 
+    /// True with this probability.
+    #[cfg(any(test, feature = "sim"))]
+    pub(crate) fn chance(&mut self, probability: f64) -> bool {
+        let draw = u32::try_from(self.next() >> 32).unwrap_or(0);
+        f64::from(draw) < probability * (f64::from(u32::MAX) + 1.0)
+    }
+
     pub(crate) fn coin(&mut self) -> bool {
         self.below(2) == 0
     }
@@ -39,10 +46,15 @@ impl Random {
     /// `time` multiplied by a uniform factor of 0.75 to 1.25.
     pub(crate) fn jittered(&mut self, time: Duration) -> Duration {
         let half = time / 2;
-        let nanos = u64::try_from(half.as_nanos()).unwrap_or(u64::MAX);
-        let share = (u128::from(nanos) * u128::from(self.next())) >> 64;
         let least = time.saturating_sub(half / 2);
-        least.saturating_add(Duration::from_nanos(u64::try_from(share).unwrap_or(0)))
+        least.saturating_add(self.part_of(half))
+    }
+
+    /// A uniform part of `time`, less than all of it.
+    pub(crate) fn part_of(&mut self, time: Duration) -> Duration {
+        let nanos = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
+        let part = (u128::from(nanos) * u128::from(self.next())) >> 64;
+        Duration::from_nanos(u64::try_from(part).unwrap_or(0))
     }
 
     /// A keyed hash of an address: breaks ties in an order that an outsider cannot foresee.

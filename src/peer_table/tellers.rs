@@ -120,7 +120,7 @@ impl Tellers {
     }
 
     /// Panics unless the indexes say the same; all peers with a teller have to be among `untried`.
-    #[cfg(any(test, feature = "internals"))]
+    #[cfg(any(test, feature = "internals", feature = "sim"))]
     pub(crate) fn check(&self, untried: &BTreeSet<PeerId>) {
         let mut kept = 0;
         for (&teller, &id) in &self.ids {

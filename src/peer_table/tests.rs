@@ -7,6 +7,7 @@ mod changes;
 mod clocks;
 mod crossing;
 mod dialing;
+mod evict_incoming;
 mod eviction;
 mod inbound;
 mod loading;
@@ -18,6 +19,7 @@ mod own_addresses;
 mod pacing;
 mod peer_lists;
 mod ranking;
+mod rotation;
 mod scenarios;
 mod statistics;
 mod tellers;
@@ -58,6 +60,8 @@ struct Node {
     connections: BTreeMap<ConnectionId, IpAddr>,
     parked: BTreeMap<ParkedId, SocketAddr>,
     ended: BTreeSet<ConnectionId>,
+    /// Why connections ended, in the order in which they did.
+    revoked: Vec<(IpAddr, Revocation)>,
     last_port: u16,
 }
 
@@ -81,6 +85,7 @@ impl Node {
             connections: BTreeMap::new(),
             parked: BTreeMap::new(),
             ended: BTreeSet::new(),
+            revoked: Vec::new(),
             last_port: 30_000,
         }
     }
@@ -96,8 +101,9 @@ impl Node {
             match action {
                 Action::CallOff(id) => assert!(self.dials.remove(&id).is_some(), "{id:?} is no dial"),
                 Action::RefuseParked(id) => assert!(self.parked.remove(&id).is_some(), "{id:?} is not parked"),
-                Action::Ended(id) => {
-                    assert!(self.connections.remove(&id).is_some(), "{id:?} is no connection");
+                Action::Ended(id, why) => {
+                    let ip = self.connections.remove(&id);
+                    self.revoked.push((ip.expect("a connection ends"), why));
                     assert!(self.ended.insert(id), "{id:?} ended twice");
                 }
             }
@@ -221,6 +227,19 @@ impl Node {
         self.table.peer(peer).unwrap().failures_in_row
     }
 
+    /// The application takes the lease of the peer's connection, and drops it, perhaps when that is over.
+    fn lease(&mut self, peer: IpAddr) -> ConnectionId {
+        let (id, _) = self.table.connection(peer).expect("the peer is connected");
+        self.table.on_leased(id);
+        self.table.check();
+        id
+    }
+
+    fn drop_lease(&mut self, id: ConnectionId) {
+        self.table.on_lease_dropped(id);
+        self.settle();
+    }
+
     /// An outgoing connection to `peer`, reported alive.
     fn connect(&mut self, peer: IpAddr) {
         self.list([peer]);
@@ -252,7 +271,7 @@ fn a_connection(number: u64) -> ConnectionId {
 /// One random step of everything that can happen to a table.
 fn step(node: &mut Node, random: &mut Random, pool: &[IpAddr]) {
     let peer = pool[random.below(pool.len())];
-    match random.below(20) {
+    match random.below(23) {
         0..=3 => {
             node.inbound(peer);
         }
@@ -285,7 +304,19 @@ fn step(node: &mut Node, random: &mut Random, pool: &[IpAddr]) {
                 .collect::<Vec<_>>(),
         ),
         18 => node.wait(Duration::from_millis(u64::try_from(random.below(9_000)).unwrap())),
+        19..=20 => leases(node, random),
+        21 => {
+            let ended = node.ended.iter().next_back().copied();
+            ended.into_iter().for_each(|id| node.drop_lease(id));
+        }
         _ => node.now.utc += TimeDelta::days(i64::try_from(random.below(800)).unwrap() - 400),
+    }
+}
+
+fn leases(node: &mut Node, random: &mut Random) {
+    let held: Vec<_> = node.connections.values().copied().collect();
+    if !held.is_empty() {
+        node.lease(held[random.below(held.len())]);
     }
 }
 
@@ -328,6 +359,8 @@ fn invariants_hold_whatever_happens() {
         config.max_banned_peers = [0, 2, 30][usize::try_from(seed % 3).unwrap()];
         config.max_incoming_per_subnet = (seed % 2 == 0).then_some(2);
         config.ban_duration = (seed % 5 == 0).then_some(Duration::from_secs(20));
+        config.rotation_interval = (seed % 3 != 0).then_some(Duration::from_secs(5));
+        config.evict_incoming = seed % 2 == 1;
         config.handshake_timeout = (seed % 7 != 0).then_some(Duration::from_secs(10));
         let listen = if seed % 6 == 0 { "60.100.0.1" } else { "::" };
         let node = run(config, listen, seed, 600);
@@ -363,6 +396,7 @@ fn addresses_are_canonical_at_every_door() {
     for enter in doors {
         let mut node = Node::new(config());
         enter(&mut node, mapped);
-        assert!(node.status(plain).is_some() && node.status(mapped).is_none());
+        let known: Vec<_> = node.table.peers().map(|peer| peer.ip).collect();
+        assert_eq!(known, [plain]);
     }
 }

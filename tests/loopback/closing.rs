@@ -40,7 +40,7 @@ async fn dropping_frees_the_port() {
 async fn serve(mut socket: TcpStream, lease: network::PeerLease) {
     lease.alive();
     tokio::select! {
-        () = lease.revoked() => lease.closed(),
+        _ = lease.revoked() => lease.closed(),
         _ = socket.read_u8() => lease.failed(),
     }
 }

@@ -10,6 +10,8 @@ pub(crate) struct MergedReports {
     end: Option<Report>,
     /// The lease was dropped unspent.
     is_dropped: bool,
+    /// The lease is there no more: it was dropped, spent or not.
+    is_lease_gone: bool,
     is_banned: bool,
     /// After the last ban.
     is_unbanned: bool,
@@ -33,7 +35,16 @@ impl MergedReports {
 
     /// The connection's lease is dropped unspent.
     pub(crate) fn drop_lease(&mut self) {
-        self.is_dropped = true;
+        (self.is_dropped, self.is_lease_gone) = (true, true);
+    }
+
+    /// The connection's lease is dropped, after what it may have reported.
+    pub(crate) fn end_lease(&mut self) {
+        self.is_lease_gone = true;
+    }
+
+    pub(crate) fn is_lease_gone(self) -> bool {
+        self.is_lease_gone
     }
 
     /// What to apply, in this order: a sign of life, one end, the last of ban and unban, that it is ourselves. A ban that

@@ -283,16 +283,20 @@ async fn feedback_by_address_wins_over_a_lease_report_that_was_queued_before_it(
 
 #[tokio::test(start_paused = true)]
 async fn it_is_revoked_by_every_end_but_its_own() {
-    let ends: [fn(&mut Node); 4] = [
-        |node| node.ban(LOW),
-        |node| node.fail(LOW),
-        |node| node.end(LOW),
-        |node| {
-            node.feedback_sink().report(Feedback::Failed(ip(LOW))).unwrap();
-            node.no_event();
-        },
+    type End = fn(&mut Node);
+    let ends: [(End, Revocation); 4] = [
+        (|node| node.ban(LOW), Revocation::Banned),
+        (|node| node.fail(LOW), Revocation::Feedback),
+        (|node| node.end(LOW), Revocation::Feedback),
+        (
+            |node| {
+                node.feedback_sink().report(Feedback::Failed(ip(LOW))).unwrap();
+                node.no_event();
+            },
+            Revocation::Feedback,
+        ),
     ];
-    for end in ends {
+    for (end, why) in ends {
         let (mut node, lease) = leased(InAlive).await;
         let mut revoked = task::spawn(lease.revoked());
         assert!(revoked.poll().is_pending());
@@ -300,8 +304,8 @@ async fn it_is_revoked_by_every_end_but_its_own() {
         assert!(!revoked.is_woken());
         end(&mut node);
         assert!(revoked.is_woken());
-        assert!(revoked.poll().is_ready());
-        assert!(is_revoked(&lease), "and from then on always");
+        assert_eq!(revoked.poll(), Poll::Ready(why));
+        assert_eq!(lease.revoked().now_or_never(), Some(why), "and from then on always");
     }
 }
 
@@ -312,7 +316,8 @@ async fn it_is_revoked_by_a_deadline() {
     assert!(revoked.poll().is_pending());
     advance(seconds(31)).await;
     node.no_event();
-    assert!(revoked.is_woken() && revoked.poll().is_ready());
+    assert!(revoked.is_woken());
+    assert_eq!(revoked.poll(), Poll::Ready(Revocation::HandshakeTimeout));
 }
 
 #[tokio::test(start_paused = true)]
@@ -321,13 +326,15 @@ async fn it_is_revoked_by_the_close_and_by_the_drop() {
     let mut revoked = task::spawn(lease.revoked());
     assert!(revoked.poll().is_pending());
     node.close().await.unwrap();
-    assert!(revoked.is_woken() && revoked.poll().is_ready());
+    assert!(revoked.is_woken());
+    assert_eq!(revoked.poll(), Poll::Ready(Revocation::Closed));
 
     let (node, lease) = leased(InAlive).await;
     let mut revoked = task::spawn(lease.revoked());
     assert!(revoked.poll().is_pending());
     drop(node);
-    assert!(revoked.is_woken() && revoked.poll().is_ready());
+    assert!(revoked.is_woken());
+    assert_eq!(revoked.poll(), Poll::Ready(Revocation::Closed));
 }
 
 #[tokio::test(start_paused = true)]

@@ -74,7 +74,7 @@ async fn what_was_reported_last_of_an_address_counts_last_though_connections_com
     let mailbox = Arc::clone(&node.engine.mailbox);
     let connection = mailbox.connection(ip(LOW)).unwrap();
     sink.report(Feedback::Unbanned(ip(LOW))).unwrap();
-    mailbox.end(connection);
+    mailbox.end(connection, Revocation::Feedback);
     sink.report(Feedback::Banned(ip(LOW))).unwrap();
     mailbox.open(connection, ip(LOW), false);
     sink.report(Feedback::Unbanned(ip(LOW))).unwrap();

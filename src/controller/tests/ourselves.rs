@@ -181,7 +181,7 @@ async fn a_connection_that_reached_ourselves_behind_a_router_revokes_its_lease()
     let probe = node.connects_from(SocketAddr::new(ip(LOW), 50_000), US);
     node.no_event();
     assert_eq!(probe.fate(), IncomingFate::Refused);
-    assert!(lease.revoked().now_or_never().is_some());
+    assert_eq!(lease.revoked().now_or_never(), Some(Revocation::Ourselves));
     lease.failed();
     node.settle();
     assert_eq!(node.status(LOW), None);
@@ -200,7 +200,7 @@ async fn the_application_says_so_by_every_way() {
         say(&mut node);
         node.no_event();
         assert_eq!(node.status(LOW), None);
-        assert!(lease.revoked().now_or_never().is_some());
+        assert_eq!(lease.revoked().now_or_never(), Some(Revocation::Feedback));
         node.list(&[LOW]);
         assert_eq!(node.peers().count(), 0);
     }

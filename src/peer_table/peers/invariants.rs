@@ -6,6 +6,7 @@ use super::{Facts, Peers};
 use crate::peer::{PeerId, PeerStatus};
 use crate::peer_table::bag::Numbered;
 use crate::peer_table::groups::{Membership, Summary};
+use crate::peer_table::rank::Rank;
 use crate::peer_table::subnet::Subnet;
 use crate::stats::StatusCounts;
 
@@ -23,7 +24,7 @@ impl Peers {
         assert_eq!(self.counts, counts);
         assert_eq!(self.ids.len(), facts.len());
         assert_eq!(self.entries.len(), facts.len() + self.free.len());
-        assert!(self.ids.iter().all(|(&ip, &id)| self.get(id).peer.ip == ip));
+        assert!(self.ids.iter().all(|(&key, &id)| key == self.get(id).peer.ip.into()));
 
         let order: BTreeSet<_> = facts.iter().filter_map(|(_, facts)| facts.ranked).collect();
         assert_eq!(self.order, order);
@@ -53,6 +54,14 @@ impl Peers {
         assert_eq!(self.refused.len(), refused.len(), "one a subnet is remembered");
         assert_eq!(self.refused, refused.into_iter().collect());
         assert_eq!(self.failed_in_outage, members(|facts| facts.has_failed_in_outage));
+        let leased = |status| {
+            facts
+                .iter()
+                .filter(move |(_, facts)| facts.is_leased && facts.is(status))
+        };
+        let ids = |status| leased(status).map(|&(id, _)| id).collect::<BTreeSet<_>>();
+        assert_eq!(self.leased_outgoing, ids(PeerStatus::OutAlive));
+        assert_eq!(self.leased_incoming, ids(PeerStatus::InAlive));
         self.check_groups(&facts);
     }
 
@@ -90,6 +99,7 @@ fn summary(members: &[(PeerId, Membership)]) -> Summary {
         is_taken: false,
         has_ready: false,
         best_proven: None,
+        stalest_proven: None,
         crowd: 0,
         bans: 0,
     };
@@ -103,6 +113,9 @@ fn summary(members: &[(PeerId, Membership)]) -> Summary {
             Membership::Waiting => summary.crowd += 1,
             Membership::Proven(ranked) => {
                 summary.best_proven = Some(summary.best_proven.map_or(ranked, |best| best.min(ranked)));
+                if matches!(ranked.rank, Rank::Proven(_)) {
+                    summary.stalest_proven = summary.stalest_proven.max(Some(ranked));
+                }
             }
             Membership::Outgoing { takes_subnet } => summary.is_taken |= takes_subnet,
             Membership::Banned(_) => {

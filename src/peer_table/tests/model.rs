@@ -48,6 +48,8 @@ enum Step {
         teller: Option<usize>,
         peers: Vec<usize>,
     },
+    TakesLease(usize),
+    DropsLease(usize),
     Wait(u64),
     Jump(i64),
     Restart(u64),
@@ -102,13 +104,16 @@ fn steps() -> impl Strategy<Value = Step> {
     let list = (prop::option::of(0..6_usize), vec(peer(), 0..8));
     prop_oneof![
         6 => inbound,
-        8 => (0..9_usize, port()).prop_map(|(dial, port)| Step::DialSucceeds { dial, port }),
+        12 => (0..9_usize, port()).prop_map(|(dial, port)| Step::DialSucceeds { dial, port }),
         6 => (0..9_usize, failures()).prop_map(|(dial, failure)| Step::DialFails(dial, failure)),
         4 => (peer(), prop::bool::weighted(0.9), Just(Report::Alive)).prop_map(report),
         2 => (peer(), prop::bool::weighted(0.8), any_report()).prop_map(report),
         8 => (0..16_usize, lease()).prop_map(|(lease, report)| Step::LeaseReport(lease, report)),
         3 => (0..16_usize, end()).prop_map(|(lease, report)| Step::LeaseReport(lease, report)),
         4 => list.prop_map(|(teller, peers)| Step::PeerList { teller, peers }),
+        8 => (0..16_usize).prop_map(|lease| Step::LeaseReport(lease, Report::Alive)),
+        12 => (0..16_usize).prop_map(Step::TakesLease),
+        3 => (0..16_usize).prop_map(Step::DropsLease),
         8 => (0..9_000_u64).prop_map(Step::Wait),
         1 => (0..2_000_000_u64).prop_map(Step::Wait),
         1 => (-900..900_i64).prop_map(Step::Jump),
@@ -123,6 +128,8 @@ fn configs() -> impl Strategy<Value = NetworkConfig> {
     let times = (
         select(vec![None, Some(20), Some(100_000)]),
         select(vec![None, Some(10)]),
+        select(vec![None, Some(2), Some(15)]),
+        any::<bool>(),
     );
     (outgoing, incoming, kept, times).prop_map(|(outgoing, incoming, kept, times)| {
         let mut config = config();
@@ -138,6 +145,8 @@ fn configs() -> impl Strategy<Value = NetworkConfig> {
         (config.max_idle_peers, config.max_banned_peers) = kept;
         config.ban_duration = times.0.map(Duration::from_secs);
         config.handshake_timeout = times.1.map(Duration::from_secs);
+        config.rotation_interval = times.2.map(Duration::from_secs);
+        config.evict_incoming = times.3;
         config
     })
 }

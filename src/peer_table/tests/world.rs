@@ -249,7 +249,7 @@ impl World {
         while let Some(action) = self.table.next_action() {
             match action {
                 Action::CallOff(id) => self.dials.retain(|&(other, ..)| other != id),
-                Action::RefuseParked(_) | Action::Ended(_) => {}
+                Action::RefuseParked(_) | Action::Ended(..) => {}
             }
         }
     }

@@ -1,6 +1,6 @@
 //! One controller, whatever its peers and its application do.
 
-use super::trial::{self, Answer, Setup, Stimulus, Trial};
+use super::trial::{self, Action, Answer, Setup, Stimulus, Trial};
 use super::*;
 
 /// What may come of connections with a peer, whoever speaks of them.
@@ -64,6 +64,7 @@ fn one(peer: &'static [&'static str], stimuli: Vec<Stimulus>, most_undecided: us
         config: searched(1),
         us: US,
         peers: peer,
+        beginning: Vec::new(),
         known: 1,
         stimuli,
         most_unpolled: 2,
@@ -108,10 +109,87 @@ async fn with_two_peers_and_one_slot_in_each_direction() {
         config,
         us: US,
         peers: &[LOW, HIGH],
+        beginning: Vec::new(),
         known: 2,
         stimuli: some(),
         most_unpolled: 2,
         most_undecided: 1,
     };
     explore_up_to::<Trial>(6, &setup).await.shows(500);
+}
+
+/// A node at its target of one, connected with the first peer; a rotation dials the second one.
+async fn rotating() -> Setup {
+    let mut config = searched(1);
+    config.rotation_interval = Some(seconds(60));
+    let mut setup = Setup {
+        config,
+        us: US,
+        peers: &[LOW, HIGH],
+        beginning: Vec::new(),
+        known: 1,
+        stimuli: vec![
+            Stimulus::Dialed(Answer::Ok),
+            Stimulus::ComesIn,
+            Stimulus::Lease(Report::Alive),
+            Stimulus::Lease(Report::Closed),
+            Stimulus::DropsLease,
+            Stimulus::DropsHeldLease,
+        ],
+        most_unpolled: 2,
+        most_undecided: 1,
+    };
+    let connects = [
+        Action::Poll,
+        Action::Of(0, Stimulus::Dialed(Answer::Ok)),
+        Action::Poll,
+        Action::Of(0, Stimulus::Lease(Report::Alive)),
+        Action::Poll,
+        Action::Of(1, Stimulus::ComesIn),
+        Action::Poll,
+        Action::Of(1, Stimulus::Lease(Report::Closed)),
+        Action::Poll,
+    ];
+    setup.beginning.extend(connects);
+    let mut trial = Trial::new(&setup).await;
+    while trial.node.counters().rotations == 0 {
+        for action in [Action::Pass, Action::Poll] {
+            trial.act(action, false).await;
+            setup.beginning.push(action);
+        }
+    }
+    setup
+}
+
+#[tokio::test(start_paused = true)]
+async fn with_a_rotation_under_way() {
+    let setup = rotating().await;
+    explore_up_to::<Trial>(7, &setup).await.shows(1_000);
+}
+
+#[tokio::test(start_paused = true)]
+async fn with_one_incoming_slot_that_newcomers_take() {
+    let mut config = searched(0);
+    (config.max_incoming_connections, config.evict_incoming) = (1, true);
+    let setup = Setup {
+        config,
+        us: US,
+        peers: &[LOW, HIGH],
+        beginning: Vec::new(),
+        known: 0,
+        stimuli: vec![
+            Stimulus::ComesIn,
+            Stimulus::Dies,
+            Stimulus::Lease(Report::Alive),
+            Stimulus::Lease(Report::Closed),
+            Stimulus::Reports(Report::Alive),
+            Stimulus::Reports(Report::Closed),
+            Stimulus::DropsLease,
+            Stimulus::DropsHeldLease,
+            Stimulus::StaleLeaseBans,
+        ],
+        most_unpolled: 2,
+        most_undecided: 1,
+    };
+    explore_up_to::<Trial>(9, &setup).await.shows(1_000);
 }

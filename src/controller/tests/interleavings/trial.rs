@@ -26,6 +26,8 @@ pub(super) struct Setup {
     /// The address by which the peers know the node.
     pub(super) us: &'static str,
     pub(super) peers: &'static [&'static str],
+    /// What has happened before the search begins.
+    pub(super) beginning: Vec<Action>,
     /// So many of these the node knows from the start.
     pub(super) known: usize,
     pub(super) stimuli: Vec<Stimulus>,
@@ -59,6 +61,8 @@ pub(super) enum Stimulus {
     DropsLease,
     /// The lease of a connection that is over asks for a ban.
     StaleLeaseBans,
+    /// The lease of a connection that was rotated or evicted is dropped.
+    DropsHeldLease,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -143,7 +147,7 @@ impl World for Trial {
     async fn new(setup: &Setup) -> Self {
         let mut config = setup.config.clone();
         config.initial_peers = setup.peers[..setup.known].iter().map(|peer| ip(peer)).collect();
-        Self {
+        let mut trial = Self {
             node: Node::new(config).await,
             peers: setup.peers.iter().map(|_| Known::default()).collect(),
             us: setup.us,
@@ -154,7 +158,11 @@ impl World for Trial {
             unpolled: 0,
             must_poll: true,
             is_closed: false,
+        };
+        for &action in &setup.beginning {
+            trial.act(action, true).await;
         }
+        trial
     }
 
     fn actions(&self) -> Vec<Action> {
@@ -252,8 +260,15 @@ impl Trial {
             Stimulus::Reports(Report::Ourselves) => known.own_since.is_none(),
             Stimulus::Reports(Report::Unbanned) => status == Some(Banned),
             Stimulus::Lease(_) | Stimulus::DropsLease => known.held.is_some(),
+            Stimulus::DropsHeldLease => known.stale.is_some() && self.is_held(peer),
             Stimulus::StaleLeaseBans => known.stale.is_some() && status != Some(Banned),
         }
+    }
+
+    /// The peer's connection was rotated or evicted, and its lease may not be dropped yet.
+    pub(super) fn is_held(&self, peer: usize) -> bool {
+        let held = self.node.net.engine.table().held();
+        held.is_some_and(|(held, _)| held == ip(self.names[peer]))
     }
 
     /// Its number among the dials of the peer.
@@ -279,6 +294,7 @@ impl Trial {
             Stimulus::Reports(report) => self.report(peer, report),
             Stimulus::Lease(report) => self.use_lease(peer, Some(report)),
             Stimulus::DropsLease => self.use_lease(peer, None),
+            Stimulus::DropsHeldLease => drop(self.peers[peer].stale.take()),
             Stimulus::StaleLeaseBans => {
                 self.peers[peer].stale.take().unwrap().banned();
                 self.peers[peer].reported.push(Some(Report::Banned));

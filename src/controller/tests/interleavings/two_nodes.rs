@@ -49,6 +49,8 @@ enum Step {
     Shakes(usize),
     /// The application of an end hears that the other end has let go.
     Hears(usize),
+    /// It finishes the handshake with the third peer.
+    ShakesThird(usize),
     Meets(usize),
 }
 
@@ -93,7 +95,7 @@ impl World for Joined {
             links: Vec::new(),
             known_dials: [0; 2],
             obstacles: pair.obstacles.clone(),
-            is_smooth: pair.full.is_none(),
+            is_smooth: pair.full.is_none() && lower.config.target_outgoing_connections > 0,
         };
         if let Some(full) = pair.full {
             let end = &mut joined.ends[full];
@@ -108,6 +110,12 @@ impl World for Joined {
 
     fn actions(&self) -> Vec<Step> {
         let mut steps = self.usual_steps();
+        steps.extend(
+            [0, 1]
+                .into_iter()
+                .filter(|&end| self.shakes_third(end))
+                .map(Step::ShakesThird),
+        );
         let possible = self
             .obstacles
             .iter()
@@ -126,6 +134,10 @@ impl World for Joined {
             Step::IsDead(link) => self.is_dead(link),
             Step::Shakes(end) => self.tell(end, Stimulus::Reports(Report::Alive), checked).await,
             Step::Hears(end) => self.tell(end, Stimulus::Reports(Report::Failed), checked).await,
+            Step::ShakesThird(end) => {
+                let alive = Action::Of(THIRD_PEER, Stimulus::Reports(Report::Alive));
+                self.ends[end].act(alive, checked).await;
+            }
             Step::Meets(number) => {
                 let obstacle = self.obstacles.remove(number);
                 self.meets(obstacle, checked).await;
@@ -330,16 +342,17 @@ impl Joined {
 
     /// A third peer that is connected is always well.
     async fn alive_third(&mut self) {
-        for end in &mut self.ends {
-            if end
-                .peers
-                .get(THIRD_PEER)
-                .is_some_and(|third| third.held.as_ref().is_some_and(|held| !held.is_alive))
-            {
-                end.act(Action::Of(THIRD_PEER, Stimulus::Reports(Report::Alive)), false)
-                    .await;
+        for end in [0, 1] {
+            if self.shakes_third(end) {
+                let alive = Action::Of(THIRD_PEER, Stimulus::Reports(Report::Alive));
+                self.ends[end].act(alive, false).await;
             }
         }
+    }
+
+    fn shakes_third(&self, end: usize) -> bool {
+        let third = self.ends[end].peers[THIRD_PEER].held.as_ref();
+        !self.ends[end].is_closed() && third.is_some_and(|held| !held.is_alive)
     }
 
     /// Whether both applications have one and the same connection, and it is alive.
@@ -373,6 +386,7 @@ fn end(us: &'static str, peers: &'static [&'static str], seed: u64) -> Setup {
         },
         us,
         peers,
+        beginning: Vec::new(),
         known: 1,
         stimuli: Vec::new(),
         most_unpolled: 0,
@@ -430,4 +444,31 @@ async fn two_nodes_connect_when_one_has_no_free_incoming_slot() {
 #[tokio::test(start_paused = true)]
 async fn two_nodes_connect_when_a_deadline_comes_first() {
     explore::<Joined>(&pair(vec![Obstacle::Deadline])).await.shows(400);
+}
+
+/// A rotation of an end ends the connection in favour of the third peer, in every order; they connect again.
+#[tokio::test(start_paused = true)]
+async fn two_nodes_connect_again_when_one_rotates() {
+    for end in [0, 1] {
+        let mut pair = pair(vec![Obstacle::Third(end)]);
+        pair.ends[end].known = 2;
+        pair.ends[end].config.dial_stagger = Duration::ZERO;
+        pair.ends[end].config.rotation_interval = Some(millis(1));
+        if end == 1 {
+            // So that it is its own dial that survives.
+            pair.ends[0].config.target_outgoing_connections = 0;
+        }
+        explore::<Joined>(&pair).await.shows(100);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn two_nodes_connect_when_one_evicts_for_the_other() {
+    for full in [0, 1] {
+        let mut pair = pair(vec![Obstacle::Deadline]);
+        let config = &mut pair.ends[full].config;
+        (config.max_incoming_connections, config.evict_incoming) = (1, true);
+        pair.full = Some(full);
+        explore::<Joined>(&pair).await.shows(300);
+    }
 }

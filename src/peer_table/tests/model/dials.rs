@@ -53,7 +53,8 @@ impl Model {
         let waits = self.parked.iter().filter_map(super::rules::Parked::deadline);
         let outage = self.outage_since.and(self.outage_over_at());
         let own = self.learnt.iter().map(|&(until, ..)| until);
-        let exact = ends.chain(waits).chain(outage).chain(own).min();
+        let hold = self.exchanges.held.map(|(.., until)| until);
+        let exact = ends.chain(waits).chain(outage).chain(own).chain(hold).min();
         let all = [exact.map(|end| (end, end)), self.next_dial_time(now)];
         all.into_iter()
             .flatten()
@@ -79,17 +80,23 @@ impl Model {
         let under_way = self.count(PeerStatus::OutConnecting);
         let attempts = under_way + self.count(PeerStatus::OutHandshaking);
         let limit = self.config.max_simultaneous_outgoing_connection_attempts;
-        if self.shortage() == 0 || attempts >= limit {
+        let rotation = self.exchanges.rotation_due.filter(|_| self.may_rotate());
+        let due = if self.shortage() == 0 {
+            rotation?.0
+        } else {
+            Duration::ZERO
+        };
+        if attempts >= limit {
             return None;
         }
-        let at_once = under_way < self.shortage() || self.pace.replacements > 0;
+        let at_once = self.shortage() == 0 || under_way < self.shortage() || self.pace.replacements > 0;
         let race_at = if at_once { Duration::ZERO } else { self.pace.race_at };
         let token_at = if self.pace.tokens > 0 {
             None
         } else {
             self.pace.next_token
         };
-        let gates = [race_at, self.pace.host_pause_until, token_at.unwrap_or_default()];
+        let gates = [due, race_at, self.pace.host_pause_until, token_at.unwrap_or_default()];
         gates.into_iter().max()
     }
 
@@ -109,7 +116,11 @@ impl Model {
                 if candidates.is_empty() || (taken && self.pace.taken_at > now.since_start) {
                     continue;
                 }
-                let best = candidates.iter().min_by_key(|&&ip| self.peer(ip).key());
+                let fresh = candidates
+                    .iter()
+                    .filter(|&&ip| self.shortage() == 0 && self.peer(ip).streak == 0);
+                let stalest = fresh.max_by_key(|&&ip| self.peer(ip).key());
+                let best = stalest.or(candidates.iter().min_by_key(|&&ip| self.peer(ip).key()));
                 return if proven {
                     best.into_iter().copied().collect()
                 } else {
@@ -131,6 +142,9 @@ impl Model {
 
     fn start(&mut self, now: Now, id: ConnectionId, ip: IpAddr) {
         let is_taken = self.is_taken(ip);
+        if self.shortage() == 0 {
+            self.on_rotation(now, id);
+        }
         self.is_proven_turn = !self.is_proven_turn;
         if is_taken {
             self.pace.taken_at = now.after(Duration::from_secs(10)).since_start();
@@ -193,6 +207,6 @@ impl Model {
     }
 
     fn is_free(&self, peer: &Known) -> bool {
-        peer.is_idle() && !peer.own && self.parked_of(peer.ip).is_none()
+        peer.is_idle() && !peer.own && self.parked_of(peer.ip).is_none() && !self.is_held(peer.ip)
     }
 }

@@ -43,6 +43,7 @@ pub(super) struct Known {
     pub(super) ban_event: u64,
     pub(super) deadline: Option<Duration>,
     pub(super) connection: Option<ConnectionId>,
+    pub(super) is_leased: bool,
     /// That our connection left from.
     pub(super) local_port: Option<u16>,
 }
@@ -102,6 +103,7 @@ impl Known {
             ban_event: 0,
             deadline: None,
             connection: None,
+            is_leased: false,
             local_port: None,
         }
     }

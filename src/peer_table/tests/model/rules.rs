@@ -1,22 +1,26 @@
 //! The rules of the design over plain peers: everything is scanned and sorted, nothing is indexed.
 
 mod inbound;
+mod leased;
 mod own_addresses;
 
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
 
+use self::leased::Exchanges;
 use super::dials::DialPace;
 use super::known::{Known, When, network, teller};
 use super::script::Script;
 use crate::fault::DialFault;
-use crate::peer::{ConnectionId, ParkedId, PeerRecord, PeerStatus, is_peer_address};
+use crate::peer::{ConnectionId, ParkedId, PeerRecord, PeerStatus, Revocation, is_peer_address};
 use crate::peer_table::random::Random;
 use crate::peer_table::*;
 
 /// Small enough that tellers of a few peers exceed it.
 pub(super) const SHARE: TellerShare = TellerShare { divisor: 4, least: 2 };
+/// Why a dial ends, which nobody is told.
+const NO_LEASE: Revocation = Revocation::Closed;
 
 #[derive(Clone, Debug)]
 pub(super) struct Model {
@@ -27,6 +31,7 @@ pub(super) struct Model {
     pub(super) parked: Vec<Parked>,
     pub(super) pace: DialPace,
     pub(super) is_proven_turn: bool,
+    pub(super) exchanges: Exchanges,
     pub(super) actions: Vec<Action>,
     pub(super) stale: u64,
     /// Where the design leaves a choice, what to try.
@@ -60,6 +65,7 @@ impl Model {
     pub(super) fn new(config: NetworkConfig, listen: SocketAddr, random: Random, now: Now) -> Self {
         let pace = DialPace::new(&config);
         Self {
+            exchanges: Exchanges::new(&config, now),
             config,
             listen,
             random,
@@ -145,13 +151,14 @@ impl Model {
             if self.peer(ip).status == PeerStatus::Banned {
                 self.lift_ban(ip);
             } else {
-                self.fail(now, ip);
+                self.fail(now, ip, Revocation::HandshakeTimeout);
             }
         }
         let is_overdue = |parked: &Parked| parked.deadline().is_some_and(|until| until <= now.since_start);
         while let Some(overdue) = self.parked.iter().find(|parked| is_overdue(parked)) {
             self.refuse_parked(overdue.id);
         }
+        self.end_hold(now);
         self.forget_own(now);
     }
 
@@ -171,7 +178,7 @@ impl Model {
             return Reached::Ourselves;
         }
         if self.is_awaited(ip, id) {
-            self.end(now, ip, PeerStatus::Idle);
+            self.end(now, ip, NO_LEASE);
             return Reached::Nothing;
         }
         let deadline = self.handshake_deadline(now);
@@ -198,11 +205,11 @@ impl Model {
             let pause = Duration::from_millis(100 << self.pace.host_faults.min(16));
             self.pace.host_faults += 1;
             self.pace.host_pause_until = now.since_start + pause.min(Duration::from_secs(10));
-            return self.end(now, ip, PeerStatus::Idle);
+            return self.end(now, ip, NO_LEASE);
         }
         self.pace.host_faults = 0;
         if self.is_awaited(ip, id) {
-            return self.end(now, ip, PeerStatus::Idle);
+            return self.end(now, ip, NO_LEASE);
         }
         let is_outage = self.is_outage(now);
         let was_in_outage = fault == DialFault::TimedOut && self.sent_into_outage.contains(&id);
@@ -229,7 +236,7 @@ impl Model {
             self.backoff(failures)
         };
         self.peer_mut(ip).pause = Some(jittered(now, pause));
-        self.end(now, ip, PeerStatus::Idle);
+        self.end(now, ip, NO_LEASE);
     }
 
     /// A report, made while the peer had this connection, or none.
@@ -242,19 +249,18 @@ impl Model {
             Report::Banned => self.ban(now, ip),
             Report::Ourselves if is_peer_address(ip) => self.on_ourselves(now, ip),
             Report::Unbanned if status == Some(PeerStatus::Banned) => self.lift_ban(ip),
-            Report::Alive if is_connected => self.on_alive(now, ip),
-            Report::Failed if is_connected => self.fail(now, ip),
+            Report::Alive if is_connected => {
+                let is_new = self.peer(ip).status == PeerStatus::OutHandshaking;
+                self.on_alive(now, ip);
+                if is_new {
+                    self.finish_rotation(now, ip);
+                }
+            }
+            Report::Failed if is_connected => self.fail(now, ip, Revocation::Feedback),
             Report::Failed if connection.is_none() && status == Some(PeerStatus::Idle) => {
                 self.peer_mut(ip).fails(now.utc);
             }
-            Report::Closed if is_connected => {
-                if self.peer(ip).is_outgoing() {
-                    let pause = self.pause_after_end(now, ip);
-                    let peer = self.peer_mut(ip);
-                    (peer.pause, peer.outage_failures) = (Some(jittered(now, pause)), 0);
-                }
-                self.end(now, ip, PeerStatus::Idle);
-            }
+            Report::Closed if is_connected => self.close(now, ip, Revocation::Feedback),
             _ => self.stale += 1,
         }
     }
@@ -287,7 +293,7 @@ impl Model {
 
     pub(super) fn shortage(&self) -> usize {
         let connected = self.count(PeerStatus::OutHandshaking) + self.count(PeerStatus::OutAlive);
-        self.config.target_outgoing_connections - connected
+        self.config.target_outgoing_connections.saturating_sub(connected)
     }
 
     pub(super) fn count(&self, status: PeerStatus) -> usize {
@@ -358,7 +364,16 @@ impl Model {
         }
     }
 
-    fn fail(&mut self, now: Now, ip: IpAddr) {
+    fn close(&mut self, now: Now, ip: IpAddr, why: Revocation) {
+        if self.peer(ip).is_outgoing() {
+            let pause = self.pause_after_end(now, ip);
+            let peer = self.peer_mut(ip);
+            (peer.pause, peer.outage_failures) = (Some(jittered(now, pause)), 0);
+        }
+        self.end(now, ip, why);
+    }
+
+    fn fail(&mut self, now: Now, ip: IpAddr, why: Revocation) {
         self.peer_mut(ip).fails(now.utc);
         if self.peer(ip).is_outgoing() {
             let crosses = self.crossing(ip).is_some();
@@ -383,7 +398,7 @@ impl Model {
             };
             self.peer_mut(ip).pause = Some(jittered(now, pause.max(least)));
         }
-        self.end(now, ip, PeerStatus::Idle);
+        self.end(now, ip, why);
     }
 
     /// The pause after an outgoing connection, which doubles for each further one in a row that ended soon.
@@ -406,7 +421,7 @@ impl Model {
         if !is_peer_address(ip) || self.is_own(ip) {
             self.stale += 1;
             if connected {
-                self.end(now, ip, PeerStatus::Idle);
+                self.end(now, ip, Revocation::Banned);
             }
             self.doubt(ip);
             return;
@@ -422,7 +437,7 @@ impl Model {
         (peer.banned_at, peer.ban_event) = (Some(now.utc), event);
         (peer.pause, peer.outage_failures) = (None, 0);
         self.actions.extend(dial.map(Action::CallOff));
-        self.end_by(now, ip, PeerStatus::Banned, deadline);
+        self.end_by(now, ip, PeerStatus::Banned, Revocation::Banned, deadline);
     }
 
     fn lift_ban(&mut self, ip: IpAddr) {
@@ -442,25 +457,25 @@ impl Model {
             let has_room = self.count(PeerStatus::Idle) + dialed.len() <= self.config.max_idle_peers;
             let ip = dialed[if has_room { 0 } else { self.script.ask(dialed.len()) }];
             self.actions.extend(self.peer(ip).connection.map(Action::CallOff));
-            self.end(now, ip, PeerStatus::Idle);
+            self.end(now, ip, NO_LEASE);
         }
     }
 
-    fn end(&mut self, now: Now, ip: IpAddr, to: PeerStatus) {
-        self.end_by(now, ip, to, None);
+    fn end(&mut self, now: Now, ip: IpAddr, why: Revocation) {
+        self.end_by(now, ip, PeerStatus::Idle, why, None);
     }
 
-    fn end_by(&mut self, now: Now, ip: IpAddr, to: PeerStatus, deadline: Option<Duration>) {
+    fn end_by(&mut self, now: Now, ip: IpAddr, to: PeerStatus, why: Revocation, deadline: Option<Duration>) {
         self.judge_outage(now);
         let peer = self.peer_mut(ip);
         let (connection, was) = (peer.connection.take(), peer.status);
         (peer.status, peer.deadline, peer.alive_since) = (to, deadline, None);
-        peer.local_port = None;
+        (peer.local_port, peer.is_leased) = (None, false);
         if self.count(PeerStatus::OutAlive) == 0 {
             self.outage_since.get_or_insert(now.since_start);
         }
         match connection {
-            Some(id) if was.is_connected() => self.actions.push(Action::Ended(id)),
+            Some(id) if was.is_connected() => self.actions.push(Action::Ended(id, why)),
             Some(id) => self.settle_suspects(id),
             None => {}
         }

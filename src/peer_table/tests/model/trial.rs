@@ -134,6 +134,19 @@ impl Trial {
                     |model, ()| model.on_listed(teller, peer),
                 );
             }),
+            Step::TakesLease(lease) => {
+                if let Some((id, _)) = pick(self.leases.make_contiguous(), lease) {
+                    self.apply(|table| table.on_leased(id), |model, ()| model.on_leased(id));
+                }
+            }
+            Step::DropsLease(lease) => {
+                if let Some((id, _)) = pick(self.leases.make_contiguous(), lease) {
+                    self.apply(
+                        |table| table.on_lease_dropped(id),
+                        |model, ()| model.on_lease_dropped(id),
+                    );
+                }
+            }
             Step::Wait(millis) => {
                 self.now.since_start += Duration::from_millis(millis);
                 self.now.utc += TimeDelta::milliseconds(i64::try_from(millis).unwrap());
@@ -318,7 +331,7 @@ impl Trial {
             match *action {
                 Action::CallOff(id) => self.dials.retain(|&(other, _)| other != id),
                 Action::RefuseParked(id) => self.sockets.retain(|&(other, _)| other != id),
-                Action::Ended(_) => {}
+                Action::Ended(..) => {}
             }
         }
     }
@@ -366,6 +379,13 @@ impl Model {
         if actions != expected {
             return Some(format!("{actions:?}, not {expected:?}"));
         }
+        match (table.rotation.due.map(Moment::since_start), self.exchanges.rotation_due) {
+            (None, None) => {}
+            (Some(due), Some((first, last))) if (first..=last).contains(&due) => {
+                self.exchanges.rotation_due = Some((due, due));
+            }
+            (due, expected) => return Some(format!("rotation at {due:?}, not {expected:?}")),
+        }
         let stale = table.stats().counters.feedback_stale;
         if stale != self.stale {
             return Some(format!("{stale} stale reports, not {}", self.stale));
@@ -383,7 +403,7 @@ impl Model {
             return Some(format!("{ip} is forgotten"));
         };
         let entry = table.peers.get(id);
-        let has_parked = self.parked_of(ip).is_some();
+        let (has_parked, is_held) = (self.parked_of(ip).is_some(), self.is_held(ip));
         let peer = self.peers.get_mut(&ip)?;
         peer.teller = peer.teller.filter(|_| peer.is_untried());
         if peer.is_idle() && peer.from_file && !peer.own {
@@ -396,8 +416,8 @@ impl Model {
             entry.connection.map(|connection| connection.number),
             entry.deadline().map(Moment::since_start),
             entry.banned_at(),
-            entry.has_parked,
             table.peers.tellers().of(id),
+            (entry.has_parked, entry.is_held),
         );
         let shown = peer.shown();
         let source = match (peer.knocked, peer.refused) {
@@ -411,8 +431,8 @@ impl Model {
             peer.connection.map(|connection| connection.number),
             peer.deadline,
             peer.banned_at,
-            has_parked,
             peer.teller.map(Teller::at),
+            (has_parked, is_held),
         );
         if seen != expected {
             return Some(format!("{seen:?}\nnot {expected:?}"));

@@ -94,6 +94,7 @@ impl Trial {
             all.used == all.limit || attempts.used == attempts.limit
         };
         let may_refuse = statuses.iter().any(|&status| self.must_refuse(peer, status))
+            || self.is_held(peer)
             || is_full(&before.stats)
             || is_full(&self.node.stats());
         let mut has_other = false;
@@ -152,7 +153,7 @@ impl Trial {
                 let mut parked = known.inbound.iter().filter(|inbound| inbound.is_undecided());
                 let is_old = parked.any(|it| it.parked.and_then(lasted) > Some(CONNECT_TIMEOUT));
                 assert!(!is_old, "parked beside a connection that it does not cross");
-            } else if status == Some(Idle) {
+            } else if status == Some(Idle) && !self.is_held(peer) {
                 let stats = self.node.stats();
                 let [all, attempts] = [stats.outgoing_connections, stats.outgoing_attempts];
                 let may_dial = all.used < all.limit && attempts.used < attempts.limit;

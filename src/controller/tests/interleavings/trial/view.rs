@@ -11,6 +11,7 @@ pub(in super::super) struct View {
     is_closed: bool,
     is_woken: bool,
     unpolled: usize,
+    is_rotating: bool,
     peers: Vec<PeerView>,
     /// What is due, in the order of time.
     due: Vec<(Due, usize, bool)>,
@@ -23,6 +24,7 @@ struct PeerView {
     pauses: PausesView,
     /// Whether its connection is old enough to end an outage, and too old to be crossed.
     is_old: [bool; 2],
+    is_held: bool,
     dial: Option<Option<Answer>>,
     /// Of each undecided connection: whether it is parked, whether it is dead, and whether it comes from ourselves.
     undecided: Vec<(bool, bool, bool)>,
@@ -45,6 +47,9 @@ enum Due {
     Crossing,
     /// An own address is forgotten.
     Own,
+    /// An address is held no longer.
+    Held,
+    Rotation,
     /// A pause, a race.
     Dial,
 }
@@ -56,6 +61,7 @@ impl View {
             is_closed: trial.is_closed,
             is_woken: !trial.rests(),
             unpolled: trial.unpolled.min(trial.most_unpolled),
+            is_rotating: trial.node.net.engine.table().next_rotation().1,
             peers: peers.map(|(peer, known)| trial.view_of(peer, known)).collect(),
             due: trial.due(),
         }
@@ -80,6 +86,7 @@ impl Trial {
                 .map_or(0, |peer| peer.failures_in_row.min(2)),
             pauses: known.pauses.view(),
             is_old: self.ages(peer).map(|end| is_alive && end.is_none()),
+            is_held: self.is_held(peer),
             dial: known.dials.last().filter(|_| is_open).map(|dial| dial.answer),
             undecided: undecided
                 .map(|inbound| (inbound.parked.is_some(), inbound.is_dead, inbound.port == DIAL_PORT))
@@ -113,7 +120,12 @@ impl Trial {
             due.extend(settled.map(|at| (at, Due::Outage, peer)));
             due.extend(old.map(|at| (at, Due::Crossing, peer)));
         }
-        let dial = self.node.net.engine.table().next_dial_time();
+        let table = self.node.net.engine.table();
+        due.extend(table.held().map(|(_, until)| (until, Due::Held, 0)));
+        // Where there are peers to choose from.
+        let rotation = table.next_rotation().0.filter(|_| self.names.len() > 1);
+        due.extend(rotation.map(|at| (at, Due::Rotation, 0)));
+        let dial = table.next_dial_time();
         due.extend(dial.map(|at| (at, Due::Dial, 0)));
         due.sort_unstable();
         let now = self.now();

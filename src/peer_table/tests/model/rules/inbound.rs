@@ -43,10 +43,14 @@ impl Model {
             Some(PeerStatus::OutHandshaking | PeerStatus::OutAlive) => we_are_lower,
             _ => false,
         };
-        if self.parked_of(ip).is_some() || (is_connected && suspect.is_none()) {
+        if self.parked_of(ip).is_some() || self.is_held(ip) || (is_connected && suspect.is_none()) {
             return Verdict::Refuse(Refusal::Connected);
         }
+        let is_new = suspect.is_none() && matches!(status, None | Some(PeerStatus::Idle));
         if let Some(refusal) = self.full(ip) {
+            if is_new && self.may_evict(now, ip) {
+                return Verdict::Admit;
+            }
             if status.is_none() && suspect.is_none() && ip != local {
                 self.remember_refused(ip);
             }
@@ -101,6 +105,7 @@ impl Model {
     }
 
     pub(in super::super) fn on_admitted(&mut self, now: Now, ip: IpAddr, id: ConnectionId) {
+        let takes_slot = self.full(ip) == Some(Refusal::IncomingFull);
         if !self.peers.contains_key(&ip) {
             self.add(ip);
             self.peer_mut(ip).knocked = true;
@@ -112,6 +117,9 @@ impl Model {
         peer.knocked |= std::mem::take(&mut peer.refused);
         (peer.deadline, peer.since, peer.alive_since) = (deadline, now.since_start, None);
         assert_eq!(peer.connection.replace(id), None, "{ip} has a connection");
+        if takes_slot {
+            self.evict(now, ip);
+        }
     }
 
     /// Our connection has been alive for longer than two dials can take to cross.
@@ -121,10 +129,19 @@ impl Model {
     }
 
     fn full(&self, ip: IpAddr) -> Option<Refusal> {
-        let attempts = self.count(PeerStatus::InHandshaking) + self.parked.len();
-        if attempts + self.count(PeerStatus::InAlive) >= self.config.max_incoming_connections {
+        if self.incoming() >= self.config.max_incoming_connections {
             return Some(Refusal::IncomingFull);
         }
+        self.full_beside_total(ip)
+    }
+
+    pub(super) fn incoming(&self) -> usize {
+        let attempts = self.count(PeerStatus::InHandshaking) + self.parked.len();
+        attempts + self.count(PeerStatus::InAlive)
+    }
+
+    pub(super) fn full_beside_total(&self, ip: IpAddr) -> Option<Refusal> {
+        let attempts = self.count(PeerStatus::InHandshaking) + self.parked.len();
         if attempts >= self.config.max_simultaneous_incoming_connection_attempts {
             return Some(Refusal::AttemptsFull);
         }

@@ -40,7 +40,7 @@ impl Model {
         self.learn_own(now, ip, Some(local));
         self.peer_mut(ip).own = true;
         self.pace.replacements += 1;
-        self.end(now, ip, PeerStatus::Idle);
+        self.end(now, ip, Revocation::Ourselves);
     }
 
     pub(super) fn on_ourselves(&mut self, now: Now, ip: IpAddr) {
@@ -52,7 +52,7 @@ impl Model {
             status => {
                 let dial = peer.connection.filter(|_| status == PeerStatus::OutConnecting);
                 self.actions.extend(dial.map(Action::CallOff));
-                self.end(now, ip, PeerStatus::Idle);
+                self.end(now, ip, Revocation::Feedback);
             }
         }
     }

@@ -1,0 +1,97 @@
+//! Rotation: one outgoing connection at a time is exchanged for a new one.
+//!
+//! A node at its target dials nobody, so two halves of a network that were parted would never join again, and islands
+//! would stay islands. So once per `rotation_interval`, jittered, one more peer is dialed; when it is alive, one of the
+//! other outgoing connections that leases hold is ended, by lot. If the new peer does not come alive, an address has
+//! been tried.
+//!
+//! A rotation that is due waits until all that it needs is there: the target is met by connections that are alive, one
+//! of them is held by a lease, no dial or outgoing handshake is under way, and no address is held.
+
+#[cfg(test)]
+use std::time::Duration;
+
+use crate::config::NetworkConfig;
+use crate::peer::{ConnectionId, PeerId, PeerStatus, Revocation};
+use crate::peer_table::PeerTable;
+use crate::peer_table::random::Random;
+use crate::peer_table::time::{Moment, Now};
+
+#[derive(Debug)]
+pub(crate) struct Rotation {
+    /// When the next one may begin; `None` for never.
+    pub(super) due: Option<Moment>,
+    /// The dial of the last one, until its peer is alive.
+    dial: Option<ConnectionId>,
+}
+
+impl Rotation {
+    /// The first one is due after a random part of the interval, or nodes that started together would rotate in step.
+    pub(crate) fn new(config: &NetworkConfig, random: &mut Random, now: Now) -> Self {
+        let first = config.rotation_interval.map(|interval| random.part_of(interval));
+        Self {
+            due: first.map(|wait| now.after(wait)),
+            dial: None,
+        }
+    }
+}
+
+impl PeerTable {
+    /// From when on the dial of a rotation may start; `None` while it cannot.
+    pub(super) fn rotation_gate(&self) -> Option<Moment> {
+        let due = self.rotation.due?;
+        self.can_rotate().then(|| due.max(self.pace.next_dial(true)))
+    }
+
+    /// A dial starts while none is missing to the target: it is a rotation's.
+    pub(super) fn on_rotation(&mut self, now: Now, dial: ConnectionId) {
+        self.counters.rotations += 1;
+        self.rotation.dial = Some(dial);
+        let wait = self
+            .config
+            .rotation_interval
+            .map(|interval| self.random.jittered(interval));
+        self.rotation.due = wait.map(|wait| now.after(wait));
+    }
+
+    /// The dial of a rotation, or the handshake after it, is under way.
+    pub(super) fn is_rotating(&self) -> bool {
+        let dialed = self.rotation.dial.and_then(|dial| self.peer_of(dial));
+        let status = dialed.map(|id| self.peers.get(id).peer.status);
+        matches!(status, Some(PeerStatus::OutConnecting | PeerStatus::OutHandshaking))
+    }
+
+    /// The peer of an outgoing connection has come alive. If that is a rotation's, and one more than the target, another
+    /// one makes room for it; where no other is leased, it goes itself, and if it is not leased, it stays.
+    pub(super) fn finish_rotation(&mut self, now: Now, id: PeerId) {
+        if self.rotation.dial.is_none() || self.rotation.dial != self.connection_of(id) {
+            return;
+        }
+        self.rotation.dial = None;
+        let counts = self.peers.counts();
+        if counts.out_handshaking + counts.out_alive <= self.config.target_outgoing_connections {
+            return;
+        }
+        let leased = self.peers.leased_outgoing();
+        let (new, others): (Vec<_>, Vec<_>) = leased.partition(|&other| other == id);
+        let drawn = (!others.is_empty()).then(|| others[self.random.below(others.len())]);
+        if let Some(victim) = drawn.or(new.first().copied()) {
+            self.counters.rotated_out += 1;
+            self.end_leased(now, victim, Revocation::Rotated);
+        }
+    }
+
+    /// When the next rotation is due, and whether one is under way.
+    #[cfg(test)]
+    pub(crate) fn next_rotation(&self) -> (Option<Duration>, bool) {
+        (self.rotation.due.map(Moment::since_start), self.is_rotating())
+    }
+
+    fn can_rotate(&self) -> bool {
+        let counts = self.peers.counts();
+        let is_met = counts.out_alive == self.config.target_outgoing_connections;
+        let is_quiet = counts.out_connecting == 0 && counts.out_handshaking == 0;
+        let is_any_leased = self.peers.leased_outgoing().next().is_some();
+        is_met && is_quiet && is_any_leased && self.hold.is_none()
+    }
+}
