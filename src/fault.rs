@@ -21,6 +21,38 @@ pub enum DialFault {
     Peer,
 }
 
+/// A dial's error: whose fault it is, and what the kernel said.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DialError {
+    /// Whose fault it is.
+    pub fault: DialFault,
+    /// What kind of error it is.
+    pub kind: ErrorKind,
+}
+
+impl DialError {
+    /// `at_once` as [`DialFault::Unroutable`] has it.
+    pub(crate) fn of(error: &io::Error, at_once: bool) -> Self {
+        Self {
+            fault: DialFault::of(error, at_once),
+            kind: error.kind(),
+        }
+    }
+}
+
+/// For an error of which no more than the fault is known.
+impl From<DialFault> for DialError {
+    fn from(fault: DialFault) -> Self {
+        let kind = match fault {
+            DialFault::TimedOut => ErrorKind::TimedOut,
+            DialFault::Unroutable { .. } => ErrorKind::NetworkUnreachable,
+            DialFault::Peer => ErrorKind::ConnectionRefused,
+            DialFault::Host => ErrorKind::Other,
+        };
+        Self { fault, kind }
+    }
+}
+
 impl DialFault {
     /// Whose fault it is that a dial failed with `error`; `at_once` as [`Self::Unroutable`] has it.
     pub(crate) fn of(error: &io::Error, at_once: bool) -> Self {

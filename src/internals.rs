@@ -7,9 +7,10 @@ use std::time::Duration;
 
 use futures::Stream as _;
 
-pub use crate::fault::DialFault;
+pub use crate::change::{Cause, ChangeKind, Refusal, Reporter};
+pub use crate::fault::{DialError, DialFault};
 pub use crate::peer::{ConnectionId, ParkedId, PeerId};
-pub use crate::peer_table::{Action, Now, PeerTable, Reached, Refusal, Report, StoredPeer, Verdict};
+pub use crate::peer_table::{Action, Now, PeerTable, Reached, Report, StoredPeer, Verdict};
 
 use crate::controller::dumping::Cursor;
 use crate::dump_interval::{DumpEvent, DumpInterval};

@@ -120,6 +120,7 @@
 //! | [`controller`] | the one future that polls all of these, and what the application speaks to |
 //! | `sim` | feature `sim`: a transport in memory, for tests of a node of one's own |
 
+mod change;
 mod config;
 mod connector_pool;
 pub mod controller;
@@ -151,6 +152,7 @@ mod stats;
 mod tests;
 mod transport;
 
+pub use change::{Cause, Change, ChangeKind, Refusal, Reporter};
 pub use config::{Clock, ConfigError, NetworkConfig};
 pub use controller::{
     Feedback, FeedbackSink, Leased, NetworkController, NetworkControllerEvent, NetworkError, PeerLease,

@@ -20,6 +20,8 @@
 //! | which peer to forget, which ban to drop | `forgetting` |
 //! | peers from the file and from lists | `merging` |
 //! | this node's own addresses | `own_addresses` |
+//!
+//! What the rules do to peers is recorded in `log` while anybody watches.
 
 mod backoff;
 mod bag;
@@ -34,6 +36,7 @@ mod groups;
 mod inbound;
 #[cfg(any(test, feature = "internals"))]
 mod invariants;
+mod log;
 mod merging;
 mod outage;
 mod own_addresses;
@@ -54,14 +57,13 @@ use std::time::Duration;
 
 pub use self::dialing::Reached;
 pub use self::feedback::Report;
-#[cfg(feature = "internals")]
-pub use self::inbound::Refusal;
 pub use self::inbound::Verdict;
 pub use self::peers::StoredPeer;
 pub use self::time::Now;
 
 use self::candidates::Turn;
 use self::entry::Entry;
+use self::log::Log;
 use self::outage::Outage;
 use self::own_addresses::OwnAddresses;
 use self::pacing::Pace;
@@ -69,6 +71,7 @@ use self::parking::Parking;
 use self::peers::Peers;
 use self::random::Random;
 use self::time::{Moment, earlier};
+use crate::change::{Cause, ChangeKind, Refusal, Reporter};
 use crate::config::NetworkConfig;
 use crate::peer::{ConnectionId, ParkedId, Peer, PeerId, PeerStatus};
 use crate::stats::{Counters, Stats, Usage};
@@ -105,6 +108,9 @@ pub struct PeerTable {
     last_event: u64,
     actions: VecDeque<Action>,
     counters: Counters,
+    log: Log,
+    /// How the application made the report that is being applied.
+    reporter: Reporter,
 }
 
 impl PeerTable {
@@ -122,6 +128,8 @@ impl PeerTable {
             last_event: 0,
             actions: VecDeque::new(),
             counters: Counters::default(),
+            log: Log::default(),
+            reporter: Reporter::default(),
             config,
         }
     }
@@ -142,7 +150,7 @@ impl PeerTable {
             }
         }
         while let Some(id) = self.parking.overdue(now.moment()) {
-            self.refuse_parked(id);
+            self.refuse_parked(id, Refusal::Parked);
         }
         self.end_pauses(now);
         self.forget_own(now);
@@ -159,6 +167,26 @@ impl PeerTable {
     /// Rises whenever the peer file would say something else than before.
     pub fn changes(&self) -> u64 {
         self.peers.changes()
+    }
+
+    /// Keeps up to so many changes for [`Self::next_change`] from now on, the newest; none at 0.
+    pub fn watch(&mut self, capacity: usize) {
+        self.log.set_capacity(capacity);
+    }
+
+    /// Whether [`Self::next_change`] has any.
+    pub fn has_changes(&self) -> bool {
+        self.log.has_any()
+    }
+
+    /// How many changes before the next one were dropped for want of room. To be asked first.
+    pub fn dropped_changes(&mut self) -> u64 {
+        self.log.take_dropped()
+    }
+
+    /// What happened next to which peer.
+    pub fn next_change(&mut self) -> Option<(IpAddr, ChangeKind)> {
+        self.log.pop()
     }
 
     /// What it was made with.
@@ -257,8 +285,38 @@ impl PeerTable {
         Entry::new(peer, tie)
     }
 
-    /// Adds a peer that is not known.
-    fn add(&mut self, mut entry: Entry) -> PeerId {
+    /// Adds a peer that is not known, as Idle.
+    fn add(&mut self, entry: Entry) -> PeerId {
+        self.log.record(entry.peer.ip, ChangeKind::Added);
+        self.insert(entry)
+    }
+
+    /// Adds a peer that is not known, with another status.
+    fn add_as(&mut self, cause: Cause, entry: Entry) -> PeerId {
+        let (from, to) = (None, entry.peer.status);
+        self.log.record(entry.peer.ip, ChangeKind::Status { from, to, cause });
+        self.insert(entry)
+    }
+
+    /// Changes a known peer, its status too. Every such change is made here, with what has led to it.
+    fn transition<R>(&mut self, id: PeerId, cause: Cause, edit: impl FnOnce(&mut Entry) -> R) -> R {
+        let from = self.peers.get(id).peer.status;
+        let result = self.peers.update(id, edit);
+        let &Peer { ip, status: to, .. } = &self.peers.get(id).peer;
+        if from != to {
+            let from = Some(from);
+            self.log.record(ip, ChangeKind::Status { from, to, cause });
+        }
+        result
+    }
+
+    /// Removes a peer that is Idle or Banned.
+    fn forget(&mut self, id: PeerId) {
+        self.log.record(self.peers.get(id).peer.ip, ChangeKind::Forgotten);
+        self.peers.remove(id);
+    }
+
+    fn insert(&mut self, mut entry: Entry) -> PeerId {
         entry.has_parked = self.parking.has(entry.peer.ip);
         self.counters.peers_added += u64::from(!entry.is_own);
         self.peers.add(entry)
@@ -289,10 +347,10 @@ impl PeerTable {
     fn on_deadline(&mut self, now: Now, id: PeerId) {
         if self.peers.get(id).peer.status == PeerStatus::Banned {
             self.counters.bans_ended += 1;
-            self.lift_ban(id);
+            self.lift_ban(id, Cause::BanEnded);
         } else {
             self.counters.handshakes_timed_out += 1;
-            self.fail_connection(now, id);
+            self.fail_connection(now, id, Cause::HandshakeTimedOut);
         }
     }
 }

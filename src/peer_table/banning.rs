@@ -5,6 +5,7 @@ use std::net::IpAddr;
 
 use chrono::{DateTime, Utc};
 
+use crate::change::Cause;
 use crate::peer::{Peer, PeerId, PeerStatus, is_peer_address};
 use crate::peer_table::time::{Moment, Now};
 use crate::peer_table::{Action, PeerTable};
@@ -18,12 +19,13 @@ impl PeerTable {
         self.counters.bans_set += 1;
         let event = self.next_event();
         let ban_end = self.ban_end(now, now.utc);
-        let id = self.peers.id_of(ip).unwrap_or_else(|| self.add_banned(ip));
+        let cause = Cause::Banned(self.reporter);
+        let id = self.peers.id_of(ip).unwrap_or_else(|| self.add_banned(ip, cause));
         if self.peers.get(id).peer.status == PeerStatus::OutConnecting {
             self.counters.dials_called_off += 1;
             self.actions.extend(self.connection_of(id).map(Action::CallOff));
         }
-        self.end_connection(now, id, |entry| {
+        self.end_connection(now, id, cause, |entry| {
             entry.peer.status = PeerStatus::Banned;
             entry.on_failure(now.utc);
             entry.paused_until = None;
@@ -37,13 +39,13 @@ impl PeerTable {
 
     pub(super) fn unban(&mut self, ip: IpAddr) {
         match self.peers.id_of(ip) {
-            Some(id) if self.peers.get(id).peer.status == PeerStatus::Banned => self.lift_ban(id),
+            Some(id) if self.peers.get(id).peer.status == PeerStatus::Banned => self.lift_ban(id, Cause::Unbanned),
             _ => self.counters.feedback_stale += 1,
         }
     }
 
-    pub(super) fn lift_ban(&mut self, id: PeerId) {
-        self.peers.update(id, |entry| {
+    pub(super) fn lift_ban(&mut self, id: PeerId, cause: Cause) {
+        self.transition(id, cause, |entry| {
             entry.peer.status = PeerStatus::Idle;
             let rare = entry.rare_mut();
             (rare.banned_at, rare.ban_end) = (None, None);
@@ -78,7 +80,7 @@ impl PeerTable {
         if let Some(id) = self.peers.id_of(ip)
             && self.peers.get(id).peer.status.is_connected()
         {
-            self.end_connection(now, id, |_| {});
+            self.end_connection(now, id, Cause::Ourselves, |_| {});
         }
         // A stranger can feign to be us, by calling from the port that our dial left from: its next ban counts.
         if self.own.is_behind_router(ip) {
@@ -86,9 +88,9 @@ impl PeerTable {
         }
     }
 
-    fn add_banned(&mut self, ip: IpAddr) -> PeerId {
+    fn add_banned(&mut self, ip: IpAddr, cause: Cause) -> PeerId {
         let mut entry = self.new_entry(Peer::new(ip));
         entry.peer.status = PeerStatus::Banned;
-        self.add(entry)
+        self.add_as(cause, entry)
     }
 }

@@ -1,9 +1,11 @@
 //! Dials: when one is due, which peer it is for, and what its outcome means.
 
+use std::io::ErrorKind;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use crate::fault::DialFault;
+use crate::change::{Cause, Refusal};
+use crate::fault::{DialError, DialFault};
 use crate::peer::{ConnectionId, PeerId, PeerStatus};
 use crate::peer_table::entry::Connection;
 use crate::peer_table::time::{Moment, Now, earlier};
@@ -55,7 +57,7 @@ impl PeerTable {
         }
         self.counters.dials_succeeded += 1;
         let deadline = self.handshake_deadline(now);
-        self.peers.update(id, |entry| {
+        self.transition(id, Cause::DialSucceeded, |entry| {
             entry.peer.status = PeerStatus::OutHandshaking;
             entry.unroutable_in_row = 0;
             if let Some(connection) = &mut entry.connection {
@@ -65,7 +67,7 @@ impl PeerTable {
         });
         self.pace.on_attempt(now, &self.config);
         if let Some(parked) = self.parking.crossing(id, ip) {
-            self.refuse_parked(parked);
+            self.refuse_parked(parked, Refusal::Parked);
         }
         self.settle_maybe_self(dial);
         self.call_off_surplus(now);
@@ -73,7 +75,8 @@ impl PeerTable {
     }
 
     /// A dial failed.
-    pub fn on_dial_failed(&mut self, now: Now, dial: ConnectionId, fault: DialFault) {
+    pub fn on_dial_failed(&mut self, now: Now, dial: ConnectionId, error: impl Into<DialError>) {
+        let DialError { fault, kind } = error.into();
         let Some(id) = self.peer_of(dial) else {
             return;
         };
@@ -81,7 +84,7 @@ impl PeerTable {
         if fault == DialFault::Host {
             self.counters.dials_host_faults += 1;
             self.pace.on_host_fault(now);
-            self.end_connection(now, id, |_| {});
+            self.end_connection(now, id, Cause::DialHostFault(kind), |_| {});
             return;
         }
         self.pace.on_no_host_fault();
@@ -94,15 +97,15 @@ impl PeerTable {
                 if at_once {
                     self.pace.refund(now, &self.config);
                 }
-                self.set_aside(now, id);
+                self.set_aside(now, id, kind);
             }
             DialFault::TimedOut => {
                 self.counters.dials_timed_out += 1;
-                self.on_peer_failed(now, id, self.outage.was_in_last(dial));
+                self.on_peer_failed(now, id, kind, self.outage.was_in_last(dial));
             }
             DialFault::Peer | DialFault::Host => {
                 self.counters.dials_failed += 1;
-                self.on_peer_failed(now, id, false);
+                self.on_peer_failed(now, id, kind, false);
             }
         }
     }
@@ -127,16 +130,16 @@ impl PeerTable {
     }
 
     /// Ends a dial without blame; its peer is as before.
-    pub(super) fn call_off(&mut self, now: Now, id: PeerId) {
+    pub(super) fn call_off(&mut self, now: Now, id: PeerId, cause: Cause) {
         self.counters.dials_called_off += 1;
         self.actions.extend(self.connection_of(id).map(Action::CallOff));
-        self.end_connection(now, id, |_| {});
+        self.end_connection(now, id, cause, |_| {});
     }
 
     /// A dial has settled and its peer has come in meanwhile: that socket takes the slot.
     fn give_way(&mut self, now: Now, id: PeerId) {
         self.counters.dials_called_off += 1;
-        self.end_connection(now, id, |_| {});
+        self.end_connection(now, id, Cause::CameIn, |_| {});
     }
 
     /// From when on one more dial is wanted and allowed; `None` if none is wanted.
@@ -184,7 +187,7 @@ impl PeerTable {
     fn start_dial(&mut self, now: Now, id: PeerId) -> (ConnectionId, IpAddr) {
         self.counters.dials_started += 1;
         let number = self.next_number();
-        let ip = self.peers.update(id, |entry| {
+        let ip = self.transition(id, Cause::Dialed, |entry| {
             entry.peer.status = PeerStatus::OutConnecting;
             entry.connection = Some(Connection::new(number, now));
             entry.paused_until = None;
@@ -200,12 +203,12 @@ impl PeerTable {
         }
         self.pace.on_target_met();
         while let Some(id) = self.peers.first_connecting() {
-            self.call_off(now, id);
+            self.call_off(now, id, Cause::TargetMet);
         }
     }
 
     /// The peer refused the dial, reset it, or did not answer.
-    fn on_peer_failed(&mut self, now: Now, id: PeerId, was_in_outage: bool) {
+    fn on_peer_failed(&mut self, now: Now, id: PeerId, kind: ErrorKind, was_in_outage: bool) {
         let is_outage = self.is_outage(now);
         let streak = self.peers.get(id).peer.failures_in_row;
         let pause = if is_outage {
@@ -214,7 +217,7 @@ impl PeerTable {
             self.backoff(if was_in_outage { 1 } else { streak.saturating_add(1) })
         };
         let paused_until = now.after(self.random.jittered(pause));
-        self.end_connection(now, id, |entry| {
+        self.end_connection(now, id, Cause::DialFailed(kind), |entry| {
             entry.unroutable_in_row = 0;
             entry.paused_until = Some(paused_until);
             entry.on_failure(now.utc);
@@ -226,7 +229,7 @@ impl PeerTable {
     }
 
     /// No way to the address was found, which may be this host's fault or the peer's.
-    fn set_aside(&mut self, now: Now, id: PeerId) {
+    fn set_aside(&mut self, now: Now, id: PeerId, kind: ErrorKind) {
         let is_outage = self.is_outage(now);
         let in_row = self.peers.get(id).unroutable_in_row.saturating_add(1);
         let pause = if is_outage {
@@ -235,7 +238,7 @@ impl PeerTable {
             self.backoff(in_row.into())
         };
         let paused_until = now.after(self.random.jittered(pause));
-        self.end_connection(now, id, |entry| {
+        self.end_connection(now, id, Cause::DialUnroutable(kind), |entry| {
             entry.unroutable_in_row = in_row;
             entry.paused_until = Some(paused_until);
             entry.on_failure(now.utc);

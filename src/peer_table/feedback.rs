@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 
+use crate::change::{Cause, Reporter};
 use crate::peer::{ConnectionId, PeerId, PeerStatus};
 use crate::peer_table::entry::Entry;
 use crate::peer_table::time::Now;
@@ -42,12 +43,26 @@ impl PeerTable {
         }
     }
 
+    /// The same, with how the application said so.
+    pub fn on_report_by(
+        &mut self,
+        reporter: Reporter,
+        now: Now,
+        ip: IpAddr,
+        connection: Option<ConnectionId>,
+        report: Report,
+    ) {
+        self.reporter = reporter;
+        self.on_report(now, ip, connection, report);
+        self.reporter = Reporter::default();
+    }
+
     /// The peer's dial or connection is over: it becomes Idle or Banned as `edit` leaves it, and what waited for the
     /// outcome is settled.
-    pub(super) fn end_connection(&mut self, now: Now, id: PeerId, edit: impl FnOnce(&mut Entry)) {
+    pub(super) fn end_connection(&mut self, now: Now, id: PeerId, cause: Cause, edit: impl FnOnce(&mut Entry)) {
         self.judge_outage(now);
         let connection = self.connection_of(id);
-        let was = self.peers.update(id, |entry| {
+        let was = self.transition(id, cause, |entry| {
             let was = std::mem::replace(&mut entry.peer.status, PeerStatus::Idle);
             (entry.connection, entry.local_port) = (None, None);
             edit(entry);
@@ -66,11 +81,11 @@ impl PeerTable {
     }
 
     /// The connection failed, by report or by its deadline.
-    pub(super) fn fail_connection(&mut self, now: Now, id: PeerId) {
+    pub(super) fn fail_connection(&mut self, now: Now, id: PeerId, cause: Cause) {
         let entry = self.peers.get(id);
         if !entry.is_outgoing() {
             // When the peer is dialed next does not change: a pause that stood before stands.
-            return self.end_connection(now, id, |entry| entry.on_failure(now.utc));
+            return self.end_connection(now, id, cause, |entry| entry.on_failure(now.utc));
         }
         // Our connection that the other end gave up for its own, as the lower address has it, is no failure to connect.
         let is_crossed = self.parking.crossing(id, entry.peer.ip).is_some();
@@ -84,7 +99,7 @@ impl PeerTable {
             (backoff.max(least), short_in_row)
         };
         let paused_until = now.after(self.random.jittered(pause));
-        self.end_connection(now, id, |entry| {
+        self.end_connection(now, id, cause, |entry| {
             entry.short_in_row = short_in_row;
             entry.paused_until = Some(paused_until);
             entry.on_failure(now.utc);
@@ -102,13 +117,13 @@ impl PeerTable {
         }
         match report {
             Report::Alive => self.on_alive(now, id),
-            Report::Failed => self.fail_connection(now, id),
+            Report::Failed => self.fail_connection(now, id, Cause::Failed(self.reporter)),
             Report::Closed | Report::Banned | Report::Unbanned | Report::Ourselves => self.close_connection(now, id),
         }
     }
 
     fn on_alive(&mut self, now: Now, id: PeerId) {
-        let was = self.peers.update(id, |entry| {
+        let was = self.transition(id, Cause::Alive, |entry| {
             let was = entry.peer.status;
             entry.on_alive(now);
             if entry.is_outgoing() {
@@ -122,12 +137,13 @@ impl PeerTable {
     }
 
     fn close_connection(&mut self, now: Now, id: PeerId) {
+        let cause = Cause::Closed(self.reporter);
         if !self.peers.get(id).is_outgoing() {
-            return self.end_connection(now, id, |_| {});
+            return self.end_connection(now, id, cause, |_| {});
         }
         let (pause, short_in_row) = self.pause_after_end(now, id);
         let paused_until = now.after(self.random.jittered(pause));
-        self.end_connection(now, id, |entry| {
+        self.end_connection(now, id, cause, |entry| {
             entry.short_in_row = short_in_row;
             entry.paused_until = Some(paused_until);
             entry.failures_in_outage = 0;

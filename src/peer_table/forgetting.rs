@@ -27,12 +27,12 @@ impl PeerTable {
             // All others may be own addresses of the file.
             let victim = self.idle_victim(id).unwrap_or(id);
             self.counters.peers_forgotten += 1;
-            self.peers.remove(victim);
+            self.forget(victim);
         }
         while self.peers.counts().banned > self.config.max_banned_peers.min(MOST) {
             let Some(victim) = self.ban_victim() else { break };
             self.counters.peers_forgotten += 1;
-            self.peers.remove(victim);
+            self.forget(victim);
         }
     }
 
@@ -46,7 +46,7 @@ impl PeerTable {
         if self.peers.get(id).is_from_file {
             self.peers.update(id, |entry| entry.is_own = true);
         } else {
-            self.peers.remove(id);
+            self.forget(id);
         }
     }
 

@@ -59,7 +59,7 @@ impl PeerTable {
             self.counters.addresses_refused += 1;
             return;
         }
-        let (changes, counters) = (self.peers.changes(), self.counters);
+        let (changes, counters, logged) = (self.peers.changes(), self.counters, self.log.mark());
         let entry = self.new_entry(Peer::new(ip));
         let id = self.add(entry);
         self.keep_bounds(id);
@@ -67,6 +67,7 @@ impl PeerTable {
             // It was forgotten at once: nothing has changed.
             self.peers.set_changes(changes);
             self.counters = counters;
+            self.log.undo_to(logged);
         }
     }
 

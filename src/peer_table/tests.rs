@@ -19,6 +19,7 @@ mod peer_lists;
 mod ranking;
 mod scenarios;
 mod statistics;
+mod watching;
 mod world;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -28,9 +29,9 @@ use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use super::inbound::Refusal;
 use super::random::Random;
 use super::*;
+use crate::change::Refusal;
 use crate::fault::DialFault;
 use crate::peer::PeerRecord;
 use crate::tests::{ip, start};

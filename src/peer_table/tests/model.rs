@@ -7,6 +7,7 @@ mod known;
 mod rules;
 mod script;
 mod trial;
+mod watching;
 
 use std::cell::{Cell, RefCell};
 

@@ -3,6 +3,7 @@
 use super::known::{Known, Stored};
 use super::rules::Model;
 use super::script::Script;
+use super::watching::Watcher;
 use super::*;
 use crate::peer_file;
 use crate::peer_table::time::Moment;
@@ -50,6 +51,7 @@ pub(super) struct Trial {
     leases: VecDeque<(ConnectionId, IpAddr)>,
     sockets: Vec<(ParkedId, SocketAddr)>,
     stored: Vec<Stored>,
+    watcher: Watcher,
     steps: usize,
     /// What happened how often, before the last restart.
     happened: BTreeMap<&'static str, u64>,
@@ -61,8 +63,10 @@ impl Trial {
             utc: start(),
             since_start: Duration::ZERO,
         };
-        let table = PeerTable::new(config.clone(), listen, seed, now);
+        let mut table = PeerTable::new(config.clone(), listen, seed, now);
+        let watcher = Watcher::of(&mut table);
         Self {
+            watcher,
             model: Model::new(config, listen, table.random.clone(), now),
             table,
             now,
@@ -251,12 +255,14 @@ impl Trial {
             );
         });
         self.stored = self.model.stored();
+        self.watcher = Watcher::of(&mut self.table);
     }
 
     /// Lets the same happen to both, and compares all that can be seen of them.
     fn apply<R>(&mut self, act: impl FnOnce(&mut PeerTable) -> R, tell: impl Fn(&mut Model, &R)) -> R {
         let changes = self.table.changes();
         let result = act(&mut self.table);
+        self.watcher.follow(&mut self.table);
         let actions: Vec<_> = std::iter::from_fn(|| self.table.next_action()).collect();
         self.follow(&result, &actions, tell);
         self.obey(&actions);

@@ -2,7 +2,7 @@
 
 use super::super::known::inbound_network;
 use super::*;
-use crate::peer_table::inbound::Refusal;
+use crate::change::Refusal;
 
 impl Model {
     /// What becomes of an inbound socket.
