@@ -1,15 +1,18 @@
 //! The controller: [`NetworkController`], its events and its errors. Its parts, and how they are composed into one
 //! polled future, are in `engine`.
 
+mod changes;
 mod clock;
 mod closing;
 pub(crate) mod dumping;
 mod engine;
 mod feedback;
+mod handle;
 mod housekeeping;
 mod lease;
 mod mailbox;
 mod open_connections;
+mod questions;
 mod reports;
 #[cfg(test)]
 mod tests;
@@ -32,7 +35,9 @@ use thiserror::Error;
 use tokio::net::TcpStream;
 use tokio_stream::StreamExt;
 
+pub use self::changes::Changes;
 pub use self::feedback::{Feedback, FeedbackSink};
+pub use self::handle::NetworkHandle;
 pub use self::lease::{Leased, PeerLease};
 
 use self::engine::Engine;
@@ -303,7 +308,40 @@ impl<T: Transport> NetworkController<T> {
     /// A way to report from elsewhere.
     #[must_use]
     pub fn feedback_sink(&self) -> FeedbackSink {
-        self.engine.feedback_sink()
+        FeedbackSink::new(self.handle())
+    }
+
+    /// A way to report, to ask and to close from elsewhere.
+    #[must_use]
+    pub fn handle(&self) -> NetworkHandle {
+        self.engine.handle()
+    }
+
+    /// What happens to peers from now on. There may be several such streams; each has room for `capacity` changes (at
+    /// least one) and drops the oldest when more wait, so a slow reader holds up nothing and takes bounded memory: about
+    /// 50 bytes a change. A node sees a few changes for each dial and each connection that comes in, so 1,024 suit a
+    /// reader that is awake. While there is none, it costs nothing.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use futures::StreamExt;
+    /// use network::{ChangeKind, NetworkConfig, NetworkController};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), network::NetworkError> {
+    /// let mut net = NetworkController::with_config(NetworkConfig::in_memory(0)).await?;
+    /// let mut changes = net.changes(1_024);
+    /// net.feedback_peer_banned([203, 0, 113, 7].into()).await;
+    /// let change = changes.next().await.expect("it has not ended");
+    /// assert!(matches!(change.kind, ChangeKind::Status { .. }));
+    /// println!("{change}"); // 203.0.113.7 new -> Banned: banned, reported by address
+    /// # assert_eq!(change.to_string(), "203.0.113.7 new -> Banned: banned, reported by address");
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn changes(&mut self, capacity: usize) -> Changes {
+        self.engine.as_mut().changes(capacity)
     }
 
     /// The lease of the peer's present connection: `None` if it has none whose event was returned, or if its lease was

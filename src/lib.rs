@@ -155,7 +155,8 @@ mod transport;
 pub use change::{Cause, Change, ChangeKind, Refusal, Reporter};
 pub use config::{Clock, ConfigError, NetworkConfig};
 pub use controller::{
-    Feedback, FeedbackSink, Leased, NetworkController, NetworkControllerEvent, NetworkError, PeerLease,
+    Changes, Feedback, FeedbackSink, Leased, NetworkController, NetworkControllerEvent, NetworkError, NetworkHandle,
+    PeerLease,
 };
 pub use peer::{Peer, PeerStatus};
 pub use peer_file::{FileError, PeerFileError, PeerRecord};

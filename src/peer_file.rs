@@ -252,6 +252,40 @@ pub enum PeerFileError {
     },
 }
 
+impl PeerFileError {
+    /// The same error for one more reader.
+    pub(crate) fn copy(&self) -> Self {
+        match self {
+            Self::Read(error) => Self::Read(copy(error)),
+            Self::Malformed {
+                record,
+                line,
+                column,
+                reason,
+            } => Self::Malformed {
+                record: *record,
+                line: *line,
+                column: *column,
+                reason: reason.clone(),
+            },
+            Self::Write { step, path, error } => Self::Write {
+                step,
+                path: path.clone(),
+                error: copy(error),
+            },
+            Self::InUse => Self::InUse,
+            &Self::NoPeer { record, ip } => Self::NoPeer { record, ip },
+        }
+    }
+}
+
+fn copy(error: &io::Error) -> io::Error {
+    match error.raw_os_error() {
+        Some(code) => io::Error::from_raw_os_error(code),
+        None => io::Error::new(error.kind(), error.to_string()),
+    }
+}
+
 fn how_to_begin(error: &io::Error) -> &'static str {
     if error.kind() == io::ErrorKind::NotFound {
         "; to begin, make it with some peers, or with none: `[]`"

@@ -24,9 +24,10 @@ use tokio::time::Sleep;
 
 use crate::config::NetworkConfig;
 use crate::connector_pool::ConnectorPool;
+use crate::controller::changes::{Changes, Watchers};
 use crate::controller::clock::RunningClock;
 use crate::controller::dumping::Dumping;
-use crate::controller::feedback::FeedbackSink;
+use crate::controller::handle::NetworkHandle;
 use crate::controller::lease::PeerLease;
 use crate::controller::mailbox::Mailbox;
 use crate::controller::wakers::Wakers;
@@ -65,6 +66,7 @@ pub(crate) struct Engine<T: Transport> {
     pub(super) parked: HashMap<ParkedId, T::Incoming>,
     pub(super) mailbox: Arc<Mailbox>,
     pub(super) wakers: Arc<Wakers>,
+    pub(super) watchers: Watchers,
     pub(super) clock: RunningClock,
     /// For every deadline of the table.
     #[pin]
@@ -119,6 +121,7 @@ impl<T: Transport> Engine<T> {
             parked: HashMap::new(),
             mailbox,
             wakers,
+            watchers: Watchers::default(),
             clock,
             timer: None,
             timer_due: None,
@@ -139,8 +142,26 @@ impl<T: Transport> Engine<T> {
         self.local_addr
     }
 
-    pub(crate) fn feedback_sink(&self) -> FeedbackSink {
-        FeedbackSink::new(Arc::clone(&self.mailbox))
+    pub(crate) fn handle(&self) -> NetworkHandle {
+        NetworkHandle::new(Arc::clone(&self.mailbox))
+    }
+
+    /// A stream of what happens from now on; it has ended if the controller has.
+    pub(crate) fn changes(mut self: Pin<&mut Self>, capacity: usize) -> Changes {
+        // What has happened before is for the others.
+        self.as_mut().tell_changes();
+        let is_closed = self.check_open().is_err();
+        let this = self.project();
+        let changes = this.watchers.subscribe(capacity, this.table);
+        if is_closed {
+            this.watchers.end();
+        }
+        changes
+    }
+
+    pub(super) fn tell_changes(self: Pin<&mut Self>) {
+        let this = self.project();
+        this.watchers.tell(this.table, this.clock);
     }
 
     pub(crate) fn stats(&self) -> Stats {
@@ -161,9 +182,18 @@ impl<T: Transport> Engine<T> {
         if self.has_ended {
             return Poll::Ready(None);
         }
+        if self.mailbox.is_close_wanted() && self.check_open().is_ok() {
+            self.as_mut().begin_or_retry();
+        }
         if self.check_open().is_err() {
             return self.poll_end(cx).map(|()| None);
         }
+        let event = self.as_mut().poll_open(cx);
+        self.tell_changes();
+        event
+    }
+
+    fn poll_open(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Event<T>>> {
         // Left where a transport has panicked.
         self.as_mut().run_actions();
         self.as_mut().apply_reports(cx);
@@ -393,5 +423,8 @@ impl<T: Transport> Engine<T> {
 impl<T: Transport> PinnedDrop for Engine<T> {
     fn drop(self: Pin<&mut Self>) {
         self.mailbox.close();
+        if !matches!(self.phase, Phase::Closed | Phase::Failed(_)) {
+            self.mailbox.on_ended(|| Err(NetworkError::Closed));
+        }
     }
 }

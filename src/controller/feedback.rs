@@ -1,16 +1,12 @@
 //! What the application reports of its peers: [`Feedback`] and [`FeedbackSink`].
 
-use std::fmt;
 use std::net::IpAddr;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use futures::Sink;
-use tokio::sync::oneshot;
+use futures::{Sink, SinkExt};
 
-use crate::controller::NetworkError;
-use crate::controller::mailbox::{Mailbox, Question};
+use crate::controller::{NetworkError, NetworkHandle};
 use crate::peer_table::Report;
 
 /// What the application says of a peer. An address speaks of the peer's present connection.
@@ -66,15 +62,16 @@ impl From<Feedback> for Input {
 /// connection, then the last of ban and unban, then whether it is ourselves; a ban that was lifted again has ended the
 /// connection all the same. Peer lists are cut to `max_idle_peers` addresses in all. Flushed means queued: the controller is woken and applies reports
 /// about connections in its next poll, and those about other peers, lists and questions in that or the following ones.
-/// Of one address, what is reported last counts last. Closing or dropping a sink ends nothing.
-#[derive(Clone)]
+/// Of one address, what is reported last counts last. Closing or dropping a sink ends nothing. A [`NetworkHandle`] does
+/// the same and more.
+#[derive(Clone, Debug)]
 pub struct FeedbackSink {
-    mailbox: Arc<Mailbox>,
+    handle: NetworkHandle,
 }
 
 impl FeedbackSink {
-    pub(crate) fn new(mailbox: Arc<Mailbox>) -> Self {
-        Self { mailbox }
+    pub(crate) fn new(handle: NetworkHandle) -> Self {
+        Self { handle }
     }
 
     /// Reports without waiting, for `Drop` and for tasks that do not await.
@@ -83,14 +80,10 @@ impl FeedbackSink {
     ///
     /// [`NetworkError::Closed`] once the controller is closed or dropped.
     pub fn report(&self, feedback: Feedback) -> Result<(), NetworkError> {
-        match Input::from(feedback) {
-            Input::Report(ip, report) => self.mailbox.report(ip, report),
-            Input::List(ips) => self.mailbox.list(ips),
-        }
+        self.handle.report(feedback)
     }
 
-    /// The best `limit` of the peers that [`NetworkController::get_good_peer_ips`] would name, as of the controller's
-    /// next poll: it waits until the controller is polled.
+    /// The same as [`NetworkHandle::good_peer_ips`].
     ///
     /// # Cancel safety
     ///
@@ -99,42 +92,28 @@ impl FeedbackSink {
     /// # Errors
     ///
     /// [`NetworkError::Closed`] once the controller is closed or dropped.
-    ///
-    /// [`NetworkController::get_good_peer_ips`]: crate::NetworkController::get_good_peer_ips
     pub async fn good_peer_ips(&self, limit: usize) -> Result<Vec<IpAddr>, NetworkError> {
-        let (reply, answer) = oneshot::channel();
-        self.mailbox.ask(Question { limit, reply })?;
-        answer.await.map_err(|_| NetworkError::Closed)
+        self.handle.good_peer_ips(limit).await
     }
 }
 
-impl fmt::Debug for FeedbackSink {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("FeedbackSink")
-            .field("is_closed", &self.mailbox.check_open().is_err())
-            .finish_non_exhaustive()
-    }
-}
-
+/// As that of [`NetworkHandle`].
 impl Sink<Feedback> for FeedbackSink {
     type Error = NetworkError;
 
-    /// Always ready, until the controller is closed or dropped.
-    fn poll_ready(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Result<(), NetworkError>> {
-        Poll::Ready(self.mailbox.check_open())
+    fn poll_ready(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), NetworkError>> {
+        self.handle.poll_ready_unpin(cx)
     }
 
-    fn start_send(self: Pin<&mut Self>, feedback: Feedback) -> Result<(), NetworkError> {
-        self.report(feedback)
+    fn start_send(mut self: Pin<&mut Self>, feedback: Feedback) -> Result<(), NetworkError> {
+        self.handle.start_send_unpin(feedback)
     }
 
-    /// Always ready: what was sent is queued.
-    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Result<(), NetworkError>> {
-        Poll::Ready(Ok(()))
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), NetworkError>> {
+        self.handle.poll_flush_unpin(cx)
     }
 
-    /// Always ready: this ends nothing, not even this sink.
-    fn poll_close(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Result<(), NetworkError>> {
-        Poll::Ready(Ok(()))
+    fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), NetworkError>> {
+        self.handle.poll_close_unpin(cx)
     }
 }

@@ -5,10 +5,13 @@ use std::net::IpAddr;
 use std::pin::Pin;
 use std::task::Context;
 
+use crate::change::Reporter;
 use crate::controller::engine::Engine;
-use crate::controller::mailbox::{Question, QueuedReports};
+use crate::controller::mailbox::QueuedReports;
+use crate::controller::questions::Answers;
 use crate::peer::ConnectionId;
-use crate::peer_table::Report;
+use crate::peer_table::{PeerTable, Report};
+use crate::stats::Stats;
 use crate::transport::Transport;
 
 /// How many absent addresses with reports one poll takes.
@@ -25,15 +28,16 @@ impl<T: Transport> Engine<T> {
         let ip = ip.to_canonical();
         self.as_mut().apply_queued(ip);
         let connection = self.mailbox.connection(ip);
-        self.as_mut().apply(ip, connection, report);
+        self.as_mut().apply(Reporter::Feedback, ip, connection, report);
+        self.as_mut().tell_changes();
         self.wakers.wake_stream();
     }
 
-    pub(crate) fn merge_list(self: Pin<&mut Self>, ips: impl IntoIterator<Item = IpAddr>) {
+    pub(crate) fn merge_list(mut self: Pin<&mut Self>, ips: impl IntoIterator<Item = IpAddr>) {
         if self.check_open().is_ok() {
-            let this = self.project();
-            this.table.on_peer_list(ips);
-            this.wakers.wake_stream();
+            self.as_mut().project().table.on_peer_list(ips);
+            self.as_mut().tell_changes();
+            self.wakers.wake_stream();
         }
     }
 
@@ -79,15 +83,23 @@ impl<T: Transport> Engine<T> {
     }
 
     fn apply_merged(mut self: Pin<&mut Self>, queued: &QueuedReports, dropped: Report) {
+        let reporter = queued.reporter();
         for report in queued.reports.iter(queued.connection.is_some(), dropped) {
-            self.as_mut().apply(queued.ip, queued.connection, report);
+            self.as_mut().apply(reporter, queued.ip, queued.connection, report);
         }
     }
 
     /// Each report has a time of its own: a failure that follows a sign of life is later than that.
-    fn apply(mut self: Pin<&mut Self>, ip: IpAddr, connection: Option<ConnectionId>, report: Report) {
+    fn apply(
+        mut self: Pin<&mut Self>,
+        reporter: Reporter,
+        ip: IpAddr,
+        connection: Option<ConnectionId>,
+        report: Report,
+    ) {
         let this = self.as_mut().project();
-        this.table.on_report(this.clock.now(), ip, connection, report);
+        let now = this.clock.now();
+        this.table.on_report_by(reporter, now, ip, connection, report);
         self.run_actions();
     }
 
@@ -101,20 +113,24 @@ impl<T: Transport> Engine<T> {
         listed.len()
     }
 
-    /// Answers questions until their answers have so many addresses, or there are none left.
-    fn answer_questions(self: Pin<&mut Self>, addresses: usize) {
+    /// Answers questions until their answers have so many items, or there are none left.
+    fn answer_questions(mut self: Pin<&mut Self>, items: usize) {
         let mut answered = 0;
-        while answered < addresses {
-            let Some(Question { limit, reply }) = self.mailbox.next_question() else {
+        while answered < items {
+            let Some(question) = self.mailbox.next_question() else {
                 return;
             };
-            answered += 1;
-            if !reply.is_closed() {
-                let ips: Vec<_> = self.table.good_peer_ips().take(limit).collect();
-                answered += ips.len();
-                // The task that asked may have stopped waiting.
-                let _ = reply.send(ips);
-            }
+            answered += question.answer(&mut self);
         }
+    }
+}
+
+impl<T: Transport> Answers for Pin<&mut Engine<T>> {
+    fn table(&self) -> &PeerTable {
+        &self.table
+    }
+
+    fn stats(&self) -> Stats {
+        Engine::stats(self)
     }
 }

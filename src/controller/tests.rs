@@ -10,6 +10,7 @@ mod dials;
 mod dumps;
 mod errors;
 mod fairness;
+mod handles;
 mod interleavings;
 mod leases;
 mod listening;
@@ -27,6 +28,7 @@ mod streams;
 mod transitions;
 mod unroutable;
 mod wakes;
+mod watching;
 
 use std::collections::VecDeque;
 use std::io::ErrorKind;

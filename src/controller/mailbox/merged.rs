@@ -36,6 +36,11 @@ impl MergedReports {
         self.is_dropped = true;
     }
 
+    /// Its end is that the lease was dropped unspent.
+    pub(crate) fn ends_by_drop(self) -> bool {
+        self.is_dropped && self.end.is_none()
+    }
+
     /// What to apply, in this order: a sign of life, one end, the last of ban and unban, that it is ourselves. A ban that
     /// was lifted again has ended the connection all the same; without a connection it has left nothing. `dropped` is what
     /// a lease that was dropped reports.
