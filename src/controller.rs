@@ -13,9 +13,13 @@ mod lease;
 mod mailbox;
 mod open_connections;
 mod questions;
+#[cfg(feature = "metrics")]
+mod recorder;
 mod reports;
 #[cfg(test)]
 mod tests;
+#[cfg(feature = "tracing")]
+mod traces;
 mod wakers;
 
 use std::fmt;

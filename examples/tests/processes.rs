@@ -1,12 +1,15 @@
-//! The examples as processes: how they end, and how they report errors.
+//! The examples as processes: how they end, how they report errors, and what they serve.
 
 #![cfg(unix)]
 
 use std::fs;
-use std::io::{BufRead, BufReader, Read};
-use std::net::TcpListener;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{TcpListener, TcpStream};
 use std::path::PathBuf;
 use std::process::{Child, ChildStdout, Command, Stdio};
+
+use openmetrics_parser::openmetrics::parse_openmetrics;
+use openmetrics_parser::{MetricNumber, OpenMetricsValue};
 
 /// The signals that ask a process to end.
 const SIGNALS: [&str; 2] = ["INT", "TERM"];
@@ -37,6 +40,7 @@ fn listen_ip() -> String {
 /// A process that has written its first line.
 struct Started {
     child: Child,
+    first_line: String,
     stdout: BufReader<ChildStdout>,
 }
 
@@ -47,7 +51,11 @@ impl Started {
         let mut line = String::new();
         stdout.read_line(&mut line).unwrap();
         assert!(line.starts_with(first_line), "{line}");
-        Self { child, stdout }
+        Self {
+            child,
+            first_line: line,
+            stdout,
+        }
     }
 
     /// Sends a signal and waits for the end: the exit code, if it did not die by the signal, and the other lines.
@@ -111,4 +119,56 @@ fn errors_are_told_in_words_and_once() {
     for part in ["error: ", &port, "os error"] {
         assert_eq!(error.matches(part).count(), 1, "{error}");
     }
+}
+
+/// What an HTTP server answers to this request.
+fn http(address: &str, request: &str) -> String {
+    let mut socket = TcpStream::connect(address).unwrap();
+    write!(socket, "{request} HTTP/1.1\r\nHost: {address}\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    socket.read_to_string(&mut answer).unwrap();
+    answer
+}
+
+/// A gauge or counter without labels.
+fn number(metrics: &str, family: &str) -> i64 {
+    let parsed = parse_openmetrics(metrics).unwrap_or_else(|error| panic!("{error}:\n{metrics}"));
+    let sample = parsed.families[family].iter_samples().next().expect("it has a number");
+    match &sample.value {
+        OpenMetricsValue::Gauge(MetricNumber::Int(number)) => *number,
+        OpenMetricsValue::Counter(counter) => match counter.value {
+            MetricNumber::Int(number) => number,
+            MetricNumber::Float(_) => panic!("{family} is no whole number"),
+        },
+        value => panic!("{family} is {value:?}"),
+    }
+}
+
+#[test]
+fn metrics_are_served_as_open_metrics() {
+    let ip = listen_ip();
+    let mut node = example("metrics");
+    node.args(["--listen-ip", &ip, "--port", "0", "--metrics", "127.0.0.1:0"]);
+    let node = Started::new(&mut node, "listening on");
+    let (peers, url) = node.first_line.trim().split_once(", http://").unwrap();
+    let peers = peers.strip_prefix("listening on ").unwrap();
+    let metrics = url.strip_suffix("/metrics").unwrap();
+    let scrape = || {
+        let answer = http(metrics, "GET /metrics");
+        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+        assert!(head.starts_with("HTTP/1.1 200 OK\r\n"), "{head}");
+        assert!(head.contains("application/openmetrics-text; version=1.0.0"), "{head}");
+        assert!(head.contains(&format!("Content-Length: {}", body.len())), "{head}");
+        body.to_owned()
+    };
+    assert_eq!(number(&scrape(), "network_inbound_admitted"), 0);
+
+    let _candidate = TcpStream::connect(peers).unwrap();
+    let admitted = || number(&scrape(), "network_inbound_admitted");
+    assert!((0..1_000).any(|_| admitted() == 1), "it never came in");
+    assert_eq!(number(&scrape(), "network_incoming_connections"), 1);
+    assert!(http(metrics, "GET /").starts_with("HTTP/1.1 404 "));
+
+    let (code, lines) = node.signal("TERM");
+    assert_eq!(code, Some(0), "{lines}");
 }

@@ -10,10 +10,13 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
+use chrono::{DateTime, Utc};
 use futures::stream::{FusedStream, Stream};
 
 use crate::change::{Change, ChangeKind};
 use crate::controller::clock::RunningClock;
+#[cfg(feature = "tracing")]
+use crate::controller::traces;
 use crate::peer_table::PeerTable;
 
 /// What happens to peers from the call of [`NetworkController::changes`] on, in its order. It ends with the controller,
@@ -45,12 +48,18 @@ struct State {
 }
 
 /// The rings of the streams that somebody may read.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Watchers {
     rings: Vec<Arc<Ring>>,
 }
 
 impl Watchers {
+    pub(super) fn new(table: &mut PeerTable) -> Self {
+        let watchers = Self { rings: Vec::new() };
+        table.watch(watchers.capacity());
+        watchers
+    }
+
     /// One more stream, which has room for so many changes.
     pub(super) fn subscribe(&mut self, capacity: usize, table: &mut PeerTable) -> Changes {
         let ring = Arc::new(Ring {
@@ -64,14 +73,25 @@ impl Watchers {
 
     /// Passes on what has happened since it was last asked.
     pub(super) fn tell(&mut self, table: &mut PeerTable, clock: &RunningClock) {
-        if !table.has_changes() {
-            return;
+        if table.has_changes() {
+            self.pass_on(table, clock.now().utc);
         }
-        let at = clock.now().utc;
+        // Whether anybody traces may change at any time.
+        if cfg!(feature = "tracing") {
+            table.watch(self.capacity());
+        }
+    }
+
+    fn pass_on(&mut self, table: &mut PeerTable, at: DateTime<Utc>) {
         let dropped = table.dropped_changes();
         let changes: Vec<_> = std::iter::from_fn(|| table.next_change())
             .map(|(ip, kind)| Change { at, ip, kind })
             .collect();
+        #[cfg(feature = "tracing")]
+        {
+            traces::on_dropped(dropped);
+            changes.iter().for_each(traces::on_change);
+        }
         // This is the only reference to the ring of a stream that was dropped.
         self.rings.retain(|ring| Arc::strong_count(ring) > 1);
         self.rings.iter().for_each(|ring| ring.extend(dropped, &changes));
@@ -85,7 +105,10 @@ impl Watchers {
 
     /// What the log of the table must have room for, so that whatever it drops no ring would have kept.
     fn capacity(&self) -> usize {
-        self.rings.iter().map(|ring| ring.capacity).max().unwrap_or(0)
+        let rings = self.rings.iter().map(|ring| ring.capacity).max();
+        #[cfg(feature = "tracing")]
+        let rings = rings.max(Some(traces::capacity()));
+        rings.unwrap_or(0)
     }
 }
 

@@ -135,6 +135,8 @@ impl Dumping {
     fn note(&mut self, result: &Result<(), PeerFileError>, clock: &RunningClock) {
         self.last_dump = Some(clock.now().utc);
         self.last_error = result.as_ref().err().map(ToString::to_string);
+        #[cfg(feature = "tracing")]
+        crate::controller::traces::on_dump(result);
         if result.is_ok() {
             self.written_at = self.begun_at;
             self.dumps_written += 1;

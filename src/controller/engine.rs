@@ -30,6 +30,8 @@ use crate::controller::dumping::Dumping;
 use crate::controller::handle::NetworkHandle;
 use crate::controller::lease::PeerLease;
 use crate::controller::mailbox::Mailbox;
+#[cfg(feature = "metrics")]
+use crate::controller::recorder::Recorder;
 use crate::controller::wakers::Wakers;
 use crate::controller::{NetworkControllerEvent, NetworkError};
 use crate::fault::{DialError, DialFault};
@@ -67,6 +69,8 @@ pub(crate) struct Engine<T: Transport> {
     pub(super) mailbox: Arc<Mailbox>,
     pub(super) wakers: Arc<Wakers>,
     pub(super) watchers: Watchers,
+    #[cfg(feature = "metrics")]
+    pub(super) recorder: Recorder,
     pub(super) clock: RunningClock,
     /// For every deadline of the table.
     #[pin]
@@ -109,6 +113,7 @@ impl<T: Transport> Engine<T> {
         let mailbox = Arc::new(Mailbox::new(&config, Arc::clone(&wakers)));
         let mut table = PeerTable::new(config.clone(), local_addr, seed, clock.now());
         table.load(clock.now(), file.records, &config.initial_peers);
+        let watchers = Watchers::new(&mut table);
         Self {
             transport,
             table,
@@ -121,7 +126,9 @@ impl<T: Transport> Engine<T> {
             parked: HashMap::new(),
             mailbox,
             wakers,
-            watchers: Watchers::default(),
+            watchers,
+            #[cfg(feature = "metrics")]
+            recorder: Recorder::new(local_addr),
             clock,
             timer: None,
             timer_due: None,
@@ -159,8 +166,13 @@ impl<T: Transport> Engine<T> {
         changes
     }
 
+    /// At the end of each poll and call.
     pub(super) fn tell_changes(self: Pin<&mut Self>) {
+        #[cfg(feature = "metrics")]
+        let stats = self.stats();
         let this = self.project();
+        #[cfg(feature = "metrics")]
+        this.recorder.record(&stats);
         this.watchers.tell(this.table, this.clock);
     }
 

@@ -19,12 +19,16 @@ mod mailbox;
 mod ourselves;
 mod panics;
 mod random_runs;
+#[cfg(feature = "metrics")]
+mod recorder;
 mod reentrant_wakes;
 mod regressions;
 mod sinks;
 mod splits;
 mod stale_feedback;
 mod streams;
+#[cfg(feature = "tracing")]
+mod traces;
 mod transitions;
 mod unroutable;
 mod wakes;
