@@ -290,15 +290,18 @@ impl<T: Transport> NetworkController<T> {
         self.report(ip, Report::Ourselves)
     }
 
-    /// Merges peers that a peer told us of: unknown ones are added, known ones left as they are. Takes no more than
+    /// Merges peers that a peer told us of: unknown ones are added, known ones left as they are, but that others are told
+    /// from now on of those that had only connected to us. Takes no more than
     /// `max_idle_peers` addresses from the list, however long it is, and none that [no peer can
     /// have](crate#which-addresses-can-be-peers).
     pub fn feedback_peer_list(&mut self, ips: impl IntoIterator<Item = IpAddr>) -> Ready<()> {
-        self.engine.as_mut().merge_list(ips);
+        self.engine.as_mut().merge_list(None, ips);
         ready(())
     }
 
-    /// The peers to tell others of, from best to worst, without those that are banned.
+    /// The peers that others may be told of, from best to worst: neither those that are banned, nor those that have only
+    /// connected to us: a peer that was admitted and never alive, and that no list named. To tell of some, see
+    /// [`Self::sample_peer_ips`].
     #[must_use]
     pub fn get_good_peer_ips(&self) -> Vec<IpAddr> {
         self.engine.table().all_good_peer_ips()
@@ -307,6 +310,16 @@ impl<T: Transport> NetworkController<T> {
     /// The same as [`Self::get_good_peer_ips`] one by one: `.take(100)` costs 100.
     pub fn good_peer_ips(&self) -> impl Iterator<Item = IpAddr> {
         self.engine.table().good_peer_ips()
+    }
+
+    /// A random sample of the same peers, in random order and without repetition: `limit` of them, or all if there are no
+    /// more. Costs about `limit`, however many peers are known.
+    ///
+    /// Tell others by this. If every node told of its best peers, these would become hubs and the others would stay
+    /// unknown.
+    #[must_use]
+    pub fn sample_peer_ips(&mut self, limit: usize) -> Vec<IpAddr> {
+        self.engine.as_mut().sample_peer_ips(limit)
     }
 
     /// A way to report from elsewhere.
@@ -452,7 +465,7 @@ impl<T: Transport> Sink<Feedback> for NetworkController<T> {
         self.engine.check_open()?;
         match Input::from(feedback) {
             Input::Report(ip, report) => self.engine.as_mut().report(ip, report),
-            Input::List(ips) => self.engine.as_mut().merge_list(ips),
+            Input::List(teller, ips) => self.engine.as_mut().merge_list(teller, ips),
         }
         Ok(())
     }

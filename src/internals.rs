@@ -29,6 +29,7 @@ pub fn stored_records(table: &PeerTable) -> Vec<PeerRecord> {
         PeerRecord {
             peer,
             banned_at: stored.banned_at,
+            knocked: stored.knocked,
             other: None,
         }
     });
@@ -86,8 +87,13 @@ pub fn encode(records: &[PeerRecord]) -> Vec<u8> {
     let mut out = Vec::new();
     peer_file::encode_head(&mut out);
     for (index, record) in records.iter().enumerate() {
-        let PeerRecord { peer, banned_at, other } = record;
-        peer_file::encode_record(&mut out, index == 0, peer, *banned_at, other.as_deref());
+        let PeerRecord {
+            peer,
+            banned_at,
+            knocked,
+            other,
+        } = record;
+        peer_file::encode_record(&mut out, index == 0, peer, *banned_at, *knocked, other.as_deref());
     }
     peer_file::encode_tail(&mut out, !records.is_empty());
     out

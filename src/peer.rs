@@ -121,6 +121,8 @@ pub struct PeerRecord {
     pub peer: Peer,
     /// When the ban was set, for a ban that ends after a time. Means nothing unless the peer is banned.
     pub banned_at: Option<DateTime<Utc>>,
+    /// The peer has connected to us and was never alive, and nobody told us of it: others are not told of it.
+    pub knocked: bool,
     /// Fields that this crate does not know, to be written back as they were.
     pub(crate) other: Option<Box<OtherFields>>,
 }
@@ -133,12 +135,13 @@ impl PeerRecord {
     }
 }
 
-/// A peer without other fields; if it is banned, by a ban that was set at its `last_failure`.
+/// A peer that did not knock, without other fields; if it is banned, by a ban that was set at its `last_failure`.
 impl From<Peer> for PeerRecord {
     fn from(peer: Peer) -> Self {
         Self {
             banned_at: peer.last_failure.filter(|_| peer.status == PeerStatus::Banned),
             peer,
+            knocked: false,
             other: None,
         }
     }

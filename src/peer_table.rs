@@ -16,10 +16,12 @@
 //! | how long a peer is left alone | `backoff` |
 //! | times without an outgoing connection | `outage` |
 //! | inbound sockets, and dials that cross | `inbound` |
+//! | peers known only by connections of their own | `newcomers` |
 //! | what the application reports | `feedback`, `banning` |
 //! | which peer to forget, which ban to drop | `forgetting` |
 //! | peers from the file and from lists | `merging` |
 //! | this node's own addresses | `own_addresses` |
+//! | which peers others are told of | `telling` |
 //!
 //! What the rules do to peers is recorded in `log` while anybody watches.
 
@@ -38,6 +40,7 @@ mod inbound;
 mod invariants;
 mod log;
 mod merging;
+mod newcomers;
 mod outage;
 mod own_addresses;
 mod pacing;
@@ -46,6 +49,8 @@ mod peers;
 mod random;
 mod rank;
 mod subnet;
+mod tellers;
+mod telling;
 #[cfg(test)]
 mod tests;
 mod time;
@@ -63,6 +68,7 @@ pub use self::time::Now;
 
 use self::candidates::Turn;
 use self::entry::Entry;
+use self::forgetting::TellerShare;
 use self::log::Log;
 use self::outage::Outage;
 use self::own_addresses::OwnAddresses;
@@ -70,6 +76,7 @@ use self::pacing::Pace;
 use self::parking::Parking;
 use self::peers::Peers;
 use self::random::Random;
+use self::tellers::Teller;
 use self::time::{Moment, earlier};
 use crate::change::{Cause, ChangeKind, Refusal, Reporter};
 use crate::config::NetworkConfig;
@@ -100,6 +107,7 @@ pub struct PeerTable {
     own: OwnAddresses,
     pace: Pace,
     outage: Outage,
+    teller_share: TellerShare,
     /// The kind of peers that the next dial is for.
     turn: Turn,
     /// Of the last dial or inbound socket.
@@ -123,6 +131,7 @@ impl PeerTable {
             own: OwnAddresses::new(listen, config.peer_port.unwrap_or(listen.port())),
             pace: Pace::new(&config),
             outage: Outage::new(now),
+            teller_share: TellerShare::DEFAULT,
             turn: Turn::Proven,
             last_number: None,
             last_event: 0,
@@ -204,22 +213,6 @@ impl PeerTable {
         self.peers.by_ip(ip).map(|entry| &entry.peer)
     }
 
-    /// Best to worst, without banned peers, own addresses, and those that `global_peers_only` excludes.
-    pub fn good_peer_ips(&self) -> impl Iterator<Item = IpAddr> {
-        let (all, any_own) = (!self.config.global_peers_only, self.own.any_known());
-        // An address may turn out to be our own long after it was added.
-        let is_own = move |entry: &Entry| any_own && self.own.contains(entry.peer.ip);
-        let is_told = move |entry: &&Entry| (all || entry.is_global) && !is_own(entry);
-        self.peers.in_order().filter(is_told).map(|entry| entry.peer.ip)
-    }
-
-    /// All that [`Self::good_peer_ips`] yields.
-    pub fn all_good_peer_ips(&self) -> Vec<IpAddr> {
-        let mut ips = Vec::with_capacity(self.peers.in_order().len());
-        ips.extend(self.good_peer_ips());
-        ips
-    }
-
     /// The connection that the peer has, and whether we made it.
     #[cfg(any(test, feature = "internals"))]
     pub fn connection(&self, ip: IpAddr) -> Option<(ConnectionId, bool)> {
@@ -282,20 +275,25 @@ impl PeerTable {
 
     fn new_entry(&self, peer: Peer) -> Entry {
         let tie = self.random.tie(peer.ip);
-        Entry::new(peer, tie)
+        self.with_config(Entry::new(peer, tie))
     }
 
     /// Adds a peer that is not known, as Idle.
     fn add(&mut self, entry: Entry) -> PeerId {
+        self.add_told(entry, None)
+    }
+
+    /// The same of a peer that the teller, if any, told of.
+    fn add_told(&mut self, entry: Entry, teller: Option<Teller>) -> PeerId {
         self.log.record(entry.peer.ip, ChangeKind::Added);
-        self.insert(entry)
+        self.insert(entry, teller)
     }
 
     /// Adds a peer that is not known, with another status.
     fn add_as(&mut self, cause: Cause, entry: Entry) -> PeerId {
         let (from, to) = (None, entry.peer.status);
         self.log.record(entry.peer.ip, ChangeKind::Status { from, to, cause });
-        self.insert(entry)
+        self.insert(entry, None)
     }
 
     /// Changes a known peer, its status too. Every such change is made here, with what has led to it.
@@ -316,10 +314,10 @@ impl PeerTable {
         self.peers.remove(id);
     }
 
-    fn insert(&mut self, mut entry: Entry) -> PeerId {
+    fn insert(&mut self, mut entry: Entry, teller: Option<Teller>) -> PeerId {
         entry.has_parked = self.parking.has(entry.peer.ip);
         self.counters.peers_added += u64::from(!entry.is_own);
-        self.peers.add(entry)
+        self.peers.add(entry, teller)
     }
 
     /// The peer of a dial or connection that is not over.

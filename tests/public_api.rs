@@ -22,9 +22,9 @@ use futures::stream::FusedStream;
 use futures::{Sink, Stream, StreamExt};
 use network::peer_file::{self, FileError, PeerRecord};
 use network::{
-    Clock, ConfigError, Counters, Dialed, Feedback, FeedbackSink, Incoming, Leased, NetworkConfig, NetworkController,
-    NetworkControllerEvent, NetworkError, Peer, PeerFileError, PeerLease, PeerStatus, Stats, StatusCounts,
-    TcpTransport, Transport, Usage,
+    Cause, Change, ChangeKind, Changes, Clock, ConfigError, Counters, Dialed, Feedback, FeedbackSink, Incoming, Leased,
+    NetworkConfig, NetworkController, NetworkControllerEvent, NetworkError, NetworkHandle, Peer, PeerFileError,
+    PeerLease, PeerStatus, Refusal, Reporter, Stats, StatusCounts, TcpTransport, Transport, Usage,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -34,6 +34,13 @@ use tokio::net::TcpStream;
 assert_impl_all!(NetworkController: Debug, Send, Sync, Unpin);
 assert_impl_all!(Leased<TcpTransport>: Debug, Send, Sync, Unpin);
 assert_impl_all!(FeedbackSink: Clone, Debug, Send, Sync, Unpin, Sink<Feedback, Error = NetworkError>);
+assert_impl_all!(NetworkHandle: Clone, Debug, Send, Sync, Unpin, Sink<Feedback, Error = NetworkError>);
+assert_impl_all!(Changes: Debug, Send, Sync, Unpin, FusedStream<Item = Change>);
+assert_impl_all!(Change: Copy, Debug, Display, Eq, Send, Sync);
+assert_impl_all!(ChangeKind: Copy, Debug, Display, Eq, Send, Sync);
+assert_impl_all!(Cause: Copy, Debug, Display, Eq, Send, Sync);
+assert_impl_all!(Refusal: Copy, Debug, Display, Eq, Send, Sync);
+assert_impl_all!(Reporter: Copy, Debug, Display, Eq, Send, Sync);
 assert_impl_all!(PeerLease: Debug, Send, Sync, Unpin);
 assert_impl_all!(NetworkError: Error, Debug, Display, Send, Sync);
 assert_impl_all!(ConfigError: Error, Debug, Display, Send, Sync);
@@ -118,7 +125,11 @@ fn feedback_is_applied_when_called<T: Transport>() {
 
 fn queries_do_not_wait<T: Transport>() {
     let _: fn(&NetworkController<T>) -> Vec<IpAddr> = NetworkController::get_good_peer_ips;
+    let _: fn(&mut NetworkController<T>, usize) -> Vec<IpAddr> = NetworkController::sample_peer_ips;
     let _: fn(&NetworkController<T>) -> FeedbackSink = NetworkController::feedback_sink;
+    let _: fn(&NetworkController<T>) -> NetworkHandle = NetworkController::handle;
+    let _: fn(&mut NetworkController<T>, usize) -> Changes = NetworkController::changes;
+    let _: fn(&Stats) -> String = Stats::open_metrics;
     let _: fn(&NetworkController<T>, IpAddr) -> Option<&Peer> = NetworkController::peer;
     let _: fn(&NetworkController<T>) -> Stats = NetworkController::stats;
     let _: fn(&NetworkController<T>) -> &NetworkConfig = NetworkController::config;
@@ -145,6 +156,14 @@ fn what_waits_can_be_spawned<T: Transport>() {
     let _ =
         |config: NetworkConfig| is::<Result<NetworkController, NetworkError>>(NetworkController::with_config(config));
     let _ = |sink: &FeedbackSink| is::<Result<Vec<IpAddr>, NetworkError>>(sink.good_peer_ips(100));
+    let _ = |handle: &NetworkHandle, ip: IpAddr| {
+        is::<Result<Stats, NetworkError>>(handle.stats());
+        is::<Result<Option<Peer>, NetworkError>>(handle.peer(ip));
+        is::<Result<Vec<Peer>, NetworkError>>(handle.peers());
+        is::<Result<Vec<IpAddr>, NetworkError>>(handle.good_peer_ips(100));
+        is::<Result<Vec<IpAddr>, NetworkError>>(handle.sample_peer_ips(100));
+        is::<Result<(), NetworkError>>(handle.close());
+    };
     let _ = |lease: &PeerLease| is::<()>(lease.revoked());
     let _ = |path: PathBuf, peers: Vec<PeerRecord>| {
         is::<Result<Vec<PeerRecord>, FileError>>(peer_file::load(&path));
@@ -161,6 +180,8 @@ fn every_transport_has_the_whole_surface() {
     over_every_transport::<TcpTransport>();
     over_every_transport::<Unshared>();
     is_static::<FeedbackSink>();
+    is_static::<NetworkHandle>();
+    is_static::<Changes>();
     is_static::<PeerLease>();
     is_static::<NetworkError>();
 }
@@ -169,9 +190,11 @@ fn every_transport_has_the_whole_surface() {
 fn a_lease_is_spent_by_the_end_that_it_reports() {
     let _: [fn(PeerLease); 3] = [PeerLease::closed, PeerLease::failed, PeerLease::banned];
     let _: fn(&PeerLease) = PeerLease::alive;
+    let _: fn(&PeerLease, Vec<IpAddr>) = PeerLease::peer_list;
     let _: fn(&PeerLease) -> IpAddr = PeerLease::ip;
     let _: fn(&PeerLease) -> bool = PeerLease::is_outgoing;
     let _: fn(&FeedbackSink, Feedback) -> Result<(), NetworkError> = FeedbackSink::report;
+    let _: fn(&NetworkHandle, Feedback) -> Result<(), NetworkError> = NetworkHandle::report;
 }
 
 #[test]
@@ -189,13 +212,20 @@ fn an_event_has_one_variant_with_three_fields() {
 }
 
 #[test]
-fn a_record_of_the_peer_file_is_a_peer_and_the_beginning_of_its_ban() {
+fn a_record_of_the_peer_file_is_a_peer_the_beginning_of_its_ban_and_whether_it_knocked() {
     let _: fn(IpAddr) -> PeerRecord = PeerRecord::new;
     let _: fn(IpAddr) -> Peer = Peer::new;
-    fn parts(PeerRecord { peer, banned_at, .. }: PeerRecord) -> (Peer, Option<DateTime<Utc>>) {
-        (peer, banned_at)
+    type Parts = (Peer, Option<DateTime<Utc>>, bool);
+    fn parts(record: PeerRecord) -> Parts {
+        let PeerRecord {
+            peer,
+            banned_at,
+            knocked,
+            ..
+        } = record;
+        (peer, banned_at, knocked)
     }
-    let _: fn(PeerRecord) -> (Peer, Option<DateTime<Utc>>) = parts;
+    let _: fn(PeerRecord) -> Parts = parts;
     let _ = |FileError { path, source, .. }: FileError| drop::<(PathBuf, PeerFileError)>((path, source));
 }
 
@@ -215,10 +245,34 @@ fn feedback_and_errors_name_these_cases() {
             Feedback::Banned(ip),
             Feedback::Closed(ip),
             Feedback::PeerList(vec![ip]),
+            Feedback::PeerListFrom(ip, vec![ip]),
             Feedback::Unbanned(ip),
             Feedback::Ourselves(ip),
         ]
     };
+}
+
+#[test]
+fn a_change_says_when_of_which_peer_what_and_why() {
+    fn parts(Change { at, ip, kind, .. }: Change) -> (DateTime<Utc>, IpAddr, ChangeKind) {
+        (at, ip, kind)
+    }
+    let _: fn(Change) -> (DateTime<Utc>, IpAddr, ChangeKind) = parts;
+    let _ = |kind: ChangeKind| match kind {
+        ChangeKind::Status { from, to, cause } => {
+            let _: (Option<PeerStatus>, PeerStatus, Cause) = (from, to, cause);
+        }
+        ChangeKind::Refused(refusal) => {
+            let _: Refusal = refusal;
+        }
+        ChangeKind::Lagged(missing) => {
+            let _: u64 = missing;
+        }
+        ChangeKind::Added | ChangeKind::Forgotten => {}
+        kind => panic!("{kind}"),
+    };
+    let _: [fn(io::ErrorKind) -> Cause; 3] = [Cause::DialFailed, Cause::DialUnroutable, Cause::DialHostFault];
+    let _: [fn(Reporter) -> Cause; 3] = [Cause::Failed, Cause::Closed, Cause::Banned];
 }
 
 #[test]
@@ -277,6 +331,10 @@ fn inert_values_are_must_use() {
         make();
     }
     #[expect(unused_must_use)]
+    fn changes(net: &mut NetworkController) {
+        net.changes(1);
+    }
+    #[expect(unused_must_use)]
     fn taken(net: &mut NetworkController) {
         net.lease(LOOPBACK);
     }
@@ -284,6 +342,7 @@ fn inert_values_are_must_use() {
     let _: fn(fn() -> Leased<TcpTransport>) = leased;
     let _: fn(fn() -> PeerLease) = lease;
     let _: fn(&mut NetworkController) = taken;
+    let _: fn(&mut NetworkController) = changes;
 }
 
 #[tokio::test]

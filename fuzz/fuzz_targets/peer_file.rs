@@ -37,7 +37,7 @@ enum Input<'a> {
 struct Text(Vec<(u8, u8)>);
 
 impl Text {
-    const PIECES: [&str; 32] = [
+    const PIECES: [&str; 33] = [
         "[",
         "]",
         "{",
@@ -64,6 +64,7 @@ impl Text {
         "\"last_alive_outgoing\":",
         "\"failures_in_row\":",
         "\"banned_at\":",
+        "\"knocked\":",
         "\"2026-01-02T03:04:05Z\"",
         "\"2026-01-02T03:04:05.678+02:00\"",
         "\"note\":",
@@ -90,6 +91,7 @@ struct Record {
     is_banned: bool,
     times: [Option<(i64, u32)>; 3],
     failures_in_row: u32,
+    knocked: bool,
 }
 
 impl Record {
@@ -110,7 +112,10 @@ impl Record {
         (peer.last_alive, peer.last_failure, peer.last_alive_outgoing) =
             (last_alive, last_failure, last_alive_outgoing);
         peer.failures_in_row = self.failures_in_row;
-        Some(PeerRecord::from(peer))
+        let knocked = self.knocked && peer.last_alive.is_none();
+        let mut record = PeerRecord::from(peer);
+        record.knocked = knocked;
+        Some(record)
     }
 }
 

@@ -9,7 +9,7 @@ use crate::config::NetworkConfig;
 use crate::controller::clock::RunningClock;
 use crate::dump_interval::{DumpEvent, DumpInterval};
 use crate::peer_file::{self, CHUNK, FileLock, PeerFileError};
-use crate::peer_table::PeerTable;
+use crate::peer_table::{PeerTable, StoredPeer};
 use crate::stats::Stats;
 
 /// How many slots one pass looks at, so that a million empty ones do not hold up a poll.
@@ -164,7 +164,13 @@ impl Cursor {
             };
             self.slot += 1;
             if let Some(stored) = slot {
-                peer_file::encode_record(out, !self.any_record, stored.peer, stored.banned_at, stored.other);
+                let StoredPeer {
+                    peer,
+                    banned_at,
+                    knocked,
+                    other,
+                } = stored;
+                peer_file::encode_record(out, !self.any_record, peer, banned_at, knocked, other);
                 self.any_record = true;
             }
         }

@@ -25,10 +25,16 @@ pub enum Feedback {
     Banned(IpAddr),
     /// We have closed the connection cleanly. The peer becomes Idle; no failure is recorded.
     Closed(IpAddr),
-    /// Peers that a peer told us of. Unknown ones are added, known ones left as they are.
+    /// Peers that a peer told us of. Unknown ones are added, known ones left as they are, but that others are told from
+    /// now on of those that had only connected to us.
     PeerList(Vec<IpAddr>),
     /// The peer is banned no more.
     Unbanned(IpAddr),
+    /// Peers that the peer with this address told us of, as a [`PeerList`](Self::PeerList). That it told of those that are
+    /// added is remembered, for its whole network (/16, /32), until they are tried: if there is no room for all, peers go
+    /// first that were told of by one that holds more than a sixteenth of `max_idle_peers`, and more than 16. So no peer
+    /// can flush the list with addresses that it made up. A list without a name has no share that bounds it.
+    PeerListFrom(IpAddr, Vec<IpAddr>),
     /// The address is our own: the handshake met this very node, as a nonce of ours that came back shows. It is neither
     /// dialed nor told of for an hour, and its connection's slot is freed; the socket is the application's to close.
     Ourselves(IpAddr),
@@ -38,7 +44,8 @@ pub enum Feedback {
 #[derive(Debug)]
 pub(crate) enum Input {
     Report(IpAddr, Report),
-    List(Vec<IpAddr>),
+    /// The one that told of them, if it was named.
+    List(Option<IpAddr>, Vec<IpAddr>),
 }
 
 impl From<Feedback> for Input {
@@ -50,7 +57,8 @@ impl From<Feedback> for Input {
             Feedback::Closed(ip) => Self::Report(ip, Report::Closed),
             Feedback::Unbanned(ip) => Self::Report(ip, Report::Unbanned),
             Feedback::Ourselves(ip) => Self::Report(ip, Report::Ourselves),
-            Feedback::PeerList(ips) => Self::List(ips),
+            Feedback::PeerList(ips) => Self::List(None, ips),
+            Feedback::PeerListFrom(teller, ips) => Self::List(Some(teller), ips),
         }
     }
 }

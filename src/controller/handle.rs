@@ -62,7 +62,7 @@ impl NetworkHandle {
     pub fn report(&self, feedback: Feedback) -> Result<(), NetworkError> {
         match Input::from(feedback) {
             Input::Report(ip, report) => self.mailbox.report(ip, report),
-            Input::List(ips) => self.mailbox.list(ips),
+            Input::List(teller, ips) => self.mailbox.list(teller, ips),
         }
     }
 
@@ -109,6 +109,17 @@ impl NetworkHandle {
     pub async fn good_peer_ips(&self, limit: usize) -> Result<Vec<IpAddr>, NetworkError> {
         self.ask(move |net| net.table().good_peer_ips().take(limit).collect())
             .await
+    }
+
+    /// A random sample of the same peers, as
+    /// [`NetworkController::sample_peer_ips`](crate::NetworkController::sample_peer_ips) draws it: what to tell others.
+    /// Cancel safety and errors as with [`stats`](Self::stats).
+    ///
+    /// # Errors
+    ///
+    /// [`NetworkError::Closed`]
+    pub async fn sample_peer_ips(&self, limit: usize) -> Result<Vec<IpAddr>, NetworkError> {
+        self.ask(move |net| net.sample_peer_ips(limit)).await
     }
 
     /// Closes the controller as [`NetworkController::close`](crate::NetworkController::close) does, and waits until that

@@ -66,6 +66,15 @@ impl PeerLease {
         self.report(Report::Alive);
     }
 
+    /// Peers that the peer told us of, as [`Feedback::PeerListFrom`] with its address. Takes no more than `max_idle_peers`
+    /// addresses in all, of all lists that the controller has yet to merge.
+    pub fn peer_list(&self, ips: impl IntoIterator<Item = IpAddr>) {
+        if !self.state.is_revoked() {
+            // After the close a lease changes nothing.
+            let _ = self.mailbox.list(Some(self.ip), ips);
+        }
+    }
+
     /// The connection was closed cleanly: the peer becomes Idle; no failure is recorded.
     pub fn closed(self) {
         self.spend(Report::Closed);

@@ -56,7 +56,7 @@ struct State {
     absent: Queue<IpAddr, Tagged>,
     /// … and of leases.
     leases: Queue<ConnectionId, QueuedReports>,
-    listed: VecDeque<IpAddr>,
+    listed: VecDeque<Listed>,
     questions: VecDeque<Box<dyn Question>>,
     ending: Ending,
     max_absent: usize,
@@ -76,6 +76,13 @@ pub(crate) struct QueuedReports {
     pub(crate) reports: MergedReports,
     /// They are those of a lease.
     pub(crate) is_of_lease: bool,
+}
+
+/// An address of a peer list, and the peer that told of it, if it was named.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Listed {
+    pub(crate) ip: IpAddr,
+    pub(crate) teller: Option<IpAddr>,
 }
 
 impl QueuedReports {
@@ -104,8 +111,15 @@ impl Mailbox {
         self.push(|state| state.report(ip.to_canonical(), report))
     }
 
-    pub(crate) fn list(&self, ips: Vec<IpAddr>) -> Result<(), NetworkError> {
-        self.push(|state| state.list(ips))
+    pub(crate) fn list(
+        &self,
+        teller: Option<IpAddr>,
+        ips: impl IntoIterator<Item = IpAddr>,
+    ) -> Result<(), NetworkError> {
+        let room = self.state().room_for_listed();
+        // Without the lock: the iterator may be anything.
+        let ips: Vec<_> = ips.into_iter().take(room).collect();
+        self.push(|state| state.list(teller, ips))
     }
 
     /// Waits for a place among the questions that wait.
@@ -235,7 +249,7 @@ impl Mailbox {
         self.state().take_of(ip)
     }
 
-    pub(crate) fn take_listed(&self, at_most: usize) -> Vec<IpAddr> {
+    pub(crate) fn take_listed(&self, at_most: usize) -> Vec<Listed> {
         let listed = &mut self.state().listed;
         let count = listed.len().min(at_most);
         listed.drain(..count).collect()
@@ -346,9 +360,14 @@ impl State {
         &mut self.leases.entry(connection, new).reports
     }
 
-    fn list(&mut self, ips: Vec<IpAddr>) {
-        let room = self.max_listed.saturating_sub(self.listed.len());
-        self.listed.extend(ips.into_iter().take(room));
+    fn list(&mut self, teller: Option<IpAddr>, ips: Vec<IpAddr>) {
+        let room = self.room_for_listed();
+        let listed = ips.into_iter().map(|ip| Listed { ip, teller });
+        self.listed.extend(listed.take(room));
+    }
+
+    fn room_for_listed(&self) -> usize {
+        self.max_listed.saturating_sub(self.listed.len())
     }
 
     /// Questions without a waiting task are dropped first, so that there are about as many as there are waiting tasks.

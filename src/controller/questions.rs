@@ -1,6 +1,7 @@
 //! Questions that other tasks ask of a controller, and that its next poll answers.
 
 use std::fmt;
+use std::net::IpAddr;
 
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
@@ -15,6 +16,7 @@ pub(super) const MAX_WAITING: usize = 1_024;
 pub(crate) trait Answers {
     fn table(&self) -> &PeerTable;
     fn stats(&self) -> Stats;
+    fn sample_peer_ips(&mut self, limit: usize) -> Vec<IpAddr>;
 }
 
 pub(crate) trait Question: Send {

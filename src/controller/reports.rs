@@ -7,7 +7,7 @@ use std::task::Context;
 
 use crate::change::Reporter;
 use crate::controller::engine::Engine;
-use crate::controller::mailbox::QueuedReports;
+use crate::controller::mailbox::{Listed, QueuedReports};
 use crate::controller::questions::Answers;
 use crate::peer::ConnectionId;
 use crate::peer_table::{PeerTable, Report};
@@ -33,12 +33,24 @@ impl<T: Transport> Engine<T> {
         self.wakers.wake_stream();
     }
 
-    pub(crate) fn merge_list(mut self: Pin<&mut Self>, ips: impl IntoIterator<Item = IpAddr>) {
+    pub(crate) fn merge_list(mut self: Pin<&mut Self>, teller: Option<IpAddr>, ips: impl IntoIterator<Item = IpAddr>) {
         if self.check_open().is_ok() {
-            self.as_mut().project().table.on_peer_list(ips);
+            self.as_mut().project().table.on_peer_list_from(teller, ips);
             self.as_mut().tell_changes();
             self.wakers.wake_stream();
         }
+    }
+
+    pub(crate) fn sample_peer_ips(mut self: Pin<&mut Self>, limit: usize) -> Vec<IpAddr> {
+        let this = self.as_mut().project();
+        let changes = this.table.changes();
+        let ips = this.table.sample_peer_ips(limit);
+        if this.table.changes() != changes {
+            // Own addresses were forgotten, which is to be dumped.
+            this.wakers.wake_stream();
+        }
+        self.tell_changes();
+        ips
     }
 
     /// Applies all that was reported of connections, and so much of the rest that a flood of it makes no poll long.
@@ -107,8 +119,8 @@ impl<T: Transport> Engine<T> {
     fn merge_listed(self: Pin<&mut Self>, at_most: usize) -> usize {
         let this = self.project();
         let listed = this.mailbox.take_listed(at_most);
-        for &ip in &listed {
-            this.table.on_listed(ip);
+        for &Listed { ip, teller } in &listed {
+            this.table.on_listed(teller, ip);
         }
         listed.len()
     }
@@ -128,6 +140,10 @@ impl<T: Transport> Engine<T> {
 impl<T: Transport> Answers for Pin<&mut Engine<T>> {
     fn table(&self) -> &PeerTable {
         &self.table
+    }
+
+    fn sample_peer_ips(&mut self, limit: usize) -> Vec<IpAddr> {
+        Engine::sample_peer_ips(self.as_mut(), limit)
     }
 
     fn stats(&self) -> Stats {

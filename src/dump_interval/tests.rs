@@ -98,7 +98,7 @@ fn append(mut dump: Pin<&mut DumpInterval<FaultyDisk>>, cursor: &mut u32, count:
             return dump.end_of_records();
         }
         let peer = Peer::new(Ipv4Addr::from_bits(0x0A00_0000 + *cursor).into());
-        encode_record(room, *cursor == 0, &peer, None, None);
+        encode_record(room, *cursor == 0, &peer, None, false, None);
         *cursor += 1;
     }
     assert_eq!(room.capacity(), CHUNK + OVERSHOOT, "the buffer does not grow");

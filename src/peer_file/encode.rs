@@ -11,16 +11,17 @@ pub(crate) fn encode_head(out: &mut Vec<u8>) {
 }
 
 /// Appends one record; `first` says that none was appended since the head. A `banned_at` is written for a banned peer
-/// only, as reading would drop it.
+/// only, and `knocked` for one that was never alive, as reading would drop them.
 pub(crate) fn encode_record(
     out: &mut Vec<u8>,
     first: bool,
     peer: &Peer,
     banned_at: Option<DateTime<Utc>>,
+    knocked: bool,
     other: Option<&OtherFields>,
 ) {
     out.extend_from_slice(if first { b"\n  " } else { b",\n  " });
-    serde_json::to_writer(out, &Fields::of(peer, banned_at, other))
+    serde_json::to_writer(out, &Fields::of(peer, banned_at, knocked, other))
         .expect("a record's field names are strings, and a Vec takes every byte");
 }
 

@@ -33,13 +33,20 @@ pub(super) struct Fields<O> {
     failures_in_row: Option<u32>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     banned_at: Option<Time>,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    knocked: bool,
     #[serde(flatten)]
     other: O,
 }
 
 impl<'a> Fields<Option<&'a OtherFields>> {
     /// Leaves out what reading would fill in or drop.
-    pub(super) fn of(peer: &Peer, banned_at: Option<DateTime<Utc>>, other: Option<&'a OtherFields>) -> Self {
+    pub(super) fn of(
+        peer: &Peer,
+        banned_at: Option<DateTime<Utc>>,
+        knocked: bool,
+        other: Option<&'a OtherFields>,
+    ) -> Self {
         let implied_failures = implied_failures(peer.last_alive, peer.last_failure);
         let are_failures_written = peer.failures_in_row > 0 || implied_failures > 0;
         Self {
@@ -50,6 +57,7 @@ impl<'a> Fields<Option<&'a OtherFields>> {
             last_alive_outgoing: peer.last_alive_outgoing.map(Time),
             failures_in_row: are_failures_written.then_some(peer.failures_in_row),
             banned_at: banned_at.filter(|_| peer.status == PeerStatus::Banned).map(Time),
+            knocked: knocked && peer.last_alive.is_none(),
             other,
         }
     }
@@ -77,6 +85,7 @@ impl From<Fields<Unknown>> for PeerRecord {
         };
         Self {
             peer,
+            knocked: fields.knocked && last_alive.is_none(),
             banned_at: utc(fields.banned_at).or(last_failure).filter(|_| is_banned),
             other: (!other.is_empty()).then(|| Box::new(other)),
         }

@@ -38,6 +38,13 @@ impl<T: Numbered> Bag<T> {
         self.0.push(thing);
     }
 
+    /// Swaps the members at two positions.
+    pub(crate) fn swap(&mut self, one: usize, other: usize, positions: &mut Positions) {
+        self.0.swap(one, other);
+        positions.set(self.0[one].number(), one);
+        positions.set(self.0[other].number(), other);
+    }
+
     /// Removes a member; the last one takes its position.
     pub(crate) fn remove(&mut self, thing: T, positions: &mut Positions) {
         let position = positions.get(thing.number());

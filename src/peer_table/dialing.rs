@@ -2,6 +2,7 @@
 
 use std::io::ErrorKind;
 use std::net::{IpAddr, SocketAddr};
+use std::num::NonZeroU16;
 use std::time::Duration;
 
 use crate::change::{Cause, Refusal};
@@ -63,7 +64,7 @@ impl PeerTable {
             if let Some(connection) = &mut entry.connection {
                 (connection.since, connection.deadline) = (now.moment(), deadline);
             }
-            entry.local_port = Some(local.port());
+            entry.local_port = NonZeroU16::new(local.port());
         });
         self.pace.on_attempt(now, &self.config);
         if let Some(parked) = self.parking.crossing(id, ip) {

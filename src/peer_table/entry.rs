@@ -1,6 +1,6 @@
 //! What the table keeps of one peer.
 
-use std::num::NonZeroU64;
+use std::num::{NonZeroU16, NonZeroU64};
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
@@ -31,6 +31,10 @@ pub(crate) struct Entry {
     pub(crate) is_from_file: bool,
     /// Outgoing connections to globally reachable addresses take their subnet.
     pub(crate) is_global: bool,
+    /// How we came to know of the peer.
+    pub(crate) source: Source,
+    /// The config lets others be told of the address.
+    pub(crate) may_be_told: bool,
     /// An inbound socket of the peer is parked, so it is not dialed.
     pub(crate) has_parked: bool,
     /// Dials in a row for which this host found no way to the address.
@@ -40,12 +44,23 @@ pub(crate) struct Entry {
     /// Outgoing connections in a row that ended soon after their start.
     pub(crate) short_in_row: u8,
     /// The port that the present connection left from, if we made it. (Here, where it takes no room.)
-    pub(crate) local_port: Option<u16>,
+    pub(crate) local_port: Option<NonZeroU16>,
     /// Not dialed before.
     pub(crate) paused_until: Option<Moment>,
     /// The dial or connection of a peer that is neither Idle nor Banned.
     pub(crate) connection: Option<Connection>,
     pub(crate) rare: Option<Box<Rare>>,
+}
+
+/// How we came to know of a peer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Source {
+    /// Somebody told us of it, the operator for instance, or it was alive once.
+    Told,
+    /// It has connected to us and was admitted, no more. Others are not told of it: anybody can connect from anywhere.
+    Admitted,
+    /// It has connected to us and was refused for want of room, so it had no chance to fail.
+    Refused,
 }
 
 /// A dial or connection.
@@ -96,6 +111,8 @@ impl Entry {
             is_proven: false,
             is_own: false,
             is_from_file: false,
+            source: Source::Told,
+            may_be_told: true,
             has_parked: false,
             unroutable_in_row: 0,
             failures_in_outage: 0,
@@ -115,6 +132,9 @@ impl Entry {
         let believed = stored.not_after(now.utc);
         if believed != stored {
             entry.rare_mut().believed = Some(believed);
+        }
+        if record.knocked {
+            entry.source = Source::Admitted;
         }
         if record.other.is_some() {
             entry.rare_mut().other = record.other;
@@ -152,6 +172,35 @@ impl Entry {
         self.peer.status == PeerStatus::Idle && !self.is_own && !self.has_parked
     }
 
+    /// It is in the order of peers.
+    pub(crate) fn is_listed(&self) -> bool {
+        self.peer.status != PeerStatus::Banned && !self.is_own
+    }
+
+    /// Others may be told of it.
+    pub(crate) fn is_advertisable(&self) -> bool {
+        self.is_listed() && self.may_be_told && self.source != Source::Admitted
+    }
+
+    /// Nobody told us of it and it was never alive.
+    pub(crate) fn is_stranger(&self) -> bool {
+        self.source != Source::Told
+    }
+
+    /// Somebody told us of the peer.
+    pub(crate) fn on_told(&mut self) {
+        if !self.is_kept_as_it_was() {
+            self.source = Source::Told;
+        }
+    }
+
+    /// It connected to us and is admitted.
+    pub(crate) fn on_admitted(&mut self) {
+        if self.source == Source::Refused {
+            self.source = Source::Admitted;
+        }
+    }
+
     pub(crate) fn is_unproven_idle(&self) -> bool {
         self.peer.status == PeerStatus::Idle && !self.is_proven && !self.is_own
     }
@@ -184,6 +233,7 @@ impl Entry {
         if self.is_kept_as_it_was() {
             return;
         }
+        self.source = Source::Told;
         self.peer.last_alive = Some(now.utc);
         if is_outgoing {
             self.peer.last_alive_outgoing = Some(now.utc);

@@ -1,6 +1,7 @@
 //! Which peer to forget when there are too many, and which ban to drop.
 //!
-//! One network can flush neither the list nor the bans: the victim is of the subnet that holds most.
+//! One network can flush neither the list nor the bans: the victim is of the subnet that holds most. Nor can one that
+//! tells of addresses of many networks flush the list: what it told of beyond its share goes first.
 
 use crate::peer::{PeerId, PeerStatus};
 use crate::peer_table::PeerTable;
@@ -11,9 +12,27 @@ use crate::peer_table::rank::Rank;
 const SAMPLE: usize = 5;
 /// Of a subnet with no more peers than this, all are looked at.
 const SMALL: usize = 32;
+/// How many peers that were never tried one teller may hold while there is no room for all. A smaller share keeps more of
+/// what others told of; a larger one lets a node whose peers have few tellers learn more at a time.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct TellerShare {
+    /// Of `max_idle_peers` …
+    pub(super) divisor: usize,
+    /// … but at least this many.
+    pub(super) least: usize,
+}
+
 /// No more Idle and no more banned peers than this, whatever the config says: there are ids for both together and the
 /// connected ones.
 const MOST: usize = 1 << 30;
+
+impl TellerShare {
+    pub(super) const DEFAULT: Self = Self { divisor: 16, least: 16 };
+
+    fn of(self, max_idle_peers: usize) -> usize {
+        (max_idle_peers / self.divisor).max(self.least)
+    }
+}
 
 impl PeerTable {
     /// Forgets what became too many by the last change of `id`.
@@ -50,10 +69,16 @@ impl PeerTable {
         }
     }
 
-    /// Of the unproven Idle peers of the subnet that holds most of them, the worst of a few; a proven peer only if no
+    /// If a teller holds more than its share of never-tried peers, one of these by lot; of several such tellers, of the one
+    /// that holds most.
+    ///
+    /// Else, of the unproven Idle peers of the subnet that holds most of them, the worst of a few; a proven peer only if no
     /// unproven one is Idle. A newcomer among them that is as good as the worst is forgotten as often as not: otherwise
     /// a full list would never learn a fresh address.
     fn idle_victim(&mut self, newcomer: PeerId) -> Option<PeerId> {
+        if self.peers.tellers().most() > self.teller_share.of(self.max_idle()) {
+            return self.peers.tellers().draw_of_largest(&mut self.random);
+        }
         if self.peers.largest_crowds().is_empty() {
             return self.peers.worst_idle();
         }

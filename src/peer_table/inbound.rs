@@ -12,7 +12,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use crate::change::{Cause, ChangeKind, Refusal};
 use crate::peer::{ConnectionId, ParkedId, Peer, PeerId, PeerStatus, is_peer_address};
-use crate::peer_table::entry::{Connection, Entry};
+use crate::peer_table::entry::{Connection, Entry, Source};
 use crate::peer_table::parking::Parked;
 use crate::peer_table::subnet::Subnet;
 use crate::peer_table::time::Now;
@@ -51,6 +51,7 @@ impl PeerTable {
             debug_assert_eq!(entry.peer.status, PeerStatus::Idle, "{ip} is admitted");
             entry.peer.status = PeerStatus::InHandshaking;
             entry.is_own |= is_own;
+            entry.on_admitted();
             entry.connection = Some(Connection {
                 deadline,
                 ..Connection::new(number, now)
@@ -63,6 +64,7 @@ impl PeerTable {
             }
             None => {
                 let mut entry = self.new_entry(Peer::new(ip));
+                entry.source = Source::Admitted;
                 admit(&mut entry);
                 self.add_as(Cause::Admitted, entry)
             }
@@ -177,7 +179,12 @@ impl PeerTable {
             return crossing;
         }
         match (self.full(ip), self_dial) {
-            (Some(refusal), _) => Verdict::Refuse(refusal),
+            (Some(refusal), _) => {
+                if known.is_none() && self_dial.is_none() && ip != local {
+                    self.remember_refused(ip);
+                }
+                Verdict::Refuse(refusal)
+            }
             (None, Some(_)) => Verdict::Park(self_dial),
             (None, None) => crossing,
         }
@@ -213,7 +220,7 @@ impl PeerTable {
         let entry = self.peers.get(id);
         let is_recent = |since| now.moment().since(since) <= self.config.connect_timeout;
         let alive_since = entry.connection.and_then(|connection| connection.alive_since);
-        entry.local_port == Some(port) && alive_since.is_none_or(is_recent)
+        entry.local_port.is_some_and(|own| own.get() == port) && alive_since.is_none_or(is_recent)
     }
 
     /// Our dial of `local`, if an inbound socket from `remote` may be its other end.

@@ -12,6 +12,7 @@ use crate::peer_table::PeerTable;
 use crate::peer_table::entry::Entry;
 use crate::peer_table::rank::Rank;
 use crate::peer_table::subnet::is_global;
+use crate::peer_table::tellers::Teller;
 use crate::peer_table::time::{Moment, Now};
 
 impl PeerTable {
@@ -20,8 +21,11 @@ impl PeerTable {
     ///
     /// What the file says already is no change.
     pub fn load(&mut self, now: Now, records: Vec<PeerRecord>, initial: &[IpAddr]) {
-        let entries: Vec<_> = records.into_iter().map(|record| self.loaded(now, record)).collect();
+        let mut entries: Vec<_> = records.into_iter().map(|record| self.loaded(now, record)).collect();
         let initial: HashSet<_> = initial.iter().map(IpAddr::to_canonical).collect();
+        for entry in entries.iter_mut().filter(|entry| initial.contains(&entry.peer.ip)) {
+            entry.on_told();
+        }
         let ips = entries.iter().map(|entry| entry.peer.ip);
         let known: HashSet<_> = ips.filter(|ip| initial.contains(ip)).collect();
         let is_missing = |&ip: &IpAddr| !known.contains(&ip) && is_peer_address(ip) && !self.own.contains(ip);
@@ -41,18 +45,26 @@ impl PeerTable {
         }
     }
 
-    /// Merges a peer list: adds peers that are not known and leaves the others as they were. Looks at no more addresses
+    /// Merges a peer list: adds peers that are not known, and lets others be told of those that had only knocked. Looks at no more addresses
     /// than there may be Idle peers.
     pub fn on_peer_list(&mut self, ips: impl IntoIterator<Item = IpAddr>) {
+        self.on_peer_list_from(None, ips);
+    }
+
+    /// Merges a peer list of the peer at `teller`, which is remembered of the peers that are added.
+    pub fn on_peer_list_from(&mut self, teller: Option<IpAddr>, ips: impl IntoIterator<Item = IpAddr>) {
         for ip in ips.into_iter().take(self.config.max_idle_peers) {
-            self.on_listed(ip);
+            self.on_listed(teller, ip);
         }
     }
 
     /// Merges one address of a peer list.
-    pub fn on_listed(&mut self, ip: IpAddr) {
+    pub fn on_listed(&mut self, teller: Option<IpAddr>, ip: IpAddr) {
         let ip = ip.to_canonical();
-        if self.peers.id_of(ip).is_some() || self.own.contains(ip) {
+        if let Some(id) = self.peers.id_of(ip) {
+            return self.on_known_listed(id);
+        }
+        if self.own.contains(ip) {
             return;
         }
         if !is_peer_address(ip) || (self.config.global_peers_only && !is_global(ip)) {
@@ -61,7 +73,7 @@ impl PeerTable {
         }
         let (changes, counters, logged) = (self.peers.changes(), self.counters, self.log.mark());
         let entry = self.new_entry(Peer::new(ip));
-        let id = self.add(entry);
+        let id = self.add_told(entry, teller.map(Teller::at));
         self.keep_bounds(id);
         if self.peers.id_of(ip).is_none() {
             // It was forgotten at once: nothing has changed.
@@ -113,7 +125,7 @@ impl PeerTable {
     fn loaded(&self, now: Now, mut record: PeerRecord) -> Entry {
         record.peer.ip = record.peer.ip.to_canonical();
         let tie = self.random.tie(record.peer.ip);
-        let mut entry = Entry::loaded(record, tie, now);
+        let mut entry = self.with_config(Entry::loaded(record, tie, now));
         entry.is_own = self.own.contains(entry.peer.ip);
         entry
     }

@@ -13,13 +13,15 @@ use std::net::IpAddr;
 use chrono::{DateTime, Utc};
 
 use crate::peer::{OtherFields, Peer, PeerId, PeerStatus};
-use crate::peer_table::bag::Numbered;
+use crate::peer_table::bag::{Bag, Numbered, Positions};
 use crate::peer_table::candidates::Candidates;
 use crate::peer_table::crowds::Crowds;
-use crate::peer_table::entry::{Entry, is_outgoing};
+use crate::peer_table::entry::{Entry, Source, is_outgoing};
 use crate::peer_table::groups::{Groups, Membership};
-use crate::peer_table::rank::Ranked;
+use crate::peer_table::random::Random;
+use crate::peer_table::rank::{Rank, Ranked};
 use crate::peer_table::subnet::{GroupId, Subnet};
+use crate::peer_table::tellers::{Teller, Tellers};
 use crate::peer_table::time::Moment;
 use crate::stats::StatusCounts;
 
@@ -30,6 +32,8 @@ pub struct StoredPeer<'a> {
     pub peer: &'a Peer,
     /// When it was banned.
     pub banned_at: Option<DateTime<Utc>>,
+    /// It was admitted and never alive, and nobody told of it.
+    pub knocked: bool,
     /// Fields of its record that this crate does not know.
     pub other: Option<&'a OtherFields>,
 }
@@ -42,10 +46,15 @@ pub(crate) struct Peers {
     counts: StatusCounts,
     /// Best to worst, without banned peers and own addresses.
     order: BTreeSet<Ranked>,
+    /// The peers that others may be told of, to draw from.
+    advertisable: Bag<PeerId>,
+    /// Of peers in `advertisable`.
+    advertisable_positions: Positions,
     groups: Groups,
     candidates: Candidates,
     /// By unproven Idle peers.
     crowds: Crowds,
+    tellers: Tellers,
     /// By bans.
     ban_crowds: Crowds,
     /// Ends of the pauses of peers that could be dialed otherwise.
@@ -56,6 +65,10 @@ pub(crate) struct Peers {
     /// Outgoing connections that are alive, by since when.
     out_alive: BTreeSet<(Moment, PeerId)>,
     failed_in_outage: BTreeSet<PeerId>,
+    /// Peers that nobody told us of and that were never alive.
+    strangers: BTreeSet<PeerId>,
+    /// The subnets of those that were refused for want of room, where they are globally reachable: at most one each.
+    refused: BTreeSet<Subnet>,
     /// How many inbound connections each subnet has.
     inbound: HashMap<Subnet, usize>,
     changes: u64,
@@ -67,23 +80,30 @@ struct Facts {
     status: Option<PeerStatus>,
     /// Its position in the order, unless it is banned or its address is our own.
     ranked: Option<Ranked>,
+    is_advertisable: bool,
+    /// It is Idle, and nothing was ever tried with it.
+    is_untried: bool,
     membership: Membership,
     pause: Option<Moment>,
     deadline: Option<Moment>,
     out_alive_since: Option<Moment>,
     has_failed_in_outage: bool,
+    is_stranger: bool,
+    /// Where no other newcomer that is refused is remembered.
+    refused_in: Option<Subnet>,
     /// What the peer file says of it.
-    stored: Option<(Peer, Option<DateTime<Utc>>)>,
+    stored: Option<(Peer, Option<DateTime<Utc>>, bool)>,
 }
 
 impl Facts {
     fn of(entry: &Entry, id: PeerId) -> Self {
         let status = entry.peer.status;
-        let is_listed = status != PeerStatus::Banned && !entry.is_own;
-        let ranked = is_listed.then(|| Ranked::of(entry, id));
+        let ranked = entry.is_listed().then(|| Ranked::of(entry, id));
         Self {
             status: Some(status),
             ranked,
+            is_untried: status == PeerStatus::Idle && ranked.is_some_and(|ranked| ranked.rank == Rank::NeverTried),
+            is_advertisable: entry.is_advertisable(),
             membership: membership(entry, ranked),
             pause: entry.paused_until.filter(|_| entry.is_free()),
             deadline: entry.deadline(),
@@ -91,7 +111,9 @@ impl Facts {
                 .filter(|_| status == PeerStatus::OutAlive)
                 .and_then(|connection| connection.alive_since),
             has_failed_in_outage: entry.failures_in_outage > 0,
-            stored: is_stored(entry).then(|| (as_stored(&entry.peer), entry.banned_at())),
+            is_stranger: entry.is_stranger(),
+            refused_in: (entry.source == Source::Refused && entry.is_global).then(|| Subnet::of_inbound(entry.peer.ip)),
+            stored: is_stored(entry).then(|| (as_stored(&entry.peer), entry.banned_at(), has_knocked(entry))),
         }
     }
 
@@ -133,6 +155,7 @@ impl Peers {
             entry.as_ref().filter(|entry| is_stored(entry)).map(|entry| StoredPeer {
                 peer: &entry.peer,
                 banned_at: entry.banned_at(),
+                knocked: has_knocked(entry),
                 other: entry.rare.as_ref().and_then(|rare| rare.other.as_deref()),
             })
         })
@@ -141,6 +164,20 @@ impl Peers {
     /// Best to worst, without banned peers and own addresses.
     pub(crate) fn in_order(&self) -> impl DoubleEndedIterator<Item = &Entry> + ExactSizeIterator {
         self.order.iter().map(|ranked| self.get(ranked.id))
+    }
+
+    /// How many peers others may be told of.
+    pub(crate) fn advertisable_len(&self) -> usize {
+        self.advertisable.len()
+    }
+
+    /// Draws one of those peers by lot, but for `drawn` that were drawn before: as the next one of a shuffle that is made
+    /// as far as it is needed.
+    pub(crate) fn draw_advertisable(&mut self, drawn: usize, random: &mut Random) -> Option<PeerId> {
+        let left = self.advertisable.len().checked_sub(drawn).filter(|&left| left > 0)?;
+        let chosen = drawn + random.below(left);
+        self.advertisable.swap(drawn, chosen, &mut self.advertisable_positions);
+        Some(self.advertisable.members()[drawn])
     }
 
     /// The worst Idle peer. Those that are passed over are connected.
@@ -170,6 +207,10 @@ impl Peers {
     /// The subnets with most bans.
     pub(crate) fn largest_ban_crowds(&self) -> &[GroupId] {
         self.ban_crowds.largest()
+    }
+
+    pub(crate) fn tellers(&self) -> &Tellers {
+        &self.tellers
     }
 
     pub(crate) fn next_pause_end(&self) -> Option<Moment> {
@@ -203,6 +244,17 @@ impl Peers {
         self.failed_in_outage.first().copied()
     }
 
+    /// Whether nobody told us of the peer and it was never alive.
+    pub(crate) fn is_stranger(&self, id: PeerId) -> bool {
+        // Mostly there are few, so this costs less than to look at the peer.
+        self.strangers.contains(&id)
+    }
+
+    /// Whether a newcomer from this subnet is remembered that was refused.
+    pub(crate) fn has_refused(&self, subnet: Subnet) -> bool {
+        self.refused.contains(&subnet)
+    }
+
     /// How many inbound connections there are from this subnet.
     pub(crate) fn inbound_from(&self, subnet: Subnet) -> usize {
         self.inbound.get(&subnet).copied().unwrap_or(0)
@@ -222,8 +274,8 @@ impl Peers {
         self.ids.reserve(additional);
     }
 
-    /// Adds a peer that is not known.
-    pub(crate) fn add(&mut self, mut entry: Entry) -> PeerId {
+    /// Adds a peer that is not known, and remembers who told of it while it is untried.
+    pub(crate) fn add(&mut self, mut entry: Entry, teller: Option<Teller>) -> PeerId {
         let ip = entry.peer.ip;
         entry.group = self.groups.join(Subnet::of(ip));
         let id = self.free.pop().unwrap_or_else(|| {
@@ -235,6 +287,9 @@ impl Peers {
         let (group, after) = (entry.group, Facts::of(&entry, id));
         self.entries[id.number()] = Some(entry);
         self.shift(id, ip, group, &Facts::default(), &after);
+        if let Some(teller) = teller.filter(|_| after.is_untried) {
+            self.tellers.join(id, teller);
+        }
         id
     }
 
@@ -273,6 +328,17 @@ impl Peers {
             before.ranked.map(|ranked| self.order.remove(&ranked));
             self.order.extend(after.ranked);
         }
+        if before.is_advertisable != after.is_advertisable {
+            let positions = &mut self.advertisable_positions;
+            if after.is_advertisable {
+                self.advertisable.insert(id, positions);
+            } else {
+                self.advertisable.remove(id, positions);
+            }
+        }
+        if before.is_untried && !after.is_untried {
+            self.tellers.leave(id);
+        }
         if before.membership != after.membership {
             let (was, is) = self.groups.shift(group, id, before.membership, after.membership);
             self.candidates.shift(group, &was, &is);
@@ -284,6 +350,11 @@ impl Peers {
         shift_timer(&mut self.out_alive, id, before.out_alive_since, after.out_alive_since);
         let in_outage = (before.has_failed_in_outage, after.has_failed_in_outage);
         shift_member(&mut self.failed_in_outage, id, in_outage);
+        shift_member(&mut self.strangers, id, (before.is_stranger, after.is_stranger));
+        if before.refused_in != after.refused_in {
+            before.refused_in.map(|subnet| self.refused.remove(&subnet));
+            self.refused.extend(after.refused_in);
+        }
         if before.stored != after.stored {
             self.changes += 1;
         }
@@ -346,6 +417,10 @@ fn membership(entry: &Entry, ranked: Option<Ranked>) -> Membership {
 /// An own address is stored only where the peer file named it.
 fn is_stored(entry: &Entry) -> bool {
     !entry.is_own || entry.is_from_file
+}
+
+fn has_knocked(entry: &Entry) -> bool {
+    entry.source == Source::Admitted
 }
 
 /// A status that only passes through is not worth a dump.

@@ -12,6 +12,7 @@ mod inbound;
 mod loading;
 mod many_peers;
 mod model;
+mod newcomers;
 mod outage;
 mod own_addresses;
 mod pacing;
@@ -19,6 +20,8 @@ mod peer_lists;
 mod ranking;
 mod scenarios;
 mod statistics;
+mod tellers;
+mod telling;
 mod watching;
 mod world;
 

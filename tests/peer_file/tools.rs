@@ -39,6 +39,7 @@ fn record(number: u32) -> PeerRecord {
     let mut record = PeerRecord::from(peer);
     // A ban without a beginning would begin at the load.
     record.banned_at = record.banned_at.or(time(number).filter(|_| has(1)));
+    record.knocked = !has(2) && has(4);
     record
 }
 
@@ -258,6 +259,7 @@ fn is_of_type(value: &Value, types: &Value) -> bool {
         "object" => value.is_object(),
         "string" => value.is_string(),
         "integer" => value.is_i64() || value.is_u64(),
+        "boolean" => value.is_boolean(),
         "null" => value.is_null(),
         other => panic!("a type that is not checked: {other}"),
     }
@@ -327,6 +329,7 @@ async fn a_file_that_the_schema_refuses_is_not_loaded() {
         json!({ "ip": "192.0.2.1", "failures_in_row": -1 }),
         json!({ "ip": "192.0.2.1", "failures_in_row": 4_294_967_296_u64 }),
         json!({ "ip": "192.0.2.1", "failures_in_row": 1.5 }),
+        json!({ "ip": "192.0.2.1", "knocked": 1 }),
         json!("192.0.2.1"),
     ] {
         let text = json!([fields]).to_string();

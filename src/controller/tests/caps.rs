@@ -26,7 +26,7 @@ async fn max_incoming_connections() {
     node.alive(&peer(0));
     node.refuses(&peer(3));
     assert_eq!(node.counters().refused_incoming_full, 1);
-    assert_eq!(node.status(&peer(3)), None);
+    assert_eq!(node.status(&peer(3)), Some(PeerStatus::Idle), "it is remembered");
     node.end(&peer(0));
     let _socket = node.admits(&peer(3));
     node.refuses(&peer(4));

@@ -50,6 +50,10 @@ async fn every_question_is_answered_by_the_next_poll() {
     assert_eq!(ips, [LOW, "61.1.0.1", HIGH].map(ip).into());
     let best = answered(&mut node, handle.good_peer_ips(2));
     assert!(best.into_iter().eq(node.good_peer_ips().take(2)));
+    let sample = answered(&mut node, handle.sample_peer_ips(9));
+    let told: BTreeSet<_> = node.good_peer_ips().collect();
+    assert_eq!(sample.iter().copied().collect::<BTreeSet<_>>(), told);
+    assert_eq!(answered(&mut node, handle.sample_peer_ips(1)).len(), 1);
 }
 
 #[tokio::test(start_paused = true)]

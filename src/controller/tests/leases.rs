@@ -1,6 +1,7 @@
 //! Leases: each speaks of one connection, loses nothing, and learns when that is over for another reason.
 
 use PeerStatus::{Banned, Idle, InAlive, InHandshaking, OutAlive, OutHandshaking};
+use futures::SinkExt;
 
 use super::*;
 
@@ -49,6 +50,67 @@ async fn there_is_none_before_the_event_was_returned() {
     assert!(node.lease(ip(HIGH)).is_none(), "its event is still to come");
     assert!(node.poll().is_ready());
     assert!(node.lease(ip(HIGH)).is_some());
+}
+
+/// So many addresses, each of a network of its own.
+fn strangers(first: u8, count: usize) -> impl Iterator<Item = IpAddr> {
+    (0..=255)
+        .map(move |second| IpAddr::from([first, second, 0, 1]))
+        .take(count)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_peer_list_of_a_lease_has_the_share_of_its_peer() {
+    let tells: [fn(&mut Node, &PeerLease); 3] = [
+        |_, lease| lease.peer_list(strangers(62, 200)),
+        |node, _| {
+            let list = Feedback::PeerListFrom(ip(LOW), strangers(62, 200).collect());
+            node.feedback_sink().report(list).unwrap();
+        },
+        |node, _| {
+            let list = Feedback::PeerListFrom(ip(LOW), strangers(62, 200).collect());
+            node.start_send_unpin(list).unwrap();
+        },
+    ];
+    for tell in tells {
+        let mut config = passive();
+        config.max_idle_peers = 200;
+        let (mut node, _socket) = Node::with(LOW, Some(InAlive), config).await;
+        node.feedback_peer_list(strangers(61, 200)).await;
+        let lease = node.lease(ip(LOW)).unwrap();
+        tell(&mut node, &lease);
+        node.no_event();
+        assert_eq!(strangers(62, 200).filter(|&ip| node.peer(ip).is_some()).count(), 16);
+        assert_eq!(strangers(61, 200).filter(|&ip| node.peer(ip).is_some()).count(), 184);
+        lease.closed();
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn peer_lists_of_a_lease_take_bounded_memory() {
+    let mut config = passive();
+    config.max_idle_peers = 50;
+    let (mut node, _socket) = Node::with(LOW, Some(InAlive), config).await;
+    let lease = node.lease(ip(LOW)).unwrap();
+    for _ in 0..100 {
+        lease.peer_list(std::iter::repeat_with(|| strangers(62, 200)).flatten());
+    }
+    assert_eq!(node.engine.mailbox.held(), 50);
+    node.no_event();
+    assert_eq!((node.peers().count(), node.engine.mailbox.held()), (51, 0));
+    lease.closed();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lease_whose_connection_is_over_tells_of_nobody() {
+    let (mut node, lease) = leased(InAlive).await;
+    node.ban(LOW);
+    lease.peer_list([ip(HIGH)]);
+    assert_eq!(node.engine.mailbox.held(), 0);
+    let (mut node, lease) = leased(InAlive).await;
+    node.close().await.unwrap();
+    lease.peer_list([ip(HIGH)]);
+    assert_eq!(node.engine.mailbox.held(), 0);
 }
 
 #[tokio::test(start_paused = true)]

@@ -204,7 +204,8 @@ async fn an_inbound_socket_beyond_a_cap_leaves_its_peer_as_it_was() {
     assert_eq!(node.status(LOW), Some(OutConnecting));
     assert_eq!(node.world.fates(ip(LOW)), [DialFate::UnderWay]);
     node.refuses(OTHER);
-    assert_eq!(node.status(OTHER), None);
+    assert_eq!(node.status(OTHER), Some(Idle), "it was absent and is remembered");
+    assert!(node.get_good_peer_ips().contains(&ip(OTHER)));
     assert_eq!(node.counters().refused_incoming_full, 2);
 }
 

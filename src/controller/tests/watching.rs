@@ -1,5 +1,6 @@
 //! Streams of changes: what they say, that they hold up nothing, and how they end.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use PeerStatus::{Banned, Idle, InAlive, InHandshaking, OutConnecting, OutHandshaking};
@@ -7,6 +8,40 @@ use futures::StreamExt;
 
 use super::*;
 use crate::change::{Cause, Change, ChangeKind, Refusal, Reporter};
+
+/// A reader that knows nothing but what it knew when it began and the changes since.
+pub(super) struct Follower {
+    changes: Changes,
+    peers: BTreeMap<IpAddr, PeerStatus>,
+}
+
+impl Follower {
+    pub(super) fn of(net: &mut NetworkController<MemoryTransport>) -> Self {
+        Self {
+            changes: net.changes(1_000),
+            peers: statuses(net),
+        }
+    }
+
+    /// Follows what has changed, and compares.
+    pub(super) fn follow(&mut self, net: &NetworkController<MemoryTransport>) {
+        for change in drain(&mut self.changes) {
+            match change.kind {
+                ChangeKind::Status { from, to, .. } => assert_eq!(self.peers.insert(change.ip, to), from, "{change}"),
+                ChangeKind::Added => assert_eq!(self.peers.insert(change.ip, Idle), None, "{change}"),
+                ChangeKind::Forgotten => assert!(self.peers.remove(&change.ip).is_some(), "{change}"),
+                ChangeKind::Refused(_) => {}
+                ChangeKind::Lagged(_) => panic!("{change}"),
+            }
+        }
+        assert_eq!(self.peers, statuses(net));
+        assert_eq!(self.changes.is_terminated(), net.engine.check_open().is_err());
+    }
+}
+
+fn statuses(net: &NetworkController<MemoryTransport>) -> BTreeMap<IpAddr, PeerStatus> {
+    net.peers().map(|peer| (peer.ip, peer.status)).collect()
+}
 
 fn drain(changes: &mut Changes) -> Vec<Change> {
     std::iter::from_fn(|| changes.next().now_or_never().flatten()).collect()

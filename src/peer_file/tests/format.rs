@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::super::{PeerFileError, encode_head, encode_record, encode_tail, read::parse};
 use crate::peer::{OtherFields, Peer, PeerRecord, PeerStatus};
 
-const KNOWN_FIELDS: [&str; 7] = [
+const KNOWN_FIELDS: [&str; 8] = [
     "ip",
     "status",
     "last_alive",
@@ -17,6 +17,7 @@ const KNOWN_FIELDS: [&str; 7] = [
     "last_alive_outgoing",
     "failures_in_row",
     "banned_at",
+    "knocked",
 ];
 
 fn encoded(records: &[PeerRecord]) -> String {
@@ -28,6 +29,7 @@ fn encoded(records: &[PeerRecord]) -> String {
             index == 0,
             &record.peer,
             record.banned_at,
+            record.knocked,
             record.other.as_deref(),
         );
     }
@@ -39,6 +41,7 @@ fn record(peer: Peer) -> PeerRecord {
     PeerRecord {
         peer,
         banned_at: None,
+        knocked: false,
         other: None,
     }
 }
@@ -63,6 +66,7 @@ fn a_peer_is_a_line() {
             ..peer("2001:db8::7")
         },
         banned_at: at("2026-01-03T00:00:00.000000001Z"),
+        knocked: false,
         other: Some(Box::new(OtherFields::from_iter([("note".to_owned(), json!("a\nb"))]))),
     };
     let alive = record(Peer {
@@ -98,6 +102,23 @@ fn a_peer_that_is_not_banned_is_written_without_the_beginning_of_a_ban() {
         ..record(peer("192.0.2.1"))
     };
     assert!(!encoded(&[unbanned]).contains("banned_at"));
+}
+
+#[test]
+fn knocked_is_written_for_a_peer_that_was_never_alive_only() {
+    let knocked = |last_alive| PeerRecord {
+        knocked: true,
+        ..record(Peer {
+            last_alive,
+            ..peer("192.0.2.1")
+        })
+    };
+    let never_alive = knocked(None);
+    let text = encoded(std::slice::from_ref(&never_alive));
+    assert!(text.contains(r#""knocked":true"#), "{text}");
+    assert_eq!(parse(text.as_bytes()).expect("readable"), [never_alive]);
+    assert!(!encoded(&[record(peer("192.0.2.1"))]).contains("knocked"));
+    assert!(!encoded(&[knocked(at("2026-01-02T03:04:05Z"))]).contains("knocked"));
 }
 
 #[test]
@@ -167,12 +188,14 @@ prop_compose! {
         last_alive_outgoing in times(),
         failures_in_row in prop_oneof![0..3_u32, any::<u32>()],
         banned_at in times(),
+        knocked: bool,
         other in other_fields(),
     ) -> PeerRecord {
         let status = if is_banned { PeerStatus::Banned } else { PeerStatus::Idle };
         PeerRecord {
             peer: Peer { status, last_alive, last_failure, last_alive_outgoing, failures_in_row, ..Peer::new(ip) },
             banned_at: banned_at.or(last_failure).filter(|_| is_banned),
+            knocked: knocked && last_alive.is_none(),
             other,
         }
     }
@@ -258,6 +281,7 @@ fn value_for(name: &str) -> BoxedStrategy<String> {
         "status" => prop::sample::select(&PeerStatus::ALL[..])
             .prop_map(|status| json!(status).to_string())
             .boxed(),
+        "knocked" => any::<bool>().prop_map(|knocked| knocked.to_string()).boxed(),
         "failures_in_row" => any::<u32>().prop_map(|count| count.to_string()).boxed(),
         _ => time.clone(),
     };

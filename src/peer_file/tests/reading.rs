@@ -223,6 +223,7 @@ fn a_field_that_stands_twice_is_an_error() {
         ("last_alive_outgoing", "null"),
         ("failures_in_row", "0"),
         ("banned_at", "null"),
+        ("knocked", "true"),
     ] {
         let first = if field == "ip" {
             String::new()
@@ -317,6 +318,7 @@ fn only_the_address_is_required() {
         PeerRecord {
             peer: crate::Peer::new("192.0.2.1".parse().unwrap()),
             banned_at: None,
+            knocked: false,
             other: None
         }
     );
@@ -434,6 +436,25 @@ fn records_of_one_address_become_one_peer() {
         serde_json::Value::Object(other),
         json!({"note": "first", "left": 1, "right": 2})
     );
+}
+
+#[test]
+fn a_peer_has_knocked_only_if_all_its_records_say_so_and_none_that_it_was_alive() {
+    let knocked = |fields: [&str; 2]| {
+        let records = fields.map(|fields| format!(r#"{{"ip":"192.0.2.1"{fields}}}"#));
+        one(&format!("[{}]", records.join(","))).knocked
+    };
+    let (yes, no, alive) = (
+        r#","knocked":true"#,
+        r#","knocked":false"#,
+        r#","last_alive":"2026-01-05T00:00:00Z""#,
+    );
+    assert!(knocked([yes, yes]));
+    for fields in [["", ""], [yes, ""], ["", yes], [yes, no], [yes, alive], [alive, yes]] {
+        assert!(!knocked(fields), "{fields:?}");
+    }
+    assert!(!one(&format!(r#"[{{"ip":"192.0.2.1"{alive}{yes}}}]"#)).knocked);
+    assert_field_error("\"knocked\":1", "", "invalid type: integer `1`, expected a boolean");
 }
 
 #[test]

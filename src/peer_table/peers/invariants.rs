@@ -27,6 +27,16 @@ impl Peers {
 
         let order: BTreeSet<_> = facts.iter().filter_map(|(_, facts)| facts.ranked).collect();
         assert_eq!(self.order, order);
+        let advertisable: BTreeSet<_> = facts
+            .iter()
+            .filter(|(_, it)| it.is_advertisable)
+            .map(|(id, _)| *id)
+            .collect();
+        assert_eq!(self.advertisable.len(), advertisable.len());
+        assert_eq!(
+            self.advertisable.members().iter().copied().collect::<BTreeSet<_>>(),
+            advertisable
+        );
         let timers = |of: fn(&Facts) -> Option<_>| -> BTreeSet<_> {
             facts.iter().filter_map(|(id, facts)| Some((of(facts)?, *id))).collect()
         };
@@ -37,6 +47,11 @@ impl Peers {
             facts.iter().filter(|(_, facts)| of(facts)).map(|&(id, _)| id).collect()
         };
         assert_eq!(self.connecting, members(|facts| facts.is(PeerStatus::OutConnecting)));
+        self.tellers.check(&members(|facts| facts.is_untried));
+        assert_eq!(self.strangers, members(|facts| facts.is_stranger));
+        let refused: Vec<_> = facts.iter().filter_map(|(_, facts)| facts.refused_in).collect();
+        assert_eq!(self.refused.len(), refused.len(), "one a subnet is remembered");
+        assert_eq!(self.refused, refused.into_iter().collect());
         assert_eq!(self.failed_in_outage, members(|facts| facts.has_failed_in_outage));
         self.check_groups(&facts);
     }

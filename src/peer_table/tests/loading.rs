@@ -19,6 +19,7 @@ fn loading_keeps_the_bounds_and_is_no_change() {
         records.push(PeerRecord {
             peer,
             banned_at: None,
+            knocked: false,
             other: None,
         });
     }

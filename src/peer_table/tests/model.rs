@@ -45,7 +45,10 @@ enum Step {
         report: Report,
     },
     LeaseReport(usize, Report),
-    PeerList(Vec<usize>),
+    PeerList {
+        teller: Option<usize>,
+        peers: Vec<usize>,
+    },
     Wait(u64),
     Jump(i64),
     Restart(u64),
@@ -97,6 +100,7 @@ fn steps() -> impl Strategy<Value = Step> {
         was_connected,
         report,
     };
+    let list = (prop::option::of(0..6_usize), vec(peer(), 0..8));
     prop_oneof![
         6 => inbound,
         8 => (0..9_usize, port()).prop_map(|(dial, port)| Step::DialSucceeds { dial, port }),
@@ -105,7 +109,7 @@ fn steps() -> impl Strategy<Value = Step> {
         2 => (peer(), prop::bool::weighted(0.8), any_report()).prop_map(report),
         8 => (0..16_usize, lease()).prop_map(|(lease, report)| Step::LeaseReport(lease, report)),
         3 => (0..16_usize, end()).prop_map(|(lease, report)| Step::LeaseReport(lease, report)),
-        3 => vec(peer(), 0..8).prop_map(Step::PeerList),
+        4 => list.prop_map(|(teller, peers)| Step::PeerList { teller, peers }),
         8 => (0..9_000_u64).prop_map(Step::Wait),
         1 => (0..2_000_000_u64).prop_map(Step::Wait),
         1 => (-900..900_i64).prop_map(Step::Jump),

@@ -42,6 +42,7 @@ fn private_addresses_are_not_told_to_others_where_peers_are_global() {
         assert_eq!(node.table.peers().count(), 4);
         let told: BTreeSet<_> = node.table.good_peer_ips().collect();
         assert_eq!(told, node.table.all_good_peer_ips().into_iter().collect());
+        assert_eq!(told, node.table.sample_peer_ips(10).into_iter().collect());
         let expected = [ip("60.1.0.1"), of_file, initial, caller];
         assert_eq!(
             told,

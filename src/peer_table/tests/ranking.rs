@@ -15,6 +15,7 @@ fn peers_stand_as_the_design_says() {
         records.push(PeerRecord {
             peer,
             banned_at: None,
+            knocked: false,
             other: None,
         });
     };
@@ -44,6 +45,7 @@ fn times_in_the_future_are_kept_and_not_believed() {
         PeerRecord {
             peer,
             banned_at: None,
+            knocked: false,
             other: None,
         }
     };

@@ -279,6 +279,7 @@ pub(super) fn record(peer: Peer) -> PeerRecord {
     PeerRecord {
         peer,
         banned_at: None,
+        knocked: false,
         other: None,
     }
 }

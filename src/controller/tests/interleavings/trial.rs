@@ -9,6 +9,7 @@ use PeerStatus::{Banned, InHandshaking, OutHandshaking};
 use self::pauses::{Connection, Pauses};
 pub(super) use self::view::View;
 use super::*;
+use crate::controller::tests::watching::Follower;
 
 pub(super) const CONNECT_TIMEOUT: Duration = seconds(5);
 pub(super) const HANDSHAKE_TIMEOUT: Duration = seconds(8);
@@ -123,6 +124,7 @@ pub(super) struct Held {
 
 pub(super) struct Trial {
     pub(super) node: Node,
+    follower: Follower,
     pub(super) peers: Vec<Known>,
     us: &'static str,
     pub(super) names: &'static [&'static str],
@@ -143,8 +145,10 @@ impl World for Trial {
     async fn new(setup: &Setup) -> Self {
         let mut config = setup.config.clone();
         config.initial_peers = setup.peers[..setup.known].iter().map(|peer| ip(peer)).collect();
+        let mut node = Node::new(config).await;
         Self {
-            node: Node::new(config).await,
+            follower: Follower::of(&mut node),
+            node,
             peers: setup.peers.iter().map(|_| Known::default()).collect(),
             us: setup.us,
             names: setup.peers,
@@ -196,6 +200,7 @@ impl World for Trial {
             self.check_turned_away(before);
         }
         self.keep_account();
+        self.follower.follow(&self.node);
         if before.is_some() {
             self.check();
         }

@@ -179,8 +179,8 @@ impl Model {
         self.pace.next_token = self.pace.next_token.filter(|_| self.pace.tokens < full);
     }
 
-    /// An own address that was to be dialed is forgotten instead, unless the file names it.
-    fn drop_own(&mut self) {
+    /// An own address that was to be dialed or told of is forgotten instead, unless the file names it.
+    pub(super) fn drop_own(&mut self) {
         for ip in self.ips(Known::is_idle) {
             if self.is_own(ip) && self.script.is_gone(ip) {
                 self.forget(ip);

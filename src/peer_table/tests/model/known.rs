@@ -7,6 +7,7 @@ use std::time::Duration;
 use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::peer::{ConnectionId, Peer, PeerRecord, PeerStatus};
+use crate::peer_table::subnet::is_global;
 
 #[derive(Clone, Debug)]
 pub(super) struct Known {
@@ -22,6 +23,11 @@ pub(super) struct Known {
     pub(super) own: bool,
     /// It was in the peer file.
     pub(super) from_file: bool,
+    /// It was admitted, or refused for want of room; neither told of by somebody nor alive.
+    pub(super) knocked: bool,
+    pub(super) refused: bool,
+    /// Who told of it, until it is tried.
+    pub(super) teller: Option<IpAddr>,
     /// Failures in the present outage.
     pub(super) outage_failures: u32,
     /// Outgoing connections in a row that ended soon.
@@ -68,7 +74,7 @@ impl When {
 pub(super) type Key = (u8, Reverse<Option<DateTime<Utc>>>, u32, Option<DateTime<Utc>>, u32);
 
 /// What the peer file says of a peer.
-pub(super) type Stored = (IpAddr, PeerStatus, [Option<DateTime<Utc>>; 4], u32);
+pub(super) type Stored = (IpAddr, PeerStatus, [Option<DateTime<Utc>>; 4], u32, bool);
 
 impl Known {
     pub(super) fn new(ip: IpAddr, tie: u32) -> Self {
@@ -83,6 +89,9 @@ impl Known {
             proven: false,
             own: false,
             from_file: false,
+            knocked: false,
+            refused: false,
+            teller: None,
             outage_failures: 0,
             short_in_row: 0,
             since: Duration::ZERO,
@@ -107,6 +116,7 @@ impl Known {
             streak: peer.failures_in_row,
             banned_at: record.banned_at,
             from_file: true,
+            knocked: record.knocked,
             ..Self::new(peer.ip, tie)
         };
         known.judge(utc);
@@ -115,6 +125,11 @@ impl Known {
 
     pub(super) fn is_idle(&self) -> bool {
         self.status == PeerStatus::Idle
+    }
+
+    /// Idle, and nothing was ever tried with it.
+    pub(super) fn is_untried(&self) -> bool {
+        self.is_idle() && !self.own && self.key().0 == 5
     }
 
     /// Whether it is dialed, or connected by a dial.
@@ -197,7 +212,7 @@ impl Known {
             shown.last_alive_outgoing,
             self.banned_at,
         ];
-        (!self.own || self.from_file).then_some((self.ip, status, times, self.streak))
+        (!self.own || self.from_file).then_some((self.ip, status, times, self.streak, self.knocked))
     }
 }
 
@@ -207,6 +222,11 @@ pub(super) fn network(ip: IpAddr) -> (bool, u16, u16) {
         IpAddr::V4(ip) => (true, u16::from_be_bytes([ip.octets()[0], ip.octets()[1]]), 0),
         IpAddr::V6(ip) => (false, ip.segments()[0], ip.segments()[1]),
     }
+}
+
+/// What counts as one teller: a network, or an address that is not globally reachable.
+pub(super) fn teller(ip: IpAddr) -> ((bool, u16, u16), Option<IpAddr>) {
+    (network(ip), (!is_global(ip)).then_some(ip))
 }
 
 /// What `max_incoming_per_subnet` counts by: a /24, for IPv6 a /48.

@@ -8,12 +8,15 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, Utc};
 
 use super::dials::DialPace;
-use super::known::{Known, When, network};
+use super::known::{Known, When, network, teller};
 use super::script::Script;
 use crate::fault::DialFault;
 use crate::peer::{ConnectionId, ParkedId, PeerRecord, PeerStatus, is_peer_address};
 use crate::peer_table::random::Random;
 use crate::peer_table::*;
+
+/// Small enough that tellers of a few peers exceed it.
+pub(super) const SHARE: TellerShare = TellerShare { divisor: 4, least: 2 };
 
 #[derive(Clone, Debug)]
 pub(super) struct Model {
@@ -117,11 +120,18 @@ impl Model {
         begun
     }
 
-    pub(super) fn on_listed(&mut self, ip: IpAddr) {
+    pub(super) fn on_listed(&mut self, teller: Option<IpAddr>, ip: IpAddr) {
         let ip = ip.to_canonical();
+        if self.config.max_idle_peers == 0 {
+            return;
+        }
+        if let Some(peer) = self.peers.get_mut(&ip).filter(|peer| !(peer.own && peer.from_file)) {
+            (peer.knocked, peer.refused) = (false, false);
+        }
         let may_be_added = is_peer_address(ip) && !self.is_own(ip) && !self.peers.contains_key(&ip);
-        if may_be_added && self.config.max_idle_peers > 0 {
+        if may_be_added {
             self.add(ip);
+            self.peer_mut(ip).teller = teller.map(|teller| teller.to_canonical());
             self.keep_bounds(ip);
         }
     }
@@ -293,6 +303,11 @@ impl Model {
         chosen.map(|peer| peer.ip).collect()
     }
 
+    /// The peers that others are told of.
+    pub(super) fn told(&self) -> Vec<IpAddr> {
+        self.ips(|peer| !is_banned(peer) && !peer.own && !self.is_own(peer.ip) && !peer.knocked)
+    }
+
     pub(super) fn peer(&self, ip: IpAddr) -> &Known {
         &self.peers[&ip]
     }
@@ -334,6 +349,7 @@ impl Model {
             return;
         }
         peer.alive = When::now(now.utc);
+        (peer.knocked, peer.refused) = (false, false);
         if peer.is_outgoing() {
             (peer.alive_outgoing, peer.streak, peer.proven) = (When::now(now.utc), 0, true);
             (peer.status, peer.outage_failures) = (PeerStatus::OutAlive, 0);
@@ -502,6 +518,10 @@ impl Model {
     /// The worst of the subnets that hold most unproven Idle peers; of more than five such, of any five. The newcomer
     /// among them that is as good as the worst of the others wins or loses.
     fn idle_victims(&self, newcomer: IpAddr) -> Vec<IpAddr> {
+        let greedy = self.told_beyond_share();
+        if !greedy.is_empty() {
+            return greedy;
+        }
         let unproven = |peer: &&Known| peer.is_idle() && !peer.own && !peer.proven;
         let crowds = largest_crowds(self.peers.values().filter(unproven));
         if crowds.is_empty() {
@@ -532,6 +552,20 @@ impl Model {
         victims.retain(|&ip| rank(newcomer) <= rank(ip));
         victims.extend(loses.then_some(newcomer));
         victims
+    }
+
+    /// The untried peers of the tellers that hold most of them, if that is more than the share of one.
+    fn told_beyond_share(&self) -> Vec<IpAddr> {
+        let mut told: BTreeMap<_, Vec<IpAddr>> = BTreeMap::new();
+        for peer in self.peers.values().filter(|peer| peer.is_untried()) {
+            if let Some(by) = peer.teller {
+                told.entry(teller(by)).or_default().push(peer.ip);
+            }
+        }
+        let most = told.values().map(Vec::len).max().unwrap_or(0);
+        let is_greedy = most > self.config.max_idle_peers / SHARE.divisor && most > SHARE.least;
+        let largest = told.into_values().filter(|told| is_greedy && told.len() == most);
+        largest.flatten().collect()
     }
 
     fn forget_one(&mut self, victims: &[IpAddr]) {

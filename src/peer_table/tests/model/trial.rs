@@ -1,11 +1,13 @@
 //! A table and the model side by side.
 
 use super::known::{Known, Stored};
-use super::rules::Model;
+use super::rules::{Model, SHARE};
 use super::script::Script;
 use super::watching::Watcher;
 use super::*;
 use crate::peer_file;
+use crate::peer_table::entry::Source;
+use crate::peer_table::tellers::Teller;
 use crate::peer_table::time::Moment;
 
 /// Two crowded networks, lone peers below and above us, IPv6, loopback, ourselves, and one that is no peer.
@@ -37,6 +39,15 @@ pub(super) const PEERS: [&str; 26] = [
     "60.100.0.1",
     "224.0.0.1",
 ];
+/// Two of one network, others of their own, and two of a LAN.
+const TELLERS: [&str; 6] = [
+    "60.1.0.1",
+    "60.1.9.9",
+    "::ffff:60.170.0.1",
+    "2a00:1::1",
+    "10.0.0.1",
+    "10.0.0.2",
+];
 const US: &str = "60.100.0.1";
 /// The whole check is slow and looks at what the comparison with the model mostly sees too.
 const STEPS_PER_CHECK: usize = 16;
@@ -63,7 +74,7 @@ impl Trial {
             utc: start(),
             since_start: Duration::ZERO,
         };
-        let mut table = PeerTable::new(config.clone(), listen, seed, now);
+        let mut table = new_table(config.clone(), listen, seed, now);
         let watcher = Watcher::of(&mut table);
         Self {
             watcher,
@@ -120,9 +131,12 @@ impl Trial {
                     self.report(peer, Some(id), report);
                 }
             }
-            Step::PeerList(ref peers) => peers.iter().for_each(|&peer| {
-                let peer = ip(PEERS[peer]);
-                self.apply(|table| table.on_peer_list([peer]), |model, ()| model.on_listed(peer));
+            Step::PeerList { teller, ref peers } => peers.iter().for_each(|&peer| {
+                let (teller, peer) = (teller.map(|teller| ip(TELLERS[teller])), ip(PEERS[peer]));
+                self.apply(
+                    |table| table.on_peer_list_from(teller, [peer]),
+                    |model, ()| model.on_listed(teller, peer),
+                );
             }),
             Step::Wait(millis) => {
                 self.now.since_start += Duration::from_millis(millis);
@@ -161,6 +175,7 @@ impl Trial {
         }
         self.compare_deadline();
         self.compare_order();
+        self.compare_sample(self.steps % 8);
         self.steps += 1;
         if self.steps.is_multiple_of(STEPS_PER_CHECK) {
             self.table.check();
@@ -229,12 +244,18 @@ impl Trial {
         peer_file::encode_head(&mut file);
         let stored: Vec<_> = self.table.stored_from(0).flatten().collect();
         for (place, record) in stored.iter().enumerate() {
-            peer_file::encode_record(&mut file, place == 0, record.peer, record.banned_at, record.other);
+            let StoredPeer {
+                peer,
+                banned_at,
+                knocked,
+                other,
+            } = *record;
+            peer_file::encode_record(&mut file, place == 0, peer, banned_at, knocked, other);
         }
         peer_file::encode_tail(&mut file, !stored.is_empty());
         let records = peer_file::parse(&file).unwrap();
         let (config, now) = (self.table.config.clone(), self.now);
-        self.table = PeerTable::new(config.clone(), self.listen, seed, now);
+        self.table = new_table(config.clone(), self.listen, seed, now);
         self.model = Model::new(config, self.listen, self.table.random.clone(), now);
         self.dials.clear();
         self.sockets.clear();
@@ -308,10 +329,19 @@ impl Trial {
         }
     }
 
+    fn compare_sample(&mut self, limit: usize) {
+        let told = self.model.told();
+        let sample = self.apply(|table| table.sample_peer_ips(limit), |model, _| model.drop_own());
+        assert_eq!(sample.len(), limit.min(told.len()));
+        let distinct: BTreeSet<_> = sample.into_iter().collect();
+        assert_eq!(distinct.len(), limit.min(told.len()));
+        assert!(distinct.iter().all(|ip| told.contains(ip)), "{distinct:?} of {told:?}");
+    }
+
     fn compare_order(&self) {
         let model = &self.model;
-        let is_listed = |peer: &&Known| peer.status != PeerStatus::Banned && !peer.own && !model.is_own(peer.ip);
-        let mut sorted: Vec<_> = model.peers.values().filter(is_listed).collect();
+        let told = model.told();
+        let mut sorted: Vec<_> = told.iter().map(|&ip| model.peer(ip)).collect();
         sorted.sort_by_key(|peer| peer.key());
         let order: Vec<_> = self.table.good_peer_ips().collect();
         assert_eq!(order, sorted.iter().map(|peer| peer.ip).collect::<Vec<_>>());
@@ -361,26 +391,34 @@ impl Model {
         let entry = table.peers.get(id);
         let has_parked = self.parked_of(ip).is_some();
         let peer = self.peers.get_mut(&ip)?;
+        peer.teller = peer.teller.filter(|_| peer.is_untried());
         if peer.is_idle() && peer.from_file && !peer.own {
             // An own address that the file names is noticed when it was to be dialed.
             peer.own = entry.is_own;
         }
         let seen = (
             &entry.peer,
-            (entry.is_proven, entry.is_own),
+            (entry.is_proven, entry.is_own, entry.source),
             entry.connection.map(|connection| connection.number),
             entry.deadline().map(Moment::since_start),
             entry.banned_at(),
             entry.has_parked,
+            table.peers.tellers().of(id),
         );
         let shown = peer.shown();
+        let source = match (peer.knocked, peer.refused) {
+            (true, _) => Source::Admitted,
+            (false, true) => Source::Refused,
+            (false, false) => Source::Told,
+        };
         let expected = (
             &shown,
-            (peer.proven, peer.own),
+            (peer.proven, peer.own, source),
             peer.connection.map(|connection| connection.number),
             peer.deadline,
             peer.banned_at,
             has_parked,
+            peer.teller.map(Teller::at),
         );
         if seen != expected {
             return Some(format!("{seen:?}\nnot {expected:?}"));
@@ -401,6 +439,12 @@ impl Model {
             (end, pause) => Some(format!("{ip} pauses until {end:?}, not {pause:?}")),
         }
     }
+}
+
+fn new_table(config: NetworkConfig, listen: SocketAddr, seed: u64, now: Now) -> PeerTable {
+    let mut table = PeerTable::new(config, listen, seed, now);
+    table.teller_share = SHARE;
+    table
 }
 
 fn pick<T: Copy>(among: &[T], number: usize) -> Option<T> {

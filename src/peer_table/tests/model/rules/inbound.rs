@@ -3,6 +3,7 @@
 use super::super::known::inbound_network;
 use super::*;
 use crate::change::Refusal;
+use crate::peer_table::subnet::is_global;
 
 impl Model {
     /// What becomes of an inbound socket.
@@ -46,6 +47,9 @@ impl Model {
             return Verdict::Refuse(Refusal::Connected);
         }
         if let Some(refusal) = self.full(ip) {
+            if status.is_none() && suspect.is_none() && ip != local {
+                self.remember_refused(ip);
+            }
             return Verdict::Refuse(refusal);
         }
         match status {
@@ -55,6 +59,16 @@ impl Model {
             Some(PeerStatus::OutConnecting) => Verdict::Park(self.peer(ip).connection),
             Some(PeerStatus::OutHandshaking | PeerStatus::OutAlive) => Verdict::Park(None),
             _ => Verdict::Admit,
+        }
+    }
+
+    /// A stranger for whom there is no room; one a network that is globally reachable.
+    fn remember_refused(&mut self, ip: IpAddr) {
+        let is_near = |peer: &Known| peer.refused && inbound_network(peer.ip) == inbound_network(ip);
+        let is_second = is_global(ip) && self.peers.values().any(is_near);
+        if !is_second && !self.is_own(ip) && self.count(PeerStatus::Idle) < self.config.max_idle_peers {
+            self.add(ip);
+            self.peer_mut(ip).refused = true;
         }
     }
 
@@ -89,11 +103,13 @@ impl Model {
     pub(in super::super) fn on_admitted(&mut self, now: Now, ip: IpAddr, id: ConnectionId) {
         if !self.peers.contains_key(&ip) {
             self.add(ip);
+            self.peer_mut(ip).knocked = true;
         }
         let (own, deadline) = (self.is_own(ip), self.handshake_deadline(now));
         let peer = self.peer_mut(ip);
         peer.status = PeerStatus::InHandshaking;
         peer.own |= own;
+        peer.knocked |= std::mem::take(&mut peer.refused);
         (peer.deadline, peer.since, peer.alive_since) = (deadline, now.since_start, None);
         assert_eq!(peer.connection.replace(id), None, "{ip} has a connection");
     }
