@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Parser;
-use futures::StreamExt;
+use futures::{StreamExt, stream};
 use network::{NetworkConfig, NetworkController, NetworkControllerEvent, PeerLease};
 use network_examples::session::{Pace, Session};
 use network_examples::{peers_file, process};
@@ -52,6 +52,10 @@ struct Options {
     /// Ignore private and loopback addresses in peer lists; for nodes on the open Internet
     #[arg(long)]
     global_peers_only: bool,
+
+    /// Print everything that happens to peers, and why
+    #[arg(long)]
+    verbose: bool,
 }
 
 const PACE: Pace = Pace {
@@ -60,6 +64,8 @@ const PACE: Pace = Pace {
     patience: Duration::from_secs(10),
 };
 
+/// How many changes may wait to be printed.
+const CHANGES: usize = 1_024;
 const STATUS_INTERVAL: Duration = Duration::from_secs(10);
 
 #[tokio::main]
@@ -70,9 +76,14 @@ async fn main() -> ExitCode {
 async fn run(options: Options) -> Result<(), Box<dyn Error>> {
     let mut stop = pin!(process::asked_to_end()?);
     peers_file::prepare(&options.peers, &options.bootstrap)?;
-    let network = NetworkController::with_config(config(&options)).await?;
+    let mut network = NetworkController::with_config(config(&options)).await?;
     println!("listening on {}, {}", network.local_addr(), status(&network));
 
+    let mut changes = if options.verbose {
+        network.changes(CHANGES).left_stream()
+    } else {
+        stream::pending().right_stream()
+    };
     let session = Arc::new(Session::new(PACE, network.feedback_sink()));
     let mut connections = network.leased();
     let mut tasks = JoinSet::new();
@@ -84,6 +95,7 @@ async fn run(options: Options) -> Result<(), Box<dyn Error>> {
                 tasks.spawn(serve(Arc::clone(&session), socket, lease));
             }
             Some(ended) = tasks.join_next() => ended?,
+            Some(change) = changes.next() => println!("{change}"),
             _ = statuses.tick() => println!("{}", status(connections.get_ref())),
             () = &mut stop => break,
         }

@@ -12,7 +12,8 @@
 //!                              ▼                        │
 //!  peers ◀───▶ ConnectorPool ──▶ PeerTable (decides) ───┤
 //!                              ▲                        │
-//!  file ◀───── DumpInterval ◀──┘                        └─── Sink<Feedback>, FeedbackSink, PeerLease
+//!  file ◀───── DumpInterval ◀──┘                        ├─── Sink<Feedback>, FeedbackSink, PeerLease
+//!                                                       └──▶ NetworkHandle (answers), Changes (what happens, and why)
 //! ```
 //!
 //! # Quick start
@@ -111,10 +112,21 @@
 //! us. Fields that are not known are kept. At the first launch the file should name some bootstrap peers. One controller
 //! uses it at a time. [`peer_file`] says more of it, and lets tools load and save one.
 //!
+//! # Features
+//!
+//! All are off by default, and then without any cost.
+//!
+//! | feature | what |
+//! |---|---|
+//! | `tracing` | what [`Changes`] says, as events of the target `network`: faults of this host and failed dumps are warnings; peers that are alive, ends and bans are info; dials and candidates debug; refusals trace |
+//! | `metrics` | the numbers of [`Stats`] in the recorder of the `metrics` facade, after each poll, under the names of [`Stats::open_metrics`] and a label `listen` with the address. Install the recorder before making the controller |
+//! | `sim` | a transport in memory, for tests of a node of one's own |
+//!
 //! # Code map
 //!
 //! | where | what |
 //! |---|---|
+//! | `change`, `stats` | what happened to a peer, and why; how many peers, how much, how often |
 //! | `peer_table` | every decision, as a state machine without clock, socket or task |
 //! | `listener`, `connector_pool`, `dump_interval` | one stream each: inbound sockets, outcomes of dials, when to dump |
 //! | `transport`, `peer_file` | [`Transport`] and TCP; the file's format and its replacement |

@@ -95,6 +95,25 @@ fn a_signal_ends_the_testnet_without_a_trace() {
     }
 }
 
+#[test]
+fn a_verbose_node_says_what_happens_and_why() {
+    let file = folder("verbose").join("peers.json");
+    let ip = listen_ip();
+    let refusing = ip.strip_suffix('9').unwrap().to_owned() + "8";
+    fs::write(&file, "[]").unwrap();
+    let mut node = example("node");
+    node.args(["--verbose", "--listen-ip", &ip, "--bootstrap", &refusing, "--peers"]);
+    let mut node = Started::new(node.arg(&file), "listening on");
+    let mut lines = [String::new(), String::new()];
+    for line in &mut lines {
+        node.stdout.read_line(line).unwrap();
+    }
+    let failed = "OutConnecting -> Idle: the dial failed: connection refused";
+    assert_eq!(lines[0].trim(), format!("{refusing} Idle -> OutConnecting: dialed"));
+    assert_eq!(lines[1].trim(), format!("{refusing} {failed}"));
+    assert_eq!(node.signal("TERM").0, Some(0));
+}
+
 /// What a node with this peers file says of its failure.
 fn failure(file: &PathBuf, options: &[&str]) -> String {
     let mut node = example("node");

@@ -98,6 +98,11 @@ impl Watchers {
         table.watch(self.capacity());
     }
 
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        self.rings.len()
+    }
+
     /// Ends all streams.
     pub(super) fn end(&mut self) {
         self.rings.drain(..).for_each(|ring| ring.end());

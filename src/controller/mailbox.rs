@@ -3,7 +3,7 @@
 //! Nothing waits here: a sink that waited would deadlock the task that forwards the controller's own stream into it. So
 //! reports are merged instead of queued one by one, per address or per lease, and memory stays bounded: by the caps for
 //! peers that are connected, by the number of peers that the table may know for all others, and by `max_idle_peers` for
-//! the addresses of peer lists.
+//! the addresses of peer lists. Questions alone wait for room, in the task that asks.
 //!
 //! A report by address is tagged, when it is made, with the connection that it speaks of, so the mailbox knows which
 //! connections are open. What was reported of an address is applied in the order in which it was reported.

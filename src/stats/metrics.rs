@@ -74,8 +74,8 @@ impl Stats {
     }
 
     /// All numbers in the text format of [OpenMetrics 1.0], as a Prometheus server scrapes it: to be served as
-    /// `application/openmetrics-text; version=1.0.0; charset=utf-8`. Every name begins with `network_`; that of a counter is its name in
-    /// [`Counters`](crate::Counters). `examples/metrics.rs` serves it.
+    /// `application/openmetrics-text; version=1.0.0; charset=utf-8`. Every name begins with `network_`; a counter's goes on
+    /// as in [`Counters`](crate::Counters). `examples/metrics.rs` serves it.
     ///
     /// ```
     /// let text = network::Stats::default().open_metrics();
