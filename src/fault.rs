@@ -21,34 +21,28 @@ pub enum DialFault {
     Peer,
 }
 
-/// A dial's error: whose fault it is, and what the kernel said.
+/// A failed dial: whose fault it is, and what the error says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DialError {
     /// Whose fault it is.
     pub fault: DialFault,
-    /// What kind of error it is.
-    pub kind: ErrorKind,
+    /// The error's kind, where there is one.
+    pub kind: Option<ErrorKind>,
 }
 
 impl DialError {
-    /// `at_once` as [`DialFault::Unroutable`] has it.
+    /// As [`DialFault::of`].
     pub(crate) fn of(error: &io::Error, at_once: bool) -> Self {
         Self {
             fault: DialFault::of(error, at_once),
-            kind: error.kind(),
+            kind: Some(error.kind()),
         }
     }
 }
 
-/// For an error of which no more than the fault is known.
 impl From<DialFault> for DialError {
     fn from(fault: DialFault) -> Self {
-        let kind = match fault {
-            DialFault::TimedOut => ErrorKind::TimedOut,
-            DialFault::Unroutable { .. } => ErrorKind::NetworkUnreachable,
-            DialFault::Peer => ErrorKind::ConnectionRefused,
-            DialFault::Host => ErrorKind::Other,
-        };
+        let kind = (fault == DialFault::TimedOut).then_some(ErrorKind::TimedOut);
         Self { fault, kind }
     }
 }

@@ -85,7 +85,7 @@ impl PeerTable {
         if fault == DialFault::Host {
             self.counters.dials_host_faults += 1;
             self.pace.on_host_fault(now);
-            self.end_connection(now, id, Cause::DialHostFault(kind), |_| {});
+            self.end_connection(now, id, Cause::DialHostFault(told(kind)), |_| {});
             return;
         }
         self.pace.on_no_host_fault();
@@ -209,7 +209,7 @@ impl PeerTable {
     }
 
     /// The peer refused the dial, reset it, or did not answer.
-    fn on_peer_failed(&mut self, now: Now, id: PeerId, kind: ErrorKind, was_in_outage: bool) {
+    fn on_peer_failed(&mut self, now: Now, id: PeerId, error: Option<ErrorKind>, was_in_outage: bool) {
         let is_outage = self.is_outage(now);
         let streak = self.peers.get(id).peer.failures_in_row;
         let pause = if is_outage {
@@ -218,7 +218,7 @@ impl PeerTable {
             self.backoff(if was_in_outage { 1 } else { streak.saturating_add(1) })
         };
         let paused_until = now.after(self.random.jittered(pause));
-        self.end_connection(now, id, Cause::DialFailed(kind), |entry| {
+        self.end_connection(now, id, Cause::DialFailed(told(error)), |entry| {
             entry.unroutable_in_row = 0;
             entry.paused_until = Some(paused_until);
             entry.on_failure(now.utc);
@@ -230,7 +230,7 @@ impl PeerTable {
     }
 
     /// No way to the address was found, which may be this host's fault or the peer's.
-    fn set_aside(&mut self, now: Now, id: PeerId, kind: ErrorKind) {
+    fn set_aside(&mut self, now: Now, id: PeerId, error: Option<ErrorKind>) {
         let is_outage = self.is_outage(now);
         let in_row = self.peers.get(id).unroutable_in_row.saturating_add(1);
         let pause = if is_outage {
@@ -239,11 +239,16 @@ impl PeerTable {
             self.backoff(in_row.into())
         };
         let paused_until = now.after(self.random.jittered(pause));
-        self.end_connection(now, id, Cause::DialUnroutable(kind), |entry| {
+        self.end_connection(now, id, Cause::DialUnroutable(told(error)), |entry| {
             entry.unroutable_in_row = in_row;
             entry.paused_until = Some(paused_until);
             entry.on_failure(now.utc);
             entry.note_outage_failure(is_outage);
         });
     }
+}
+
+/// The kind of an error of which none is known, as that of a dial that panicked.
+fn told(error: Option<ErrorKind>) -> ErrorKind {
+    error.unwrap_or(ErrorKind::Other)
 }

@@ -172,6 +172,7 @@ mod tests {
                     .bytes()
                     .all(|byte| byte.is_ascii_lowercase() || byte == b'_')
             );
+            assert!(!metric.help.contains("]("), "a link in {metric:?}");
             assert!(
                 metric.help.ends_with('.') && !metric.help.contains(['\\', '"', '\n']),
                 "{metric:?}"

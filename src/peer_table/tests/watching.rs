@@ -97,7 +97,11 @@ fn a_failed_dial_says_which_error_it_was() {
         let (&id, _) = node.dials.first_key_value().unwrap();
         let kind = ErrorKind::ConnectionReset;
         drain(&mut node.table);
-        node.table.on_dial_failed(node.now, id, DialError { fault, kind });
+        let error = DialError {
+            fault,
+            kind: Some(kind),
+        };
+        node.table.on_dial_failed(node.now, id, error);
         let expected = status(PeerStatus::OutConnecting, PeerStatus::Idle, cause(kind));
         assert_eq!(kinds(&mut node), [expected], "{fault:?}");
     }
