@@ -156,6 +156,7 @@ fn what_waits_can_be_spawned<T: Transport>() {
     let _ =
         |config: NetworkConfig| is::<Result<NetworkController, NetworkError>>(NetworkController::with_config(config));
     let _ = |sink: &FeedbackSink| is::<Result<Vec<IpAddr>, NetworkError>>(sink.good_peer_ips(100));
+    let _ = |sink: &FeedbackSink| is::<Result<Vec<IpAddr>, NetworkError>>(sink.sample_peer_ips(100));
     let _ = |handle: &NetworkHandle, ip: IpAddr| {
         is::<Result<Stats, NetworkError>>(handle.stats());
         is::<Result<Option<Peer>, NetworkError>>(handle.peer(ip));

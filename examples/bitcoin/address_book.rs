@@ -1,7 +1,6 @@
 //! Which peers others may be told of, and what each of them offers.
 
 use std::collections::{HashMap, HashSet};
-use std::hash::{BuildHasher, RandomState};
 use std::net::IpAddr;
 
 use bitcoin::p2p::ServiceFlags;
@@ -64,16 +63,11 @@ impl AddressBook {
         self.entries.retain(|ip, _| known.contains(ip));
     }
 
-    /// Up to `limit` of these peers that others may be told of, drawn at random, each with its services.
-    pub(crate) fn sample(&self, peers: Vec<IpAddr>, limit: usize) -> Vec<(IpAddr, ServiceFlags)> {
+    /// The first `limit` of these peers that others may be told of, each with its services.
+    pub(crate) fn with_services(&self, peers: Vec<IpAddr>, limit: usize) -> Vec<(IpAddr, ServiceFlags)> {
         let known = peers
             .into_iter()
             .filter_map(|ip| Some((ip, self.entries.get(&ip)?.services)));
-        let mut known: Vec<_> = known.collect();
-        // An order by a hash with a key of its own is a random one.
-        let order = RandomState::new();
-        known.sort_by_cached_key(|(ip, _)| order.hash_one(ip));
-        known.truncate(limit);
-        known
+        known.take(limit).collect()
     }
 }

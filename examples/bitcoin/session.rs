@@ -11,7 +11,7 @@ use std::time::Duration;
 use bitcoin::p2p::ServiceFlags;
 use bitcoin::p2p::message::NetworkMessage;
 use bitcoin::p2p::message_network::VersionMessage;
-use network::{Feedback, FeedbackSink, PeerLease};
+use network::{FeedbackSink, PeerLease};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{self, Instant, MissedTickBehavior, timeout};
 
@@ -298,13 +298,14 @@ impl Session {
         for &(ip, services) in &peers {
             self.book().on_announcement(ip, services);
         }
-        let ips = peers.into_iter().map(|(ip, _)| ip).collect();
-        let reported = self.feedback.report(Feedback::PeerList(ips));
-        reported.map_err(|_| Ending::Revoked)
+        // Names the peer as the one that told of them, so that it cannot fill our list with made-up ones.
+        lease.peer_list(peers.into_iter().map(|(ip, _)| ip));
+        Ok(())
     }
 
+    /// All peers that others may be told of, in random order.
     async fn known_peers(&self) -> Result<Vec<IpAddr>, Ending> {
-        let known = self.feedback.good_peer_ips(usize::MAX).await;
+        let known = self.feedback.sample_peer_ips(usize::MAX).await;
         known.map_err(|_| Ending::Revoked)
     }
 
@@ -313,7 +314,8 @@ impl Session {
         self.book.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Tells of a random sample. If it told of the best peers, these would become hubs and all others would stay unknown.
+    /// Tells of a random sample: the first in random order whose services are known. If it told of the best peers, these
+    /// would become hubs and all others would stay unknown.
     async fn tell_addresses<S: AsyncRead + AsyncWrite + Unpin>(
         &self,
         wire: &mut Wire<S>,
@@ -322,7 +324,7 @@ impl Session {
     ) -> Result<(), Ending> {
         let mut others = self.known_peers().await?;
         others.retain(|ip| *ip != lease.ip());
-        let told = self.book().sample(others, MAX_ADDRESSES);
+        let told = self.book().with_services(others, MAX_ADDRESSES);
         if told.is_empty() {
             return Ok(());
         }

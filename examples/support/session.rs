@@ -5,7 +5,7 @@ use std::hash::{BuildHasher, RandomState};
 use std::io;
 use std::time::Duration;
 
-use network::{Feedback, FeedbackSink, PeerLease};
+use network::{FeedbackSink, PeerLease};
 use tokio::io::{AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
 use tokio::net::tcp::{ReadHalf, WriteHalf};
@@ -137,14 +137,16 @@ impl Session {
                 lease.alive();
                 Ok(())
             }
-            Message::GetPeers => match self.feedback.good_peer_ips(MAX_PEERS).await {
+            // If every node told of its best peers, these would become hubs and the others would stay unknown.
+            Message::GetPeers => match self.feedback.sample_peer_ips(MAX_PEERS).await {
                 Ok(ips) => wire.send(&Message::Peers(ips)).await,
                 Err(_) => Err(Ending::Revoked),
             },
             Message::Peers(ips) => {
                 open.on_peers()?;
-                let reported = self.feedback.report(Feedback::PeerList(ips));
-                reported.map_err(|_| Ending::Revoked)
+                // Names the peer as the one that told of them, so that it cannot fill our list with made-up ones.
+                lease.peer_list(ips);
+                Ok(())
             }
             Message::Bye => Err(Ending::Bye),
         }

@@ -103,6 +103,19 @@ impl FeedbackSink {
     pub async fn good_peer_ips(&self, limit: usize) -> Result<Vec<IpAddr>, NetworkError> {
         self.handle.good_peer_ips(limit).await
     }
+
+    /// The same as [`NetworkHandle::sample_peer_ips`]: to tell others of.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future withdraws the question and nothing else.
+    ///
+    /// # Errors
+    ///
+    /// [`NetworkError::Closed`] once the controller is closed or dropped.
+    pub async fn sample_peer_ips(&self, limit: usize) -> Result<Vec<IpAddr>, NetworkError> {
+        self.handle.sample_peer_ips(limit).await
+    }
 }
 
 /// As that of [`NetworkHandle`].

@@ -143,7 +143,7 @@ impl<T: Transport> Answers for Pin<&mut Engine<T>> {
     }
 
     fn sample_peer_ips(&mut self, limit: usize) -> Vec<IpAddr> {
-        Engine::sample_peer_ips(self.as_mut(), limit)
+        self.as_mut().project().table.sample_peer_ips(limit)
     }
 
     fn stats(&self) -> Stats {

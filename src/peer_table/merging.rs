@@ -45,13 +45,14 @@ impl PeerTable {
         }
     }
 
-    /// Merges a peer list: adds peers that are not known, and lets others be told of those that had only knocked. Looks at no more addresses
-    /// than there may be Idle peers.
+    /// Merges a peer list that names no teller.
+    #[cfg(any(test, feature = "internals"))]
     pub fn on_peer_list(&mut self, ips: impl IntoIterator<Item = IpAddr>) {
         self.on_peer_list_from(None, ips);
     }
 
-    /// Merges a peer list of the peer at `teller`, which is remembered of the peers that are added.
+    /// Merges a peer list: adds peers that are not known, and lets others be told of those that had only knocked. Looks at
+    /// no more addresses than there may be Idle peers. That `teller` told of the peers that are added is remembered.
     pub fn on_peer_list_from(&mut self, teller: Option<IpAddr>, ips: impl IntoIterator<Item = IpAddr>) {
         for ip in ips.into_iter().take(self.config.max_idle_peers) {
             self.on_listed(teller, ip);

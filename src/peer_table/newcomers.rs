@@ -11,13 +11,13 @@ use std::net::IpAddr;
 use crate::peer::{Peer, PeerId};
 use crate::peer_table::PeerTable;
 use crate::peer_table::entry::{Entry, Source};
-use crate::peer_table::subnet::{Subnet, is_global};
+use crate::peer_table::subnet::Subnet;
 
 impl PeerTable {
     /// An inbound socket of a peer that is not known is refused for want of room.
     pub(super) fn remember_refused(&mut self, ip: IpAddr) {
         let has_room = self.peers.counts().idle < self.max_idle();
-        let is_second = is_global(ip) && self.peers.has_refused(Subnet::of_inbound(ip));
+        let is_second = self.peers.has_refused(Subnet::of_inbound(ip));
         if has_room && !is_second && !self.own.contains(ip) {
             let mut entry = self.new_entry(Peer::new(ip));
             entry.source = Source::Refused;

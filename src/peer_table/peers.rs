@@ -250,7 +250,8 @@ impl Peers {
         self.strangers.contains(&id)
     }
 
-    /// Whether a newcomer from this subnet is remembered that was refused.
+    /// Whether a newcomer from this subnet is remembered that was refused. (Of one that is not globally reachable it does
+    /// not matter.)
     pub(crate) fn has_refused(&self, subnet: Subnet) -> bool {
         self.refused.contains(&subnet)
     }

@@ -219,13 +219,13 @@ async fn the_address_book_is_bounded() {
     for number in 0..lists {
         scene.tell(list(number), ServiceFlags::NETWORK).await;
         let told = (0..lists).flat_map(list).collect();
-        let held = node.session.book().sample(told, usize::MAX).len();
+        let held = node.session.book().with_services(told, usize::MAX).len();
         assert!(held <= BOOK_LIMIT, "{held}");
     }
     // Entries of peers that the controller has forgotten give way to new ones.
     assert_eq!(scene.ask_for_addresses().await.len(), MAX_ADDRESSES);
     let last = list(lists - 1).collect();
-    assert_eq!(node.session.book().sample(last, usize::MAX).len(), MAX_ADDRESSES);
+    assert_eq!(node.session.book().with_services(last, usize::MAX).len(), MAX_ADDRESSES);
 }
 
 #[tokio::test(start_paused = true)]

@@ -285,6 +285,34 @@ async fn good_peers_are_answered_by_the_next_poll() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_sample_is_answered_by_the_next_poll() {
+    let mut node = roomy_with_100().await;
+    let sink = node.feedback_sink();
+    let mut samples = Vec::new();
+    for limit in [0, 5, 5, 100, FOREVER] {
+        let mut question = task::spawn(sink.sample_peer_ips(limit));
+        assert!(question.poll().is_pending());
+        node.no_event();
+        assert!(question.is_woken());
+        let Poll::Ready(Ok(answer)) = question.poll() else {
+            panic!("no answer");
+        };
+        assert_eq!(answer.len(), limit.min(100));
+        assert!(answer.iter().all(|&ip| node.peer(ip).is_some()));
+        samples.push(answer);
+    }
+    assert_ne!(samples[1], samples[2]);
+    assert_ne!(samples[3], node.get_good_peer_ips(), "in random order");
+}
+
+async fn roomy_with_100() -> Node {
+    let mut node = Node::knowing(passive(), &[]).await;
+    let ips = (0..100).map(|last| IpAddr::from([60, 1, 0, last]));
+    node.feedback_peer_list(ips).await;
+    node
+}
+
+#[tokio::test(start_paused = true)]
 async fn questions_that_are_dropped_take_bounded_memory() {
     let mut node = Node::knowing(passive(), &[LOW]).await;
     let sink = node.feedback_sink();
@@ -317,6 +345,7 @@ async fn is_closed(mut sink: FeedbackSink) {
     assert!(closed(sink.report(Feedback::PeerList(Vec::new()))));
     assert!(closed(sink.send(Feedback::Alive(ip(LOW))).await));
     assert!(closed(sink.good_peer_ips(1).await.map(drop)));
+    assert!(closed(sink.sample_peer_ips(1).await.map(drop)));
     assert!(sink.close().await.is_ok());
 }
 
