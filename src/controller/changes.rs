@@ -215,3 +215,32 @@ impl fmt::Debug for Changes {
 fn count(changes: usize) -> u64 {
     u64::try_from(changes).unwrap_or(u64::MAX)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tests::start;
+
+    fn change(last: u8) -> Change {
+        Change {
+            at: start(),
+            ip: IpAddr::from([60, 1, 0, last]),
+            kind: ChangeKind::Added,
+        }
+    }
+
+    #[test]
+    fn what_the_table_has_dropped_came_after_what_is_there() {
+        let ring = Ring {
+            capacity: 3,
+            state: Mutex::default(),
+        };
+        ring.extend(0, &[change(1)]);
+        ring.extend(5, &[2, 3, 4, 5].map(change));
+        let told: Vec<_> = std::iter::from_fn(|| ring.state().next()).collect();
+        assert_eq!(told[0].kind, ChangeKind::Lagged(1 + 5 + 1));
+        assert_eq!(told[1..], [3, 4, 5].map(change));
+        ring.extend(0, &[change(6)]);
+        assert_eq!(ring.state().next(), Some(change(6)), "told once");
+    }
+}
