@@ -291,7 +291,6 @@ impl Mailbox {
     /// those who wait for the end of the controller still do.
     pub(crate) fn close(&self) {
         let ended = self.state().close();
-        self.places.close();
         // Without the lock: this wakes tasks, which may come back here.
         ended.open.into_leases().for_each(|lease| lease.revoke());
     }
