@@ -1,14 +1,14 @@
 //! What is traced, and at which level.
 
 use std::fmt::Write;
-use std::sync::Mutex;
+use std::sync::{Mutex, OnceLock};
 
 use PeerStatus::InHandshaking;
 use tempfile::TempDir;
 use tracing::field::{Field, Visit};
 use tracing::span;
 use tracing::subscriber::{DefaultGuard, set_default};
-use tracing::{Level, Metadata, Subscriber};
+use tracing::{Dispatch, Level, Metadata, Subscriber};
 
 use super::dumps::file;
 use super::*;
@@ -54,6 +54,10 @@ impl Subscriber for Keeper {
 }
 
 fn keep() -> (Lines, DefaultGuard) {
+    // While there is one subscriber alone, `tracing` asks that of the thread which first comes by an event: other tests
+    // have none, and the event would be off for all.
+    static OTHER: OnceLock<Dispatch> = OnceLock::new();
+    OTHER.get_or_init(|| Dispatch::new(Keeper(Lines::default())));
     let lines = Lines::default();
     let guard = set_default(Keeper(Arc::clone(&lines)));
     (lines, guard)
