@@ -28,6 +28,7 @@ pub fn stored_records(table: &PeerTable) -> Vec<PeerRecord> {
         PeerRecord {
             peer,
             banned_at: stored.banned_at,
+            banned_until: stored.banned_until,
             other: None,
         }
     });
@@ -85,8 +86,7 @@ pub fn encode(records: &[PeerRecord]) -> Vec<u8> {
     let mut out = Vec::new();
     peer_file::encode_head(&mut out);
     for (index, record) in records.iter().enumerate() {
-        let PeerRecord { peer, banned_at, other } = record;
-        peer_file::encode_record(&mut out, index == 0, peer, *banned_at, other.as_deref());
+        peer_file::encode_record(&mut out, index == 0, record.as_stored());
     }
     peer_file::encode_tail(&mut out, !records.is_empty());
     out

@@ -106,8 +106,8 @@
 //! ```
 //!
 //! Only `ip` is required. `status` is the name of a [`PeerStatus`], of which only `Banned` means something when it is
-//! loaded. The times `last_alive`, `last_failure`, `last_alive_outgoing` and `banned_at` are RFC 3339 or `null`,
-//! `failures_in_row` is a number. Fields that are not known are kept. At the first launch the file should name some
+//! loaded. The times `last_alive`, `last_failure`, `last_alive_outgoing`, `banned_at` and `banned_until` are RFC 3339 or
+//! `null`, `failures_in_row` is a number. Fields that are not known are kept. At the first launch the file should name some
 //! bootstrap peers. One controller uses it at a time. [`peer_file`] says more of it, and lets tools load and save one.
 //!
 //! # Code map

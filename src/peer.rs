@@ -121,6 +121,9 @@ pub struct PeerRecord {
     pub peer: Peer,
     /// When the ban was set, for a ban that ends after a time. Means nothing unless the peer is banned.
     pub banned_at: Option<DateTime<Utc>>,
+    /// When the ban ends, if it has a term of its own, as [`BannedFor`](crate::Feedback::BannedFor) sets one. `None`
+    /// leaves that to [`ban_duration`](crate::NetworkConfig::ban_duration). Means nothing unless the peer is banned.
+    pub banned_until: Option<DateTime<Utc>>,
     /// Fields that this crate does not know, to be written back as they were.
     pub(crate) other: Option<Box<OtherFields>>,
 }
@@ -138,8 +141,33 @@ impl From<Peer> for PeerRecord {
     fn from(peer: Peer) -> Self {
         Self {
             banned_at: peer.last_failure.filter(|_| peer.status == PeerStatus::Banned),
+            banned_until: None,
             peer,
             other: None,
+        }
+    }
+}
+
+/// What the peer file stores of a peer, borrowed from a [`PeerRecord`] or from the peer table.
+#[derive(Clone, Copy, Debug)]
+pub struct StoredPeer<'a> {
+    /// What is known of it.
+    pub peer: &'a Peer,
+    /// When it was banned.
+    pub banned_at: Option<DateTime<Utc>>,
+    /// When the ban ends, if it has a term of its own.
+    pub banned_until: Option<DateTime<Utc>>,
+    /// Fields of its record that this crate does not know.
+    pub other: Option<&'a OtherFields>,
+}
+
+impl PeerRecord {
+    pub(crate) fn as_stored(&self) -> StoredPeer<'_> {
+        StoredPeer {
+            peer: &self.peer,
+            banned_at: self.banned_at,
+            banned_until: self.banned_until,
+            other: self.other.as_deref(),
         }
     }
 }

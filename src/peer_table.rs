@@ -57,8 +57,8 @@ pub use self::feedback::Report;
 #[cfg(feature = "internals")]
 pub use self::inbound::Refusal;
 pub use self::inbound::Verdict;
-pub use self::peers::StoredPeer;
 pub use self::time::Now;
+pub use crate::peer::StoredPeer;
 
 use self::candidates::Turn;
 use self::entry::Entry;

@@ -182,7 +182,7 @@ counters! {
     addresses_refused,
     /// Bans that were set.
     bans_set,
-    /// Bans that ended by `ban_duration`.
+    /// Bans that ended after their term, by `ban_duration` or their own.
     bans_ended,
     /// Dumps of the peer file that were written.
     dumps_written,

@@ -168,6 +168,7 @@ fn every_transport_has_the_whole_surface() {
 #[test]
 fn a_lease_is_spent_by_the_end_that_it_reports() {
     let _: [fn(PeerLease); 3] = [PeerLease::closed, PeerLease::failed, PeerLease::banned];
+    let _: fn(PeerLease, Duration) = PeerLease::banned_for;
     let _: fn(&PeerLease) = PeerLease::alive;
     let _: fn(&PeerLease) -> IpAddr = PeerLease::ip;
     let _: fn(&PeerLease) -> bool = PeerLease::is_outgoing;
@@ -189,13 +190,14 @@ fn an_event_has_one_variant_with_three_fields() {
 }
 
 #[test]
-fn a_record_of_the_peer_file_is_a_peer_and_the_beginning_of_its_ban() {
+fn a_record_of_the_peer_file_is_a_peer_and_the_times_of_its_ban() {
     let _: fn(IpAddr) -> PeerRecord = PeerRecord::new;
     let _: fn(IpAddr) -> Peer = Peer::new;
-    fn parts(PeerRecord { peer, banned_at, .. }: PeerRecord) -> (Peer, Option<DateTime<Utc>>) {
-        (peer, banned_at)
+    type Times = [Option<DateTime<Utc>>; 2];
+    fn parts(record: PeerRecord) -> (Peer, Times) {
+        (record.peer, [record.banned_at, record.banned_until])
     }
-    let _: fn(PeerRecord) -> (Peer, Option<DateTime<Utc>>) = parts;
+    let _: fn(PeerRecord) -> (Peer, Times) = parts;
     let _ = |FileError { path, source, .. }: FileError| drop::<(PathBuf, PeerFileError)>((path, source));
 }
 
@@ -216,6 +218,7 @@ fn feedback_and_errors_name_these_cases() {
             Feedback::Closed(ip),
             Feedback::PeerList(vec![ip]),
             Feedback::Unbanned(ip),
+            Feedback::BannedFor(ip, Duration::from_secs(60)),
             Feedback::Ourselves(ip),
         ]
     };

@@ -64,6 +64,7 @@ impl Text {
         "\"last_alive_outgoing\":",
         "\"failures_in_row\":",
         "\"banned_at\":",
+        "\"banned_until\":",
         "\"2026-01-02T03:04:05Z\"",
         "\"2026-01-02T03:04:05.678+02:00\"",
         "\"note\":",

@@ -162,7 +162,7 @@ impl Cursor {
             };
             self.slot += 1;
             if let Some(stored) = slot {
-                peer_file::encode_record(out, !self.any_record, stored.peer, stored.banned_at, stored.other);
+                peer_file::encode_record(out, !self.any_record, stored);
                 self.any_record = true;
             }
         }

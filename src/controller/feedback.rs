@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use futures::Sink;
 use tokio::sync::oneshot;
@@ -27,6 +28,23 @@ pub enum Feedback {
     /// The peer misbehaved: it is neither dialed nor admitted any more. Its connection's slot is freed and its lease
     /// revoked; the socket is the application's to close. Updates `last_failure`.
     Banned(IpAddr),
+    /// The same for this long, whatever [`ban_duration`](crate::NetworkConfig::ban_duration) says. The last of several
+    /// bans counts. The term is kept in the peer file.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use network::{Feedback, NetworkConfig, NetworkController, PeerStatus};
+    /// # use futures::SinkExt;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), network::NetworkError> {
+    /// # let mut net = NetworkController::with_config(NetworkConfig::in_memory(0)).await?;
+    /// let peer = [203, 0, 113, 7].into();
+    /// net.send(Feedback::BannedFor(peer, Duration::from_secs(24 * 3600))).await?;
+    /// assert_eq!(net.peer(peer).unwrap().status, PeerStatus::Banned);
+    /// # Ok(())
+    /// # }
+    /// ```
+    BannedFor(IpAddr, Duration),
     /// We have closed the connection cleanly. The peer becomes Idle; no failure is recorded.
     Closed(IpAddr),
     /// Peers that a peer told us of. Unknown ones are added, known ones left as they are.
@@ -51,6 +69,7 @@ impl From<Feedback> for Input {
             Feedback::Alive(ip) => Self::Report(ip, Report::Alive),
             Feedback::Failed(ip) => Self::Report(ip, Report::Failed),
             Feedback::Banned(ip) => Self::Report(ip, Report::Banned),
+            Feedback::BannedFor(ip, term) => Self::Report(ip, Report::BannedFor(term)),
             Feedback::Closed(ip) => Self::Report(ip, Report::Closed),
             Feedback::Unbanned(ip) => Self::Report(ip, Report::Unbanned),
             Feedback::Ourselves(ip) => Self::Report(ip, Report::Ourselves),

@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use futures::stream::{FusedStream, Stream};
 use futures::{Sink, SinkExt, StreamExt};
@@ -81,6 +82,21 @@ impl PeerLease {
         self.spend(Report::Banned);
     }
 
+    /// The same for this long, whatever [`ban_duration`](crate::NetworkConfig::ban_duration) says.
+    ///
+    /// ```no_run
+    /// # use std::time::Duration;
+    /// # fn misbehaves(_: &[u8]) -> bool { true }
+    /// fn on_message(message: &[u8], lease: network::PeerLease) {
+    ///     if misbehaves(message) {
+    ///         lease.banned_for(Duration::from_secs(3600));
+    ///     }
+    /// }
+    /// ```
+    pub fn banned_for(self, term: Duration) {
+        self.spend(Report::BannedFor(term));
+    }
+
     /// Waits until the connection's slot has ended by anything but this lease: a ban, a deadline, feedback by address,
     /// the controller closed or dropped. From then on it is ready at once. Whoever holds the socket should close it.
     ///
@@ -92,7 +108,7 @@ impl PeerLease {
     }
 
     fn report(&self, report: Report) {
-        if report == Report::Banned || !self.state.is_revoked() {
+        if report.is_ban() || !self.state.is_revoked() {
             self.mailbox.report_lease(self.ip, self.connection, report);
         }
     }

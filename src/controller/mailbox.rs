@@ -278,7 +278,7 @@ impl State {
         if self.absent.len() < self.max_absent || self.absent.contains(ip) {
             return true;
         }
-        let is_about_a_ban = matches!(report, Report::Banned | Report::Unbanned);
+        let is_about_a_ban = report.is_ban() || report == Report::Unbanned;
         if is_about_a_ban {
             self.stale += u64::from(self.absent.pop_first().is_some());
         }

@@ -66,10 +66,19 @@ pub(crate) struct Rare {
     pub(crate) other: Option<Box<OtherFields>>,
     /// The times to rank the peer by, where a stored one lay in the future when it was loaded.
     pub(crate) believed: Option<Times>,
-    pub(crate) banned_at: Option<DateTime<Utc>>,
+    pub(crate) ban_times: BanTimes,
     pub(crate) ban_end: Option<Moment>,
     /// The number of the last event that concerned the ban: it is chosen for eviction by it.
     pub(crate) ban_event: u64,
+}
+
+/// The times of a ban that are stored.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct BanTimes {
+    /// When it was set.
+    pub(crate) at: Option<DateTime<Utc>>,
+    /// When it ends, if it has a term of its own.
+    pub(crate) until: Option<DateTime<Utc>>,
 }
 
 /// The times that a rank follows from.
@@ -120,7 +129,10 @@ impl Entry {
             entry.rare_mut().other = record.other;
         }
         if entry.peer.status == PeerStatus::Banned {
-            entry.rare_mut().banned_at = record.banned_at;
+            entry.rare_mut().ban_times = BanTimes {
+                at: record.banned_at,
+                until: record.banned_until,
+            };
         }
         entry.judge_proven(now.utc);
         entry
@@ -130,8 +142,8 @@ impl Entry {
         self.rare.get_or_insert_default()
     }
 
-    pub(crate) fn banned_at(&self) -> Option<DateTime<Utc>> {
-        self.rare.as_ref()?.banned_at
+    pub(crate) fn ban_times(&self) -> BanTimes {
+        self.rare.as_ref().map(|rare| rare.ban_times).unwrap_or_default()
     }
 
     /// When its handshake times out or its ban ends.

@@ -1,6 +1,7 @@
 //! What the application reports of connections: alive, failed, closed.
 
 use std::net::IpAddr;
+use std::time::Duration;
 
 use crate::peer::{ConnectionId, PeerId, PeerStatus};
 use crate::peer_table::entry::Entry;
@@ -18,10 +19,18 @@ pub enum Report {
     Closed,
     /// It misbehaved.
     Banned,
+    /// It misbehaved, and is banned for this long.
+    BannedFor(Duration),
     /// It is banned no more.
     Unbanned,
     /// It is this node itself.
     Ourselves,
+}
+
+impl Report {
+    pub(crate) fn is_ban(self) -> bool {
+        matches!(self, Self::Banned | Self::BannedFor(_))
+    }
 }
 
 impl PeerTable {
@@ -31,7 +40,8 @@ impl PeerTable {
         let ip = ip.to_canonical();
         let current = connection.and_then(|connection| self.peer_of(connection));
         match (report, current) {
-            (Report::Banned, _) => self.ban(now, ip),
+            (Report::Banned, _) => self.ban(now, ip, None),
+            (Report::BannedFor(term), _) => self.ban(now, ip, Some(term)),
             (Report::Unbanned, _) => self.unban(ip),
             (Report::Ourselves, _) => self.on_ourselves(now, ip),
             (Report::Alive | Report::Failed | Report::Closed, Some(id)) => {
@@ -103,7 +113,9 @@ impl PeerTable {
         match report {
             Report::Alive => self.on_alive(now, id),
             Report::Failed => self.fail_connection(now, id),
-            Report::Closed | Report::Banned | Report::Unbanned | Report::Ourselves => self.close_connection(now, id),
+            Report::Closed | Report::Banned | Report::BannedFor(_) | Report::Unbanned | Report::Ourselves => {
+                self.close_connection(now, id)
+            }
         }
     }
 

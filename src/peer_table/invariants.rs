@@ -42,7 +42,7 @@ impl PeerTable {
     fn check_deadline(&self, entry: &Entry) {
         let is_bounded = match entry.peer.status {
             PeerStatus::OutHandshaking | PeerStatus::InHandshaking => self.config.handshake_timeout.is_some(),
-            PeerStatus::Banned => self.config.ban_duration.is_some(),
+            PeerStatus::Banned => self.config.ban_duration.is_some() || entry.ban_times().until.is_some(),
             PeerStatus::Idle | PeerStatus::OutConnecting | PeerStatus::OutAlive | PeerStatus::InAlive => false,
         };
         assert_eq!(entry.deadline().is_some(), is_bounded, "{:?}", entry.peer);

@@ -9,7 +9,7 @@ use chrono::{DateTime, Utc};
 
 use crate::peer::{Peer, PeerRecord, PeerStatus, is_peer_address};
 use crate::peer_table::PeerTable;
-use crate::peer_table::entry::Entry;
+use crate::peer_table::entry::{BanTimes, Entry};
 use crate::peer_table::rank::Rank;
 use crate::peer_table::subnet::is_global;
 use crate::peer_table::time::{Moment, Now};
@@ -98,13 +98,13 @@ impl PeerTable {
     /// A ban goes on where it was. One without a beginning, or with one in the future, begins now: answers whether it
     /// does.
     fn resume_ban(&mut self, now: Now, entry: &mut Entry) -> bool {
-        let stored = entry.banned_at().or(entry.peer.last_failure);
-        let begun = stored.filter(|&at| at <= now.utc);
-        let banned_at = begun.unwrap_or(now.utc);
-        let ban_end = self.ban_end(now, banned_at);
+        let BanTimes { at, until } = entry.ban_times();
+        let begun = at.or(entry.peer.last_failure).filter(|&at| at <= now.utc);
+        let at = begun.unwrap_or(now.utc);
+        let ban_end = self.ban_end(now, at, until);
         let event = self.next_event();
         let rare = entry.rare_mut();
-        rare.banned_at = Some(banned_at);
+        rare.ban_times.at = Some(at);
         (rare.ban_end, rare.ban_event) = (ban_end, event);
         begun.is_none()
     }

@@ -10,29 +10,16 @@ mod invariants;
 use std::collections::{BTreeSet, HashMap};
 use std::net::IpAddr;
 
-use chrono::{DateTime, Utc};
-
-use crate::peer::{OtherFields, Peer, PeerId, PeerStatus};
+use crate::peer::{Peer, PeerId, PeerStatus, StoredPeer};
 use crate::peer_table::bag::Numbered;
 use crate::peer_table::candidates::Candidates;
 use crate::peer_table::crowds::Crowds;
-use crate::peer_table::entry::{Entry, is_outgoing};
+use crate::peer_table::entry::{BanTimes, Entry, is_outgoing};
 use crate::peer_table::groups::{Groups, Membership};
 use crate::peer_table::rank::Ranked;
 use crate::peer_table::subnet::{GroupId, Subnet};
 use crate::peer_table::time::Moment;
 use crate::stats::StatusCounts;
-
-/// A stored peer, as the peer file wants it.
-#[derive(Clone, Copy, Debug)]
-pub struct StoredPeer<'a> {
-    /// What is known of it.
-    pub peer: &'a Peer,
-    /// When it was banned.
-    pub banned_at: Option<DateTime<Utc>>,
-    /// Fields of its record that this crate does not know.
-    pub other: Option<&'a OtherFields>,
-}
 
 #[derive(Debug, Default)]
 pub(crate) struct Peers {
@@ -73,7 +60,7 @@ struct Facts {
     out_alive_since: Option<Moment>,
     has_failed_in_outage: bool,
     /// What the peer file says of it.
-    stored: Option<(Peer, Option<DateTime<Utc>>)>,
+    stored: Option<(Peer, BanTimes)>,
 }
 
 impl Facts {
@@ -91,7 +78,7 @@ impl Facts {
                 .filter(|_| status == PeerStatus::OutAlive)
                 .and_then(|connection| connection.alive_since),
             has_failed_in_outage: entry.failures_in_outage > 0,
-            stored: is_stored(entry).then(|| (as_stored(&entry.peer), entry.banned_at())),
+            stored: is_stored(entry).then(|| (as_stored(&entry.peer), entry.ban_times())),
         }
     }
 
@@ -132,7 +119,8 @@ impl Peers {
         slots.iter().map(|entry| {
             entry.as_ref().filter(|entry| is_stored(entry)).map(|entry| StoredPeer {
                 peer: &entry.peer,
-                banned_at: entry.banned_at(),
+                banned_at: entry.ban_times().at,
+                banned_until: entry.ban_times().until,
                 other: entry.rare.as_ref().and_then(|rare| rare.other.as_deref()),
             })
         })

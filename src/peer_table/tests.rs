@@ -274,7 +274,14 @@ fn step(node: &mut Node, random: &mut Random, pool: &[IpAddr]) {
         }
         11 | 12 => node.report(peer, Report::Alive),
         13 => node.report(peer, [Report::Failed, Report::Closed][random.below(2)]),
-        14 => node.report(peer, [Report::Banned, Report::Unbanned][random.below(2)]),
+        14 => node.report(
+            peer,
+            [
+                Report::Banned,
+                Report::BannedFor(Duration::from_secs(9)),
+                Report::Unbanned,
+            ][random.below(3)],
+        ),
         15 | 16 => lease_report(node, random),
         17 => node.list(
             (0..random.below(12))

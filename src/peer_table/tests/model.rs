@@ -66,6 +66,8 @@ fn steps() -> impl Strategy<Value = Step> {
     let end = || select([Report::Alive, Report::Failed, Report::Closed].to_vec());
     let reports = [
         Report::Banned,
+        Report::BannedFor(Duration::from_secs(30)),
+        Report::BannedFor(Duration::from_secs(100_000)),
         Report::Unbanned,
         Report::Failed,
         Report::Closed,
@@ -80,6 +82,7 @@ fn steps() -> impl Strategy<Value = Step> {
                 Report::Failed,
                 Report::Closed,
                 Report::Banned,
+                Report::BannedFor(Duration::from_secs(3)),
             ]
             .to_vec(),
         )

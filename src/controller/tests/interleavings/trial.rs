@@ -248,7 +248,9 @@ impl Trial {
             }
             Stimulus::Dies => undecided.any(|inbound| !inbound.is_dead),
             Stimulus::Reports(Report::Alive | Report::Failed | Report::Closed) => is_connected,
-            Stimulus::Reports(Report::Banned) => status != Some(Banned) && known.own_since.is_none(),
+            Stimulus::Reports(Report::Banned | Report::BannedFor(_)) => {
+                status != Some(Banned) && known.own_since.is_none()
+            }
             Stimulus::Reports(Report::Ourselves) => known.own_since.is_none(),
             Stimulus::Reports(Report::Unbanned) => status == Some(Banned),
             Stimulus::Lease(_) | Stimulus::DropsLease => known.held.is_some(),
@@ -280,8 +282,8 @@ impl Trial {
             Stimulus::Lease(report) => self.use_lease(peer, Some(report)),
             Stimulus::DropsLease => self.use_lease(peer, None),
             Stimulus::StaleLeaseBans => {
-                self.peers[peer].stale.take().unwrap().banned();
-                self.peers[peer].reported.push(Some(Report::Banned));
+                self.peers[peer].stale.take().unwrap().banned_for(BAN_DURATION);
+                self.peers[peer].reported.push(Some(Report::BannedFor(BAN_DURATION)));
             }
         }
         self.unpolled += 1;
@@ -324,13 +326,14 @@ impl Trial {
             (Report::Failed | Report::Closed, held) => {
                 known.stale = held.take().map(|held| held.lease).or(known.stale.take());
             }
-            (Report::Alive | Report::Banned | Report::Unbanned | Report::Ourselves, _) => {}
+            (Report::Alive | Report::Banned | Report::BannedFor(_) | Report::Unbanned | Report::Ourselves, _) => {}
         }
         drop(match report {
             Report::Alive => self.node.feedback_peer_alive(ip),
             Report::Failed => self.node.feedback_peer_failed(ip),
             Report::Closed => self.node.feedback_peer_closed(ip),
             Report::Banned => self.node.feedback_peer_banned(ip),
+            Report::BannedFor(_) => self.node.net.report(ip, report),
             Report::Unbanned => self.node.feedback_peer_unbanned(ip),
             Report::Ourselves => self.node.feedback_ourselves(ip),
         });
@@ -350,6 +353,7 @@ impl Trial {
             Some(Report::Closed) => lease.closed(),
             Some(Report::Banned) => lease.banned(),
             None => drop(lease),
+            Some(Report::BannedFor(term)) => lease.banned_for(term),
             Some(Report::Alive | Report::Unbanned | Report::Ourselves) => unreachable!("no end of a lease"),
         }
     }

@@ -33,6 +33,8 @@ pub(super) struct Known {
     pub(super) pause: Option<(Duration, Duration)>,
     pub(super) unroutable: u32,
     pub(super) banned_at: Option<DateTime<Utc>>,
+    /// The end of a ban with a term of its own.
+    pub(super) banned_until: Option<DateTime<Utc>>,
     /// The last event that concerned the ban.
     pub(super) ban_event: u64,
     pub(super) deadline: Option<Duration>,
@@ -68,7 +70,7 @@ impl When {
 pub(super) type Key = (u8, Reverse<Option<DateTime<Utc>>>, u32, Option<DateTime<Utc>>, u32);
 
 /// What the peer file says of a peer.
-pub(super) type Stored = (IpAddr, PeerStatus, [Option<DateTime<Utc>>; 4], u32);
+pub(super) type Stored = (IpAddr, PeerStatus, [Option<DateTime<Utc>>; 5], u32);
 
 impl Known {
     pub(super) fn new(ip: IpAddr, tie: u32) -> Self {
@@ -90,6 +92,7 @@ impl Known {
             pause: None,
             unroutable: 0,
             banned_at: None,
+            banned_until: None,
             ban_event: 0,
             deadline: None,
             connection: None,
@@ -106,6 +109,7 @@ impl Known {
             alive_outgoing: When::loaded(peer.last_alive_outgoing, utc),
             streak: peer.failures_in_row,
             banned_at: record.banned_at,
+            banned_until: record.banned_until,
             from_file: true,
             ..Self::new(peer.ip, tie)
         };
@@ -196,6 +200,7 @@ impl Known {
             shown.last_failure,
             shown.last_alive_outgoing,
             self.banned_at,
+            self.banned_until,
         ];
         (!self.own || self.from_file).then_some((self.ip, status, times, self.streak))
     }

@@ -94,7 +94,10 @@ impl Model {
             peer.ban_event = self.events;
             let served = since(at.unwrap_or(now.utc), now);
             let left = |duration: Duration| now.since_start + duration.saturating_sub(served);
-            peer.deadline = self.config.ban_duration.map(left);
+            peer.deadline = match peer.banned_until {
+                Some(until) => Some(now.since_start + (until - now.utc).to_std().unwrap_or_default()),
+                None => self.config.ban_duration.map(left),
+            };
         }
         let mut idle: Vec<_> = peers.iter().filter(|peer| !is_banned(peer)).collect();
         idle.sort_by_key(|peer| peer.key());
@@ -229,7 +232,8 @@ impl Model {
         let current = connection.and_then(|id| self.peer_of(id));
         let is_connected = current.is_some_and(|ip| self.peer(ip).status.is_connected());
         match report {
-            Report::Banned => self.ban(now, ip),
+            Report::Banned => self.ban(now, ip, None),
+            Report::BannedFor(term) => self.ban(now, ip, Some(term)),
             Report::Ourselves if is_peer_address(ip) => self.on_ourselves(now, ip),
             Report::Unbanned if status == Some(PeerStatus::Banned) => self.lift_ban(ip),
             Report::Alive if is_connected => self.on_alive(now, ip),
@@ -385,7 +389,7 @@ impl Model {
         pause.min(12 * self.config.retry_backoff)
     }
 
-    fn ban(&mut self, now: Now, ip: IpAddr) {
+    fn ban(&mut self, now: Now, ip: IpAddr, term: Option<Duration>) {
         let connected = self.peers.get(&ip).is_some_and(|peer| peer.status.is_connected());
         if !is_peer_address(ip) || self.is_own(ip) {
             self.stale += 1;
@@ -399,11 +403,13 @@ impl Model {
             self.add(ip);
         }
         self.events += 1;
-        let (event, deadline) = (self.events, self.config.ban_duration.map(|time| now.since_start + time));
+        let lasts = term.or(self.config.ban_duration);
+        let (event, deadline) = (self.events, lasts.map(|time| now.since_start + time));
         let peer = self.peer_mut(ip);
         let dial = peer.connection.filter(|_| peer.status == PeerStatus::OutConnecting);
         peer.fails(now.utc);
         (peer.banned_at, peer.ban_event) = (Some(now.utc), event);
+        peer.banned_until = term.map(|term| now.utc + term);
         (peer.pause, peer.outage_failures) = (None, 0);
         self.actions.extend(dial.map(Action::CallOff));
         self.end_by(now, ip, PeerStatus::Banned, deadline);
@@ -411,7 +417,7 @@ impl Model {
 
     fn lift_ban(&mut self, ip: IpAddr) {
         let peer = self.peer_mut(ip);
-        (peer.banned_at, peer.deadline) = (None, None);
+        (peer.banned_at, peer.banned_until, peer.deadline) = (None, None, None);
         peer.status = PeerStatus::Idle;
         self.keep_bounds(ip);
     }

@@ -225,7 +225,7 @@ impl Trial {
         peer_file::encode_head(&mut file);
         let stored: Vec<_> = self.table.stored_from(0).flatten().collect();
         for (place, record) in stored.iter().enumerate() {
-            peer_file::encode_record(&mut file, place == 0, record.peer, record.banned_at, record.other);
+            peer_file::encode_record(&mut file, place == 0, *record);
         }
         peer_file::encode_tail(&mut file, !stored.is_empty());
         let records = peer_file::parse(&file).unwrap();
@@ -364,7 +364,7 @@ impl Model {
             (entry.is_proven, entry.is_own),
             entry.connection.map(|connection| connection.number),
             entry.deadline().map(Moment::since_start),
-            entry.banned_at(),
+            (entry.ban_times().at, entry.ban_times().until),
             entry.has_parked,
         );
         let shown = peer.shown();
@@ -373,7 +373,7 @@ impl Model {
             (peer.proven, peer.own),
             peer.connection.map(|connection| connection.number),
             peer.deadline,
-            peer.banned_at,
+            (peer.banned_at, peer.banned_until),
             has_parked,
         );
         if seen != expected {

@@ -134,7 +134,7 @@ impl Trial {
                     (known.pauses.streak, known.pauses.failures) = (0, 0);
                 }
             }
-            (Some(Report::Banned), _) => {
+            (Some(Report::Banned | Report::BannedFor(_)), _) => {
                 known.connection = None;
                 (known.pauses.until, known.pauses.failures) = (None, 0);
             }
