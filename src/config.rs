@@ -13,6 +13,8 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
+use crate::ip_prefix::IpPrefix;
+
 /// The settings of a [`NetworkController`](crate::NetworkController).
 ///
 /// [`new`](Self::new) and [`in_memory`](Self::in_memory) give settings for a full node on the open Internet; change the
@@ -155,6 +157,25 @@ pub struct NetworkConfig {
     /// it dial into its own network.
     pub global_peers_only: bool,
 
+    /// Prefixes of addresses that are never dialed, admitted, taken from peer lists or told of: a network that misbehaves,
+    /// or, where one host has a whole prefix to itself, that host. An IPv6 host usually has a /64 and can take another
+    /// address of it at will, so to shut it out deny that prefix: `2001:db8:1:2::/64` for `2001:db8:1:2::7`. An address
+    /// that embeds an IPv4 address (NAT64, 6to4) is not of that one's prefix.
+    ///
+    /// A peer of the file that is denied stays in the file. Thousands of prefixes cost no more than some. Empty by
+    /// default.
+    ///
+    /// ```
+    /// # let mut config = network::NetworkConfig::in_memory(0);
+    /// config.denied = vec!["203.0.113.0/24".parse()?, "2001:db8:1:2::/64".parse()?];
+    /// # Ok::<(), network::IpPrefixError>(())
+    /// ```
+    pub denied: Vec<IpPrefix>,
+
+    /// With any prefix here, peers of these alone are dialed, admitted, taken from peer lists and told of, unless
+    /// [`denied`](Self::denied) excludes them: for a network of one's own hosts. Empty by default, which allows all.
+    pub allowed: Vec<IpPrefix>,
+
     /// What tells the time. [`Clock::System`] by default. Not in a file.
     #[serde(skip)]
     pub clock: Clock,
@@ -199,6 +220,8 @@ impl NetworkConfig {
             ban_duration: None,
             max_incoming_per_subnet: None,
             global_peers_only: false,
+            denied: Vec::new(),
+            allowed: Vec::new(),
             clock: Clock::System,
             seed: None,
         }

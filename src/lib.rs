@@ -132,6 +132,7 @@ mod fault;
 #[cfg(feature = "internals")]
 #[doc(hidden)]
 pub mod internals;
+mod ip_prefix;
 mod listener;
 #[cfg_attr(
     not(feature = "internals"),
@@ -155,6 +156,7 @@ pub use config::{Clock, ConfigError, NetworkConfig};
 pub use controller::{
     Feedback, FeedbackSink, Leased, NetworkController, NetworkControllerEvent, NetworkError, PeerLease,
 };
+pub use ip_prefix::{IpPrefix, IpPrefixError};
 pub use peer::{Peer, PeerStatus};
 pub use peer_file::{FileError, PeerFileError, PeerRecord};
 pub use stats::{Counters, Stats, StatusCounts, Usage};

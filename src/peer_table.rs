@@ -19,6 +19,7 @@
 //! | what the application reports | `feedback`, `banning` |
 //! | which peer to forget, which ban to drop | `forgetting` |
 //! | peers from the file and from lists | `merging` |
+//! | which addresses `denied` and `allowed` exclude | `exclusion` |
 //! | this node's own addresses | `own_addresses` |
 
 mod backoff;
@@ -28,6 +29,7 @@ mod candidates;
 mod crowds;
 mod dialing;
 mod entry;
+mod exclusion;
 mod feedback;
 mod forgetting;
 mod groups;
@@ -62,6 +64,7 @@ pub use crate::peer::StoredPeer;
 
 use self::candidates::Turn;
 use self::entry::Entry;
+use self::exclusion::Exclusion;
 use self::outage::Outage;
 use self::own_addresses::OwnAddresses;
 use self::pacing::Pace;
@@ -94,6 +97,7 @@ pub struct PeerTable {
     random: Random,
     peers: Peers,
     parking: Parking,
+    exclusion: Exclusion,
     own: OwnAddresses,
     pace: Pace,
     outage: Outage,
@@ -114,6 +118,7 @@ impl PeerTable {
             random: Random::new(seed),
             peers: Peers::default(),
             parking: Parking::default(),
+            exclusion: Exclusion::new(&config),
             own: OwnAddresses::new(listen, config.peer_port.unwrap_or(listen.port())),
             pace: Pace::new(&config),
             outage: Outage::new(now),
@@ -176,13 +181,16 @@ impl PeerTable {
         self.peers.by_ip(ip).map(|entry| &entry.peer)
     }
 
-    /// Best to worst, without banned peers, own addresses, and those that `global_peers_only` excludes.
+    /// Best to worst, without banned peers, own addresses, and those that `denied`, `allowed` or `global_peers_only`
+    /// exclude.
     pub fn good_peer_ips(&self) -> impl Iterator<Item = IpAddr> {
         let (all, any_own) = (!self.config.global_peers_only, self.own.any_known());
         // An address may turn out to be our own long after it was added.
         let is_own = move |entry: &Entry| any_own && self.own.contains(entry.peer.ip);
         let is_told = move |entry: &&Entry| (all || entry.is_global) && !is_own(entry);
-        self.peers.in_order().filter(is_told).map(|entry| entry.peer.ip)
+        // Denied peers are the worst.
+        let in_order = self.peers.in_order().take_while(|entry| !entry.is_denied);
+        in_order.filter(is_told).map(|entry| entry.peer.ip)
     }
 
     /// All that [`Self::good_peer_ips`] yields.
@@ -254,7 +262,11 @@ impl PeerTable {
 
     fn new_entry(&self, peer: Peer) -> Entry {
         let tie = self.random.tie(peer.ip);
-        Entry::new(peer, tie)
+        let is_denied = self.exclusion.excludes(peer.ip);
+        Entry {
+            is_denied,
+            ..Entry::new(peer, tie)
+        }
     }
 
     /// Adds a peer that is not known.

@@ -147,6 +147,8 @@ counters! {
     refused_self,
     /// Inbound connections refused because the peer is banned.
     refused_banned,
+    /// Inbound connections refused because `denied` or `allowed` excludes their address.
+    refused_denied,
     /// Inbound connections refused because there is a connection with the peer already.
     refused_connected,
     /// Inbound connections refused because of `max_incoming_connections`.
@@ -178,7 +180,7 @@ counters! {
     /// Records of the peer file that were dropped at the start, as there are more than `max_idle_peers` or
     /// `max_banned_peers`. The next dump writes the file without them.
     records_dropped,
-    /// Addresses of peer lists that no peer can have, or that `global_peers_only` refuses.
+    /// Addresses of peer lists that no peer can have, or that `global_peers_only`, `denied` or `allowed` refuse.
     addresses_refused,
     /// Bans that were set.
     bans_set,

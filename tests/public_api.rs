@@ -14,6 +14,7 @@ use std::marker::PhantomPinned;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
+use std::str::FromStr;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -22,9 +23,9 @@ use futures::stream::FusedStream;
 use futures::{Sink, Stream, StreamExt};
 use network::peer_file::{self, FileError, PeerRecord};
 use network::{
-    Clock, ConfigError, Counters, Dialed, Feedback, FeedbackSink, Incoming, Leased, NetworkConfig, NetworkController,
-    NetworkControllerEvent, NetworkError, Peer, PeerFileError, PeerLease, PeerStatus, Stats, StatusCounts,
-    TcpTransport, Transport, Usage,
+    Clock, ConfigError, Counters, Dialed, Feedback, FeedbackSink, Incoming, IpPrefix, IpPrefixError, Leased,
+    NetworkConfig, NetworkController, NetworkControllerEvent, NetworkError, Peer, PeerFileError, PeerLease, PeerStatus,
+    Stats, StatusCounts, TcpTransport, Transport, Usage,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -38,6 +39,9 @@ assert_impl_all!(PeerLease: Debug, Send, Sync, Unpin);
 assert_impl_all!(NetworkError: Error, Debug, Display, Send, Sync);
 assert_impl_all!(ConfigError: Error, Debug, Display, Send, Sync);
 assert_impl_all!(PeerFileError: Error, Debug, Display, Send, Sync);
+assert_impl_all!(IpPrefix: Copy, Eq, Hash, Ord, Debug, Display, FromStr<Err = IpPrefixError>, From<IpAddr>, Send, Sync);
+assert_impl_all!(IpPrefix: Serialize, DeserializeOwned);
+assert_impl_all!(IpPrefixError: Error, Debug, Display, Send, Sync);
 assert_impl_all!(FileError: Error, Debug, Display, Send, Sync, Into<NetworkError>);
 assert_impl_all!(PeerRecord: Clone, Debug, PartialEq, From<Peer>, Send, Sync);
 assert_impl_all!(NetworkControllerEvent: Debug, Send, Sync, Unpin);
@@ -355,6 +359,7 @@ fn the_defaults_are_those_of_the_design() {
     assert_eq!(config.ban_duration, None);
     assert_eq!(config.max_incoming_per_subnet, None);
     assert!(!config.global_peers_only);
+    assert!(config.denied.is_empty() && config.allowed.is_empty());
     assert_eq!(config.clock, Clock::System);
     assert_eq!(config.seed, None);
 }

@@ -146,7 +146,17 @@ fn every_field_survives_json() {
     config.ban_duration = Some(Duration::from_micros(16));
     config.max_incoming_per_subnet = Some(17);
     config.global_peers_only = true;
+    config.denied = vec!["10.0.0.0/8".parse().unwrap(), "2001:db8::/64".parse().unwrap()];
+    config.allowed = vec!["192.0.2.1".parse().unwrap()];
     assert_eq!(through_json(&config), config);
+}
+
+#[test]
+fn a_prefix_with_host_bits_is_an_error_that_names_the_right_one() {
+    let error = from_json(json!({ "denied": ["10.0.0.0/8", "10.0.0.1/8"] }))
+        .unwrap_err()
+        .to_string();
+    assert!(error.contains("`10.0.0.0/8`"), "{error}");
 }
 
 #[test]

@@ -25,6 +25,8 @@ pub(crate) struct Entry {
     pub(crate) group: GroupId,
     /// A dial of ours came alive: the only proof that the peer listens.
     pub(crate) is_proven: bool,
+    /// `denied` or `allowed` excludes the address.
+    pub(crate) is_denied: bool,
     /// The address is this node's own.
     pub(crate) is_own: bool,
     /// The peer was in the peer file at the start, where the operator may have put it.
@@ -103,6 +105,7 @@ impl Entry {
             tie,
             group: GroupId::default(),
             is_proven: false,
+            is_denied: false,
             is_own: false,
             is_from_file: false,
             has_parked: false,
@@ -161,7 +164,7 @@ impl Entry {
 
     /// Nothing stands in the way of a dial but perhaps a pause.
     pub(crate) fn is_free(&self) -> bool {
-        self.peer.status == PeerStatus::Idle && !self.is_own && !self.has_parked
+        self.peer.status == PeerStatus::Idle && !self.is_own && !self.is_denied && !self.has_parked
     }
 
     pub(crate) fn is_unproven_idle(&self) -> bool {

@@ -114,7 +114,7 @@ impl PeerTable {
             Report::Alive => self.on_alive(now, id),
             Report::Failed => self.fail_connection(now, id),
             Report::Closed | Report::Banned | Report::BannedFor(_) | Report::Unbanned | Report::Ourselves => {
-                self.close_connection(now, id)
+                self.close_connection(now, id);
             }
         }
     }

@@ -37,6 +37,8 @@ pub enum Refusal {
     Ourselves,
     /// Its peer is banned.
     Banned,
+    /// `denied` or `allowed` excludes its address.
+    Denied,
     /// Its peer has a connection already.
     Connected,
     /// `max_simultaneous_incoming_connection_attempts`.
@@ -175,6 +177,9 @@ impl PeerTable {
             self.on_banned_attempt(now, id);
             return Verdict::Refuse(Refusal::Banned);
         }
+        if self_dial.is_none() && self.exclusion.excludes(ip) {
+            return Verdict::Refuse(Refusal::Denied);
+        }
         if self.parking.has(ip) {
             return Verdict::Refuse(Refusal::Connected);
         }
@@ -260,6 +265,7 @@ impl PeerTable {
             Refusal::NotAPeer => &mut counters.refused_address,
             Refusal::Ourselves => &mut counters.refused_self,
             Refusal::Banned => &mut counters.refused_banned,
+            Refusal::Denied => &mut counters.refused_denied,
             Refusal::Connected => &mut counters.refused_connected,
             Refusal::AttemptsFull => &mut counters.refused_attempts_full,
             Refusal::IncomingFull => &mut counters.refused_incoming_full,

@@ -33,6 +33,9 @@ impl PeerTable {
                 !entry.is_proven || entry.peer.last_alive_outgoing.is_some(),
                 "only a dial of ours proves a peer"
             );
+            let is_dialed = matches!(entry.peer.status, PeerStatus::OutConnecting);
+            assert_eq!(entry.is_denied, self.exclusion.excludes(ip), "{ip}");
+            assert!(!(entry.is_denied && is_dialed), "{ip} is dialed though it is denied");
             self.check_deadline(entry);
         }
     }

@@ -24,7 +24,8 @@ impl PeerTable {
         let initial: HashSet<_> = initial.iter().map(IpAddr::to_canonical).collect();
         let ips = entries.iter().map(|entry| entry.peer.ip);
         let known: HashSet<_> = ips.filter(|ip| initial.contains(ip)).collect();
-        let is_missing = |&ip: &IpAddr| !known.contains(&ip) && is_peer_address(ip) && !self.own.contains(ip);
+        let may_be_added = |ip| is_peer_address(ip) && !self.own.contains(ip) && !self.exclusion.excludes(ip);
+        let is_missing = |&ip: &IpAddr| !known.contains(&ip) && may_be_added(ip);
         let mut missing: Vec<_> = initial.iter().copied().filter(is_missing).collect();
         missing.sort_unstable();
         missing.truncate(self.max_idle());
@@ -55,7 +56,8 @@ impl PeerTable {
         if self.peers.id_of(ip).is_some() || self.own.contains(ip) {
             return;
         }
-        if !is_peer_address(ip) || (self.config.global_peers_only && !is_global(ip)) {
+        let is_local = self.config.global_peers_only && !is_global(ip);
+        if !is_peer_address(ip) || is_local || self.exclusion.excludes(ip) {
             self.counters.addresses_refused += 1;
             return;
         }
@@ -114,6 +116,7 @@ impl PeerTable {
         let tie = self.random.tie(record.peer.ip);
         let mut entry = Entry::loaded(record, tie, now);
         entry.is_own = self.own.contains(entry.peer.ip);
+        entry.is_denied = self.exclusion.excludes(entry.peer.ip);
         entry
     }
 

@@ -8,6 +8,7 @@ mod clocks;
 mod crossing;
 mod dialing;
 mod eviction;
+mod exclusion;
 mod inbound;
 mod loading;
 mod many_peers;

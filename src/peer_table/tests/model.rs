@@ -123,8 +123,15 @@ fn configs() -> impl Strategy<Value = NetworkConfig> {
         select(vec![None, Some(20), Some(100_000)]),
         select(vec![None, Some(10)]),
     );
-    (outgoing, incoming, kept, times).prop_map(|(outgoing, incoming, kept, times)| {
+    let prefixes = |some: &'static [&str]| select(vec![&[][..], &[], &[], some]);
+    let denied = prefixes(&["60.1.1.0/24", "60.3.0.1", "60.1.1.2", "2001:db8::/32"]);
+    let allowed = prefixes(&["60.0.0.0/8", "127.0.0.0/8", "2001:db8::/31"]);
+    let lists = (denied, allowed).prop_map(|lists| {
+        <[_; 2]>::from(lists).map(|list| list.iter().map(|prefix| prefix.parse().unwrap()).collect())
+    });
+    (outgoing, incoming, kept, times, lists).prop_map(|(outgoing, incoming, kept, times, lists)| {
         let mut config = config();
+        [config.denied, config.allowed] = lists;
         (
             config.target_outgoing_connections,
             config.max_simultaneous_outgoing_connection_attempts,

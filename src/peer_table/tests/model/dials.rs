@@ -193,6 +193,6 @@ impl Model {
     }
 
     fn is_free(&self, peer: &Known) -> bool {
-        peer.is_idle() && !peer.own && self.parked_of(peer.ip).is_none()
+        peer.is_idle() && !peer.own && !peer.denied && self.parked_of(peer.ip).is_none()
     }
 }

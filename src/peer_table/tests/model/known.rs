@@ -20,6 +20,7 @@ pub(super) struct Known {
     pub(super) streak: u32,
     pub(super) proven: bool,
     pub(super) own: bool,
+    pub(super) denied: bool,
     /// It was in the peer file.
     pub(super) from_file: bool,
     /// Failures in the present outage.
@@ -84,6 +85,7 @@ impl Known {
             streak: 0,
             proven: false,
             own: false,
+            denied: false,
             from_file: false,
             outage_failures: 0,
             short_in_row: 0,
@@ -161,6 +163,7 @@ impl Known {
         let ever = alive.is_some() || failure.is_some() || self.streak > 0;
         let by_newest = |class, time| (class, Reverse(time), 0, None, self.tie);
         match self.status {
+            _ if self.denied => by_newest(7, None),
             PeerStatus::OutAlive => by_newest(1, None),
             PeerStatus::InAlive => by_newest(2, None),
             _ if self.proven && self.streak == 0 => by_newest(3, believed(self.alive_outgoing)),

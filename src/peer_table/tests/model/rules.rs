@@ -10,6 +10,7 @@ use chrono::{DateTime, Utc};
 use super::dials::DialPace;
 use super::known::{Known, When, network};
 use super::script::Script;
+use crate::IpPrefix;
 use crate::fault::DialFault;
 use crate::peer::{ConnectionId, ParkedId, PeerRecord, PeerStatus, is_peer_address};
 use crate::peer_table::random::Random;
@@ -80,7 +81,10 @@ impl Model {
 
     /// Answers how many bans began only now.
     pub(super) fn load(&mut self, now: Now, records: &[PeerRecord]) -> usize {
-        let loaded = |record: &PeerRecord| Known::loaded(record, self.random.tie(record.peer.ip), now.utc);
+        let loaded = |record: &PeerRecord| Known {
+            denied: self.is_denied(record.peer.ip),
+            ..Known::loaded(record, self.random.tie(record.peer.ip), now.utc)
+        };
         let mut peers: Vec<_> = records.iter().map(loaded).collect();
         let mut bans: Vec<_> = peers.iter_mut().filter(|peer| is_banned(peer)).collect();
         bans.sort_by_key(|peer| peer.believed_failure());
@@ -122,7 +126,8 @@ impl Model {
 
     pub(super) fn on_listed(&mut self, ip: IpAddr) {
         let ip = ip.to_canonical();
-        let may_be_added = is_peer_address(ip) && !self.is_own(ip) && !self.peers.contains_key(&ip);
+        let is_fresh = !self.is_own(ip) && !self.peers.contains_key(&ip);
+        let may_be_added = is_peer_address(ip) && is_fresh && !self.is_denied(ip);
         if may_be_added && self.config.max_idle_peers > 0 {
             self.add(ip);
             self.keep_bounds(ip);
@@ -322,7 +327,15 @@ impl Model {
     }
 
     fn add(&mut self, ip: IpAddr) {
-        self.peers.insert(ip, Known::new(ip, self.random.tie(ip)));
+        let denied = self.is_denied(ip);
+        let known = Known::new(ip, self.random.tie(ip));
+        self.peers.insert(ip, Known { denied, ..known });
+    }
+
+    pub(super) fn is_denied(&self, ip: IpAddr) -> bool {
+        let NetworkConfig { denied, allowed, .. } = &self.config;
+        let is_in = |prefixes: &[IpPrefix]| prefixes.iter().any(|prefix| prefix.contains(ip));
+        is_in(denied) || !(allowed.is_empty() || is_in(allowed))
     }
 
     fn on_alive(&mut self, now: Now, ip: IpAddr) {

@@ -304,7 +304,8 @@ impl Trial {
 
     fn compare_order(&self) {
         let model = &self.model;
-        let is_listed = |peer: &&Known| peer.status != PeerStatus::Banned && !peer.own && !model.is_own(peer.ip);
+        let is_listed =
+            |peer: &&Known| peer.status != PeerStatus::Banned && !peer.own && !peer.denied && !model.is_own(peer.ip);
         let mut sorted: Vec<_> = model.peers.values().filter(is_listed).collect();
         sorted.sort_by_key(|peer| peer.key());
         let order: Vec<_> = self.table.good_peer_ips().collect();

@@ -35,6 +35,9 @@ impl Model {
             peer.fails(now.utc);
             return Verdict::Refuse(Refusal::Banned);
         }
+        if self.is_denied(ip) && suspect.is_none() {
+            return Verdict::Refuse(Refusal::Denied);
+        }
         let we_are_lower = local < ip;
         let is_connected = match status {
             Some(PeerStatus::InHandshaking | PeerStatus::InAlive) => true,
