@@ -14,6 +14,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use crate::ip_prefix::IpPrefix;
+use crate::peer::is_peer_address;
 
 /// The settings of a [`NetworkController`](crate::NetworkController).
 ///
@@ -52,7 +53,7 @@ pub struct NetworkConfig {
 
     /// How many outgoing connections to keep alive. More make a node harder to cut off and gossip faster, and take
     /// more of other nodes' incoming connections. 8, the default, is what Bitcoin Core has long kept for its full
-    /// relay. 0 never dials.
+    /// relay. 0 dials no peers but reserved ones and those of [`Dial`](crate::Feedback::Dial).
     pub target_outgoing_connections: usize,
 
     /// How many incoming connections there may be, those still shaking hands included. Each costs a file descriptor
@@ -152,10 +153,20 @@ pub struct NetworkConfig {
 
     /// Whether neither to take from peer lists, nor to tell others of, addresses that are not globally reachable:
     /// private ones, loopback and more, which the [crate's documentation](crate#which-addresses-can-be-peers) lists. The
-    /// operator's own are taken: [`initial_peers`](Self::initial_peers) and those of the file. `false` by default, as
+    /// operator's own are taken: [`initial_peers`](Self::initial_peers), [`reserved_peers`](Self::reserved_peers) and those
+    /// of the file. `false` by default, as
     /// networks in a house or on one host need them; a node on the open Internet should say `true`, or strangers can make
     /// it dial into its own network.
     pub global_peers_only: bool,
+
+    /// Peers to be always connected with: the other nodes of one operator, a relay, a seed. They are dialed before all
+    /// others, whatever their subnet, [`dial_stagger`](Self::dial_stagger) and the target, with pauses of at most 30 s, and
+    /// are not forgotten. Their outgoing connections count beside
+    /// [`target_outgoing_connections`](Self::target_outgoing_connections), and take attempts as others do. A ban or
+    /// [`denied`](Self::denied) goes before. [`Reserve`](crate::Feedback::Reserve) and
+    /// [`Release`](crate::Feedback::Release) change the list of a controller that runs. Empty by default; at most half of
+    /// [`max_idle_peers`](Self::max_idle_peers).
+    pub reserved_peers: Vec<IpAddr>,
 
     /// Prefixes of addresses that are never dialed, admitted, taken from peer lists or told of: a network that misbehaves,
     /// or, where one host has a whole prefix to itself, that host. An IPv6 host usually has a /64 and can take another
@@ -220,6 +231,7 @@ impl NetworkConfig {
             ban_duration: None,
             max_incoming_per_subnet: None,
             global_peers_only: false,
+            reserved_peers: Vec::new(),
             denied: Vec::new(),
             allowed: Vec::new(),
             clock: Clock::System,
@@ -257,7 +269,22 @@ impl NetworkConfig {
             "max_incoming_per_subnet",
             0,
             "at least 1, or none for no limit (`max_incoming_connections` of 0 admits none)",
-        )
+        )?;
+        self.validate_reserved()
+    }
+
+    fn validate_reserved(&self) -> Result<(), ConfigError> {
+        let (count, most) = (self.reserved_peers.len(), self.max_idle_peers / 2);
+        let expected = format_args!("at most {most}, half of `max_idle_peers`");
+        check(count <= most, "reserved_peers", format_args!("{count} peers"), expected)?;
+        let no_peer = self
+            .reserved_peers
+            .iter()
+            .find(|ip| !is_peer_address(ip.to_canonical()));
+        match no_peer {
+            Some(ip) => check(false, "reserved_peers", ip, "addresses that a peer can have"),
+            None => Ok(()),
+        }
     }
 
     fn validate_times(&self) -> Result<(), ConfigError> {

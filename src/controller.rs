@@ -42,7 +42,7 @@ use crate::config::{ConfigError, NetworkConfig};
 use crate::fault::is_address_missing;
 use crate::peer::Peer;
 use crate::peer_file::{self, FileError, OpenFile, PeerFileError};
-use crate::peer_table::Report;
+use crate::peer_table::{DialState, Report};
 use crate::stats::Stats;
 use crate::transport::{TcpTransport, Transport};
 
@@ -327,6 +327,30 @@ impl<T: Transport> NetworkController<T> {
     #[must_use]
     pub fn peer(&self, ip: IpAddr) -> Option<&Peer> {
         self.engine.table().peer(ip.to_canonical())
+    }
+
+    /// Why the peer is dialed, or not: what an operator who asks for it is told. Takes as long however many peers are known.
+    ///
+    /// ```
+    /// use network::{DialState, Feedback, NetworkConfig, NetworkController};
+    ///
+    /// # use futures::SinkExt;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), network::NetworkError> {
+    /// let mut net = NetworkController::with_config(NetworkConfig::in_memory(0)).await?;
+    /// let peer = [203, 0, 113, 7].into();
+    /// assert_eq!(net.dial_state(peer), DialState::Unknown);
+    /// net.feedback_peer_list([peer]).await;
+    /// assert_eq!(net.dial_state(peer), DialState::Due);
+    /// net.feedback_peer_banned(peer).await;
+    /// let why = net.dial_state(peer).to_string();
+    /// assert_eq!(why, "it is not dialed: it is banned until the ban is lifted");
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn dial_state(&self, ip: IpAddr) -> DialState {
+        self.engine.dial_state(ip)
     }
 
     /// How many peers are in which status, how full each cap is, what happened how often, and the last dump.

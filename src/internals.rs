@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use futures::Stream as _;
 
-pub use crate::fault::DialFault;
+pub use crate::fault::{DialError, DialFault};
 pub use crate::peer::{ConnectionId, ParkedId, PeerId};
 pub use crate::peer_table::{Action, Now, PeerTable, Reached, Refusal, Report, StoredPeer, Verdict};
 

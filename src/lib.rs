@@ -159,6 +159,7 @@ pub use controller::{
 pub use ip_prefix::{IpPrefix, IpPrefixError};
 pub use peer::{Peer, PeerStatus};
 pub use peer_file::{FileError, PeerFileError, PeerRecord};
+pub use peer_table::DialState;
 pub use stats::{Counters, Stats, StatusCounts, Usage};
 pub use transport::{Dialed, Incoming, TcpDial, TcpIncoming, TcpListening, TcpTransport, Transport};
 

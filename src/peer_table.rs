@@ -12,6 +12,8 @@
 //! |---|---|
 //! | which peer is better | `rank` |
 //! | when to dial, which peer, what an outcome means | `dialing` |
+//! | reserved peers, and dials by hand | `reserved` |
+//! | why a peer is dialed, or not | `dial_state` |
 //! | how fast dials follow each other | `pacing` |
 //! | how long a peer is left alone | `backoff` |
 //! | times without an outgoing connection | `outage` |
@@ -27,6 +29,7 @@ mod bag;
 mod banning;
 mod candidates;
 mod crowds;
+mod dial_state;
 mod dialing;
 mod entry;
 mod exclusion;
@@ -44,16 +47,18 @@ mod parking;
 mod peers;
 mod random;
 mod rank;
+mod reserved;
 mod subnet;
 #[cfg(test)]
 mod tests;
 mod time;
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroU64;
 use std::time::Duration;
 
+pub use self::dial_state::DialState;
 pub use self::dialing::Reached;
 pub use self::feedback::Report;
 #[cfg(feature = "internals")]
@@ -71,6 +76,7 @@ use self::pacing::Pace;
 use self::parking::Parking;
 use self::peers::Peers;
 use self::random::Random;
+use self::reserved::WantedDials;
 use self::time::{Moment, earlier};
 use crate::config::NetworkConfig;
 use crate::peer::{ConnectionId, ParkedId, Peer, PeerId, PeerStatus};
@@ -98,6 +104,7 @@ pub struct PeerTable {
     peers: Peers,
     parking: Parking,
     exclusion: Exclusion,
+    wanted: WantedDials,
     own: OwnAddresses,
     pace: Pace,
     outage: Outage,
@@ -113,12 +120,16 @@ pub struct PeerTable {
 
 impl PeerTable {
     /// An empty table of a node that listens at `listen`, for a valid `config`.
-    pub fn new(config: NetworkConfig, listen: SocketAddr, seed: u64, now: Now) -> Self {
+    pub fn new(mut config: NetworkConfig, listen: SocketAddr, seed: u64, now: Now) -> Self {
+        let mut seen = HashSet::new();
+        let reserved = config.reserved_peers.iter().map(IpAddr::to_canonical);
+        config.reserved_peers = reserved.filter(|&ip| seen.insert(ip)).collect();
         Self {
             random: Random::new(seed),
             peers: Peers::default(),
             parking: Parking::default(),
             exclusion: Exclusion::new(&config),
+            wanted: WantedDials::default(),
             own: OwnAddresses::new(listen, config.peer_port.unwrap_or(listen.port())),
             pace: Pace::new(&config),
             outage: Outage::new(now),
@@ -229,7 +240,7 @@ impl PeerTable {
         Stats {
             peers,
             outgoing_connections: Usage {
-                used: peers.out_handshaking + peers.out_alive,
+                used: self.outgoing_for_target(),
                 limit: config.target_outgoing_connections,
             },
             outgoing_attempts: Usage {

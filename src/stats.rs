@@ -12,7 +12,8 @@ use crate::peer::PeerStatus;
 pub struct Stats {
     /// Known peers by status.
     pub peers: StatusCounts,
-    /// OutHandshaking and OutAlive, of `target_outgoing_connections`.
+    /// OutHandshaking and OutAlive, of `target_outgoing_connections`. Connections with reserved peers, with peers that were
+    /// released, and by [`Dial`](crate::Feedback::Dial) are not among them.
     pub outgoing_connections: Usage,
     /// OutConnecting and OutHandshaking, of `max_simultaneous_outgoing_connection_attempts`.
     pub outgoing_attempts: Usage,

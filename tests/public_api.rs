@@ -23,7 +23,7 @@ use futures::stream::FusedStream;
 use futures::{Sink, Stream, StreamExt};
 use network::peer_file::{self, FileError, PeerRecord};
 use network::{
-    Clock, ConfigError, Counters, Dialed, Feedback, FeedbackSink, Incoming, IpPrefix, IpPrefixError, Leased,
+    Clock, ConfigError, Counters, DialState, Dialed, Feedback, FeedbackSink, Incoming, IpPrefix, IpPrefixError, Leased,
     NetworkConfig, NetworkController, NetworkControllerEvent, NetworkError, Peer, PeerFileError, PeerLease, PeerStatus,
     Stats, StatusCounts, TcpTransport, Transport, Usage,
 };
@@ -41,6 +41,7 @@ assert_impl_all!(ConfigError: Error, Debug, Display, Send, Sync);
 assert_impl_all!(PeerFileError: Error, Debug, Display, Send, Sync);
 assert_impl_all!(IpPrefix: Copy, Eq, Hash, Ord, Debug, Display, FromStr<Err = IpPrefixError>, From<IpAddr>, Send, Sync);
 assert_impl_all!(IpPrefix: Serialize, DeserializeOwned);
+assert_impl_all!(DialState: Clone, Debug, PartialEq, Display, Send, Sync);
 assert_impl_all!(IpPrefixError: Error, Debug, Display, Send, Sync);
 assert_impl_all!(FileError: Error, Debug, Display, Send, Sync, Into<NetworkError>);
 assert_impl_all!(PeerRecord: Clone, Debug, PartialEq, From<Peer>, Send, Sync);
@@ -124,6 +125,7 @@ fn queries_do_not_wait<T: Transport>() {
     let _: fn(&NetworkController<T>) -> Vec<IpAddr> = NetworkController::get_good_peer_ips;
     let _: fn(&NetworkController<T>) -> FeedbackSink = NetworkController::feedback_sink;
     let _: fn(&NetworkController<T>, IpAddr) -> Option<&Peer> = NetworkController::peer;
+    let _: fn(&NetworkController<T>, IpAddr) -> DialState = NetworkController::dial_state;
     let _: fn(&NetworkController<T>) -> Stats = NetworkController::stats;
     let _: fn(&NetworkController<T>) -> &NetworkConfig = NetworkController::config;
     let _: fn(&NetworkController<T>) -> SocketAddr = NetworkController::local_addr;
@@ -223,6 +225,9 @@ fn feedback_and_errors_name_these_cases() {
             Feedback::PeerList(vec![ip]),
             Feedback::Unbanned(ip),
             Feedback::BannedFor(ip, Duration::from_secs(60)),
+            Feedback::Dial(ip),
+            Feedback::Reserve(ip),
+            Feedback::Release(ip),
             Feedback::Ourselves(ip),
         ]
     };
@@ -359,6 +364,7 @@ fn the_defaults_are_those_of_the_design() {
     assert_eq!(config.ban_duration, None);
     assert_eq!(config.max_incoming_per_subnet, None);
     assert!(!config.global_peers_only);
+    assert!(config.reserved_peers.is_empty());
     assert!(config.denied.is_empty() && config.allowed.is_empty());
     assert_eq!(config.clock, Clock::System);
     assert_eq!(config.seed, None);

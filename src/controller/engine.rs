@@ -31,11 +31,11 @@ use crate::controller::lease::PeerLease;
 use crate::controller::mailbox::Mailbox;
 use crate::controller::wakers::Wakers;
 use crate::controller::{NetworkControllerEvent, NetworkError};
-use crate::fault::DialFault;
+use crate::fault::{DialError, DialFault};
 use crate::listener::Listener;
 use crate::peer::{ConnectionId, ParkedId};
 use crate::peer_file::OpenFile;
-use crate::peer_table::{PeerTable, Reached, Verdict};
+use crate::peer_table::{DialState, PeerTable, Reached, Verdict};
 use crate::stats::Stats;
 use crate::transport::{Dialed, Incoming, Transport};
 
@@ -91,7 +91,7 @@ pub(super) enum Phase {
     Closed,
 }
 
-type Answer<T> = Result<Dialed<<T as Transport>::Socket>, DialFault>;
+type Answer<T> = Result<Dialed<<T as Transport>::Socket>, DialError>;
 type Event<T> = NetworkControllerEvent<<T as Transport>::Socket>;
 
 impl<T: Transport> Engine<T> {
@@ -150,6 +150,10 @@ impl<T: Transport> Engine<T> {
         }
         self.dumping.describe(&mut stats);
         stats
+    }
+
+    pub(crate) fn dial_state(&self, ip: IpAddr) -> DialState {
+        self.table.dial_state(self.clock.now(), ip)
     }
 
     pub(crate) fn lease(&self, ip: IpAddr) -> Option<PeerLease> {
@@ -231,7 +235,7 @@ impl<T: Transport> Engine<T> {
         }
         match self.as_mut().project().dialed.take() {
             Some((id, Ok(dialed))) => self.on_dialed(id, dialed),
-            Some((id, Err(fault))) => self.on_dial_failed(id, fault),
+            Some((id, Err(error))) => self.on_dial_failed(id, error),
             None => {}
         }
         Poll::Ready(())
@@ -291,9 +295,9 @@ impl<T: Transport> Engine<T> {
         self.run_actions();
     }
 
-    fn on_dial_failed(mut self: Pin<&mut Self>, id: ConnectionId, fault: DialFault) {
+    fn on_dial_failed(mut self: Pin<&mut Self>, id: ConnectionId, error: DialError) {
         let this = self.as_mut().project();
-        this.table.on_dial_failed(this.clock.pass_time(), id, fault);
+        this.table.on_dial_failed(this.clock.pass_time(), id, error);
         self.run_actions();
     }
 
@@ -315,7 +319,7 @@ impl<T: Transport> Engine<T> {
     /// Frees the dial's slot before the panic goes on.
     pub(super) fn on_dial_panicked(mut self: Pin<&mut Self>, id: ConnectionId, panic: Box<dyn Any + Send>) {
         self.as_mut().drop_dead_rival(id);
-        self.on_dial_failed(id, DialFault::Peer);
+        self.on_dial_failed(id, DialFault::Peer.into());
         resume_unwind(panic)
     }
 

@@ -54,6 +54,44 @@ pub enum Feedback {
     /// The address is our own: the handshake met this very node, as a nonce of ours that came back shows. It is neither
     /// dialed nor told of for an hour, and its connection's slot is freed; the socket is the application's to close.
     Ourselves(IpAddr),
+    /// Dials the address once and as soon as an attempt is free, known or not, whatever its pause, its subnet and the
+    /// target. Its connection counts beside the target until it ends. Stale for an address that is our own, denied, banned,
+    /// connected or being dialed.
+    ///
+    /// ```
+    /// # use network::{Feedback, NetworkConfig, NetworkController};
+    /// # use futures::{FutureExt, SinkExt, StreamExt};
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), network::NetworkError> {
+    /// # let mut net = NetworkController::with_config(NetworkConfig::in_memory(0)).await?;
+    /// net.send(Feedback::Dial([127, 0, 0, 9].into())).await?;
+    /// # assert!(net.next().now_or_never().is_none());
+    /// # assert_eq!(net.stats().counters.dials_started, 1);
+    /// # Ok(())
+    /// # }
+    /// ```
+    Dial(IpAddr),
+    /// Keeps a connection with the peer from now on, as if it had been one of
+    /// [`reserved_peers`](crate::NetworkConfig::reserved_peers), to which it is added. Stale if as many as may be are
+    /// reserved.
+    ///
+    /// ```
+    /// # use network::{Feedback, NetworkConfig, NetworkController};
+    /// # use futures::SinkExt;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), network::NetworkError> {
+    /// # let mut net = NetworkController::with_config(NetworkConfig::in_memory(0)).await?;
+    /// let peer = [203, 0, 113, 7].into();
+    /// net.send(Feedback::Reserve(peer)).await?;
+    /// assert_eq!(net.config().reserved_peers, [peer]);
+    /// net.send(Feedback::Release(peer)).await?;
+    /// assert!(net.config().reserved_peers.is_empty());
+    /// # Ok(())
+    /// # }
+    /// ```
+    Reserve(IpAddr),
+    /// The peer is reserved no more. Its connection stays, and counts beside the target until it ends.
+    Release(IpAddr),
 }
 
 /// The same, as it is applied.
@@ -73,6 +111,9 @@ impl From<Feedback> for Input {
             Feedback::Closed(ip) => Self::Report(ip, Report::Closed),
             Feedback::Unbanned(ip) => Self::Report(ip, Report::Unbanned),
             Feedback::Ourselves(ip) => Self::Report(ip, Report::Ourselves),
+            Feedback::Dial(ip) => Self::Report(ip, Report::Dial),
+            Feedback::Reserve(ip) => Self::Report(ip, Report::Reserve),
+            Feedback::Release(ip) => Self::Report(ip, Report::Release),
             Feedback::PeerList(ips) => Self::List(ips),
         }
     }
@@ -82,8 +123,8 @@ impl From<Feedback> for Input {
 /// feeds, as in `net.map(..).forward(net.feedback_sink())`.
 ///
 /// It never waits. Reports are merged per connection, or per peer while it has none: a sign of life, then one end of the
-/// connection, then the last of ban and unban, then whether it is ourselves; a ban that was lifted again has ended the
-/// connection all the same. Peer lists are cut to `max_idle_peers` addresses in all. Flushed means queued: the controller is woken and applies reports
+/// connection, then the last of the bans and unban, then the last of reserve and release, then whether it is ourselves,
+/// then one dial; a ban that was lifted again has ended the connection all the same. Peer lists are cut to `max_idle_peers` addresses in all. Flushed means queued: the controller is woken and applies reports
 /// about connections in its next poll, and those about other peers, lists and questions in that or the following ones.
 /// Of one address, what is reported last counts last. Closing or dropping a sink ends nothing.
 #[derive(Clone)]

@@ -273,16 +273,19 @@ impl State {
         self.stale += u64::from(!is_new);
     }
 
-    /// Whether a report about an absent address can be taken in. What concerns a ban pushes out the oldest.
+    /// Whether a report about an absent address can be taken in. What concerns a ban, or a reserved peer, pushes out the oldest.
     fn make_room(&mut self, ip: IpAddr, report: Report) -> bool {
         if self.absent.len() < self.max_absent || self.absent.contains(ip) {
             return true;
         }
-        let is_about_a_ban = report.is_ban() || report == Report::Unbanned;
-        if is_about_a_ban {
+        let goes_first = match report {
+            Report::Banned | Report::BannedFor(_) | Report::Unbanned | Report::Reserve | Report::Release => true,
+            Report::Alive | Report::Failed | Report::Closed | Report::Ourselves | Report::Dial => false,
+        };
+        if goes_first {
             self.stale += u64::from(self.absent.pop_first().is_some());
         }
-        is_about_a_ban
+        goes_first
     }
 
     fn lease(&mut self, ip: IpAddr, connection: ConnectionId) -> &mut MergedReports {

@@ -1,9 +1,10 @@
 //! Dials: when one is due, which peer it is for, and what its outcome means.
 
+use std::io::ErrorKind;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use crate::fault::DialFault;
+use crate::fault::{DialError, DialFault};
 use crate::peer::{ConnectionId, PeerId, PeerStatus};
 use crate::peer_table::entry::Connection;
 use crate::peer_table::time::{Moment, Now, earlier};
@@ -28,13 +29,16 @@ impl PeerTable {
     pub fn next_dial(&mut self, now: Now) -> Option<(ConnectionId, IpAddr)> {
         self.end_pauses(now);
         self.pace.refill(now, &self.config, self.outage.since());
+        if let Some(id) = self.choose_beside_target(now) {
+            return Some(self.start_dial(now, id, true));
+        }
         if self.dial_gate()? > now.moment() {
             return None;
         }
         let (id, to_taken) = self.choose_other(now)?;
         self.turn = self.turn.other();
         self.pace.on_dial(now, &self.config, self.outage.since(), to_taken);
-        Some(self.start_dial(now, id))
+        Some(self.start_dial(now, id, false))
     }
 
     /// A dial succeeded; `local` is our end of it.
@@ -55,15 +59,18 @@ impl PeerTable {
         }
         self.counters.dials_succeeded += 1;
         let deadline = self.handshake_deadline(now);
-        self.peers.update(id, |entry| {
+        let counts_for_target = self.peers.update(id, |entry| {
             entry.peer.status = PeerStatus::OutHandshaking;
-            entry.unroutable_in_row = 0;
+            (entry.unroutable_in_row, entry.last_error) = (0, None);
             if let Some(connection) = &mut entry.connection {
                 (connection.since, connection.deadline) = (now.moment(), deadline);
             }
             entry.local_port = Some(local.port());
+            !entry.is_beside_target
         });
-        self.pace.on_attempt(now, &self.config);
+        if counts_for_target {
+            self.pace.on_attempt(now, &self.config);
+        }
         if let Some(parked) = self.parking.crossing(id, ip) {
             self.refuse_parked(parked);
         }
@@ -73,11 +80,15 @@ impl PeerTable {
     }
 
     /// A dial failed.
-    pub fn on_dial_failed(&mut self, now: Now, dial: ConnectionId, fault: DialFault) {
+    pub fn on_dial_failed(&mut self, now: Now, dial: ConnectionId, error: impl Into<DialError>) {
+        let DialError { fault, kind } = error.into();
         let Some(id) = self.peer_of(dial) else {
             return;
         };
-        self.pace.on_dial_failed();
+        let counts_for_target = !self.peers.get(id).is_beside_target;
+        if counts_for_target {
+            self.pace.on_dial_failed();
+        }
         if fault == DialFault::Host {
             self.counters.dials_host_faults += 1;
             self.pace.on_host_fault(now);
@@ -91,18 +102,18 @@ impl PeerTable {
         match fault {
             DialFault::Unroutable { at_once } => {
                 self.counters.dials_unroutable += 1;
-                if at_once {
+                if at_once && counts_for_target {
                     self.pace.refund(now, &self.config);
                 }
-                self.set_aside(now, id);
+                self.set_aside(now, id, kind);
             }
             DialFault::TimedOut => {
                 self.counters.dials_timed_out += 1;
-                self.on_peer_failed(now, id, self.outage.was_in_last(dial));
+                self.on_peer_failed(now, id, kind, self.outage.was_in_last(dial));
             }
             DialFault::Peer | DialFault::Host => {
                 self.counters.dials_failed += 1;
-                self.on_peer_failed(now, id, false);
+                self.on_peer_failed(now, id, kind, false);
             }
         }
     }
@@ -113,6 +124,10 @@ impl PeerTable {
     }
 
     pub(super) fn next_dial_at(&self) -> Option<Moment> {
+        earlier(self.next_dial_beside_target(), self.next_dial_for_target())
+    }
+
+    fn next_dial_for_target(&self) -> Option<Moment> {
         let gate = self.dial_gate()?;
         let candidates = self.peers.candidates();
         if candidates.has_any(false) {
@@ -140,18 +155,29 @@ impl PeerTable {
     }
 
     /// From when on one more dial is wanted and allowed; `None` if none is wanted.
-    fn dial_gate(&self) -> Option<Moment> {
-        let counts = self.peers.counts();
+    pub(super) fn dial_gate(&self) -> Option<Moment> {
         let shortage = self.shortage();
-        let attempts = counts.out_connecting + counts.out_handshaking;
-        let is_wanted = shortage > 0 && attempts < self.config.max_simultaneous_outgoing_connection_attempts;
-        is_wanted.then(|| self.pace.next_dial(counts.out_connecting < shortage))
+        let connecting = self.peers.count_for_target(PeerStatus::OutConnecting);
+        let is_wanted = shortage > 0 && self.has_free_attempt();
+        is_wanted.then(|| self.pace.next_dial(connecting < shortage))
     }
 
-    fn shortage(&self) -> usize {
+    pub(super) fn has_free_attempt(&self) -> bool {
         let counts = self.peers.counts();
-        let connected = counts.out_handshaking + counts.out_alive;
-        self.config.target_outgoing_connections.saturating_sub(connected)
+        let attempts = counts.out_connecting + counts.out_handshaking;
+        attempts < self.config.max_simultaneous_outgoing_connection_attempts
+    }
+
+    pub(super) fn shortage(&self) -> usize {
+        self.config
+            .target_outgoing_connections
+            .saturating_sub(self.outgoing_for_target())
+    }
+
+    /// How many outgoing connections count for the target.
+    pub(super) fn outgoing_for_target(&self) -> usize {
+        let statuses = [PeerStatus::OutHandshaking, PeerStatus::OutAlive];
+        statuses.map(|status| self.peers.count_for_target(status)).iter().sum()
     }
 
     /// Chooses the peer to dial, and says whether its subnet is taken. Passes over peers that it would choose and whose
@@ -181,19 +207,20 @@ impl PeerTable {
         allowed.into_iter().find_map(choose)
     }
 
-    fn start_dial(&mut self, now: Now, id: PeerId) -> (ConnectionId, IpAddr) {
+    fn start_dial(&mut self, now: Now, id: PeerId, is_beside_target: bool) -> (ConnectionId, IpAddr) {
         self.counters.dials_started += 1;
         let number = self.next_number();
         let ip = self.peers.update(id, |entry| {
             entry.peer.status = PeerStatus::OutConnecting;
             entry.connection = Some(Connection::new(number, now));
             entry.paused_until = None;
+            entry.is_beside_target = is_beside_target;
             entry.peer.ip
         });
         (ConnectionId { number, peer: id }, ip)
     }
 
-    /// Calls off the dials under way once the target is met.
+    /// Calls off the dials under way for the target once the target is met.
     fn call_off_surplus(&mut self, now: Now) {
         if self.shortage() > 0 {
             return;
@@ -205,7 +232,7 @@ impl PeerTable {
     }
 
     /// The peer refused the dial, reset it, or did not answer.
-    fn on_peer_failed(&mut self, now: Now, id: PeerId, was_in_outage: bool) {
+    fn on_peer_failed(&mut self, now: Now, id: PeerId, error: Option<ErrorKind>, was_in_outage: bool) {
         let is_outage = self.is_outage(now);
         let streak = self.peers.get(id).peer.failures_in_row;
         let pause = if is_outage {
@@ -213,9 +240,9 @@ impl PeerTable {
         } else {
             self.backoff(if was_in_outage { 1 } else { streak.saturating_add(1) })
         };
-        let paused_until = now.after(self.random.jittered(pause));
+        let paused_until = self.pause_until(now, id, pause);
         self.end_connection(now, id, |entry| {
-            entry.unroutable_in_row = 0;
+            (entry.unroutable_in_row, entry.last_error) = (0, error);
             entry.paused_until = Some(paused_until);
             entry.on_failure(now.utc);
             entry.note_outage_failure(is_outage);
@@ -226,7 +253,7 @@ impl PeerTable {
     }
 
     /// No way to the address was found, which may be this host's fault or the peer's.
-    fn set_aside(&mut self, now: Now, id: PeerId) {
+    fn set_aside(&mut self, now: Now, id: PeerId, error: Option<ErrorKind>) {
         let is_outage = self.is_outage(now);
         let in_row = self.peers.get(id).unroutable_in_row.saturating_add(1);
         let pause = if is_outage {
@@ -234,9 +261,9 @@ impl PeerTable {
         } else {
             self.backoff(in_row.into())
         };
-        let paused_until = now.after(self.random.jittered(pause));
+        let paused_until = self.pause_until(now, id, pause);
         self.end_connection(now, id, |entry| {
-            entry.unroutable_in_row = in_row;
+            (entry.unroutable_in_row, entry.last_error) = (in_row, error);
             entry.paused_until = Some(paused_until);
             entry.on_failure(now.utc);
             entry.note_outage_failure(is_outage);

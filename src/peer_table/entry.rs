@@ -1,5 +1,6 @@
 //! What the table keeps of one peer.
 
+use std::io::ErrorKind;
 use std::num::NonZeroU64;
 use std::time::Duration;
 
@@ -33,10 +34,16 @@ pub(crate) struct Entry {
     pub(crate) is_from_file: bool,
     /// Outgoing connections to globally reachable addresses take their subnet.
     pub(crate) is_global: bool,
+    /// A connection with the peer is always wanted.
+    pub(crate) is_reserved: bool,
+    /// The present dial or outgoing connection is not one of `target_outgoing_connections`.
+    pub(crate) is_beside_target: bool,
     /// An inbound socket of the peer is parked, so it is not dialed.
     pub(crate) has_parked: bool,
     /// Dials in a row for which this host found no way to the address.
     pub(crate) unroutable_in_row: u8,
+    /// How our last dial failed; `None` if it did not, or if that is not known.
+    pub(crate) last_error: Option<ErrorKind>,
     /// Failures in the present outage: they are not stored.
     pub(crate) failures_in_outage: u8,
     /// Outgoing connections in a row that ended soon after their start.
@@ -108,8 +115,11 @@ impl Entry {
             is_denied: false,
             is_own: false,
             is_from_file: false,
+            is_reserved: false,
+            is_beside_target: false,
             has_parked: false,
             unroutable_in_row: 0,
+            last_error: None,
             failures_in_outage: 0,
             short_in_row: 0,
             local_port: None,
@@ -168,7 +178,7 @@ impl Entry {
     }
 
     pub(crate) fn is_unproven_idle(&self) -> bool {
-        self.peer.status == PeerStatus::Idle && !self.is_proven && !self.is_own
+        self.peer.status == PeerStatus::Idle && !self.is_proven && !self.is_own && !self.is_reserved
     }
 
     /// The times that its rank follows from.

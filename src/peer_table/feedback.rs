@@ -25,6 +25,12 @@ pub enum Report {
     Unbanned,
     /// It is this node itself.
     Ourselves,
+    /// A connection with it is to be kept from now on.
+    Reserve,
+    /// It is reserved no more.
+    Release,
+    /// It is to be dialed once.
+    Dial,
 }
 
 impl Report {
@@ -44,6 +50,9 @@ impl PeerTable {
             (Report::BannedFor(term), _) => self.ban(now, ip, Some(term)),
             (Report::Unbanned, _) => self.unban(ip),
             (Report::Ourselves, _) => self.on_ourselves(now, ip),
+            (Report::Reserve, _) => self.reserve(now, ip),
+            (Report::Release, _) => self.release(ip),
+            (Report::Dial, _) => self.want_dial(ip),
             (Report::Alive | Report::Failed | Report::Closed, Some(id)) => {
                 self.on_connection_report(now, id, report);
             }
@@ -60,6 +69,7 @@ impl PeerTable {
         let was = self.peers.update(id, |entry| {
             let was = std::mem::replace(&mut entry.peer.status, PeerStatus::Idle);
             (entry.connection, entry.local_port) = (None, None);
+            entry.is_beside_target = false;
             edit(entry);
             was
         });
@@ -93,7 +103,7 @@ impl PeerTable {
             let (least, short_in_row) = self.pause_after_end(now, id);
             (backoff.max(least), short_in_row)
         };
-        let paused_until = now.after(self.random.jittered(pause));
+        let paused_until = self.pause_until(now, id, pause);
         self.end_connection(now, id, |entry| {
             entry.short_in_row = short_in_row;
             entry.paused_until = Some(paused_until);
@@ -113,9 +123,14 @@ impl PeerTable {
         match report {
             Report::Alive => self.on_alive(now, id),
             Report::Failed => self.fail_connection(now, id),
-            Report::Closed | Report::Banned | Report::BannedFor(_) | Report::Unbanned | Report::Ourselves => {
-                self.close_connection(now, id);
-            }
+            Report::Closed
+            | Report::Banned
+            | Report::BannedFor(_)
+            | Report::Unbanned
+            | Report::Ourselves
+            | Report::Reserve
+            | Report::Release
+            | Report::Dial => self.close_connection(now, id),
         }
     }
 
@@ -138,7 +153,7 @@ impl PeerTable {
             return self.end_connection(now, id, |_| {});
         }
         let (pause, short_in_row) = self.pause_after_end(now, id);
-        let paused_until = now.after(self.random.jittered(pause));
+        let paused_until = self.pause_until(now, id, pause);
         self.end_connection(now, id, |entry| {
             entry.short_in_row = short_in_row;
             entry.paused_until = Some(paused_until);

@@ -31,6 +31,10 @@ impl PeerTable {
         }
         while self.peers.counts().banned > self.config.max_banned_peers.min(MOST) {
             let Some(victim) = self.ban_victim() else { break };
+            if self.peers.get(victim).is_reserved {
+                self.lift_ban(victim);
+                continue;
+            }
             self.counters.peers_forgotten += 1;
             self.peers.remove(victim);
         }
@@ -40,10 +44,11 @@ impl PeerTable {
         self.config.max_idle_peers.min(MOST)
     }
 
-    /// The address of an Idle peer is known to be our own: the operator's record stays in the file as it is, anything
-    /// else is forgotten.
+    /// The address of an Idle peer is known to be our own: the operator's record stays in the file as it is, a reserved
+    /// peer stays reserved, anything else is forgotten.
     pub(super) fn note_own(&mut self, id: PeerId) {
-        if self.peers.get(id).is_from_file {
+        let entry = self.peers.get(id);
+        if entry.is_from_file || entry.is_reserved {
             self.peers.update(id, |entry| entry.is_own = true);
         } else {
             self.peers.remove(id);
@@ -55,7 +60,7 @@ impl PeerTable {
     /// a full list would never learn a fresh address.
     fn idle_victim(&mut self, newcomer: PeerId) -> Option<PeerId> {
         if self.peers.largest_crowds().is_empty() {
-            return self.peers.worst_idle();
+            return self.peers.worst_proven_idle();
         }
         let Some((worst_rank, _, worst)) = self.worst_of_crowd(newcomer) else {
             return Some(newcomer);

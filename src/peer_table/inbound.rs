@@ -187,6 +187,7 @@ impl PeerTable {
         if self_dial.is_none() && matches!(crossing, Verdict::Refuse(_)) {
             return crossing;
         }
+        // A reserved peer (`is_reserved`) that finds the incoming slots full gets in by an eviction.
         match (self.full(ip), self_dial) {
             (Some(refusal), _) => Verdict::Refuse(refusal),
             (None, Some(_)) => Verdict::Park(self_dial),

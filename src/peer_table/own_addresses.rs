@@ -141,7 +141,9 @@ impl PeerTable {
     /// A dial or connection of ours that left from `local` reached ourselves.
     pub(super) fn on_reached_ourselves(&mut self, now: Now, id: PeerId, local: IpAddr) {
         self.counters.dials_to_self += 1;
-        self.pace.on_dial_failed();
+        if !self.peers.get(id).is_beside_target {
+            self.pace.on_dial_failed();
+        }
         self.learn_own(now, self.peers.get(id).peer.ip, Some(local));
         self.end_connection(now, id, |entry| entry.is_own = true);
     }

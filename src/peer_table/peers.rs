@@ -27,6 +27,8 @@ pub(crate) struct Peers {
     free: Vec<PeerId>,
     ids: HashMap<IpAddr, PeerId>,
     counts: StatusCounts,
+    /// Of these, dials and connections that do not count for the target.
+    beside_target: StatusCounts,
     /// Best to worst, without banned peers and own addresses.
     order: BTreeSet<Ranked>,
     groups: Groups,
@@ -35,10 +37,17 @@ pub(crate) struct Peers {
     crowds: Crowds,
     /// By bans.
     ban_crowds: Crowds,
+    /// Proven Idle peers that may be forgotten.
+    proven_idle: BTreeSet<Ranked>,
+    /// Reserved peers that may be dialed.
+    reserved: BTreeSet<Ranked>,
     /// Ends of the pauses of peers that could be dialed otherwise.
     pauses: BTreeSet<(Moment, PeerId)>,
+    /// Those of reserved peers among them.
+    reserved_pauses: BTreeSet<(Moment, PeerId)>,
     /// Ends of handshakes and of bans.
     deadlines: BTreeSet<(Moment, PeerId)>,
+    /// Dials under way that count for the target.
     connecting: BTreeSet<PeerId>,
     /// Outgoing connections that are alive, by since when.
     out_alive: BTreeSet<(Moment, PeerId)>,
@@ -55,7 +64,12 @@ struct Facts {
     /// Its position in the order, unless it is banned or its address is our own.
     ranked: Option<Ranked>,
     membership: Membership,
+    is_beside_target: bool,
+    proven_idle: Option<Ranked>,
+    /// It is reserved and may be dialed.
+    reserved: Option<Ranked>,
     pause: Option<Moment>,
+    reserved_pause: Option<Moment>,
     deadline: Option<Moment>,
     out_alive_since: Option<Moment>,
     has_failed_in_outage: bool,
@@ -68,11 +82,18 @@ impl Facts {
         let status = entry.peer.status;
         let is_listed = status != PeerStatus::Banned && !entry.is_own;
         let ranked = is_listed.then(|| Ranked::of(entry, id));
+        let pause = entry.paused_until.filter(|_| entry.is_free());
+        let may_be_dialed = entry.is_free() && pause.is_none();
+        let is_forgettable = status == PeerStatus::Idle && entry.is_proven && !entry.is_reserved;
         Self {
             status: Some(status),
             ranked,
             membership: membership(entry, ranked),
-            pause: entry.paused_until.filter(|_| entry.is_free()),
+            is_beside_target: entry.is_beside_target,
+            proven_idle: ranked.filter(|_| is_forgettable),
+            reserved: ranked.filter(|_| entry.is_reserved && may_be_dialed),
+            pause,
+            reserved_pause: pause.filter(|_| entry.is_reserved),
             deadline: entry.deadline(),
             out_alive_since: (entry.connection.as_ref())
                 .filter(|_| status == PeerStatus::OutAlive)
@@ -84,6 +105,11 @@ impl Facts {
 
     fn is(&self, status: PeerStatus) -> bool {
         self.status == Some(status)
+    }
+
+    /// A dial under way that counts for the target.
+    fn is_ordinary_dial(&self) -> bool {
+        self.is(PeerStatus::OutConnecting) && !self.is_beside_target
     }
 
     fn is_inbound(&self) -> bool {
@@ -131,15 +157,23 @@ impl Peers {
         self.order.iter().map(|ranked| self.get(ranked.id))
     }
 
-    /// The worst Idle peer. Those that are passed over are connected.
-    pub(crate) fn worst_idle(&self) -> Option<PeerId> {
-        let from_worst = self.order.iter().rev().map(|ranked| ranked.id);
-        let mut idle = from_worst.filter(|&id| self.get(id).peer.status == PeerStatus::Idle);
-        idle.next()
+    /// The worst proven Idle peer that is not reserved.
+    pub(crate) fn worst_proven_idle(&self) -> Option<PeerId> {
+        self.proven_idle.last().map(|worst| worst.id)
+    }
+
+    /// The best reserved peer that may be dialed.
+    pub(crate) fn best_reserved(&self) -> Option<PeerId> {
+        self.reserved.first().map(|best| best.id)
     }
 
     pub(crate) fn counts(&self) -> &StatusCounts {
         &self.counts
+    }
+
+    /// How many dials or outgoing connections of this status count for the target.
+    pub(crate) fn count_for_target(&self, status: PeerStatus) -> usize {
+        self.counts.get(status) - self.beside_target.get(status)
     }
 
     pub(crate) fn groups(&self) -> &Groups {
@@ -162,6 +196,10 @@ impl Peers {
 
     pub(crate) fn next_pause_end(&self) -> Option<Moment> {
         self.pauses.first().map(|&(end, _)| end)
+    }
+
+    pub(crate) fn next_reserved_pause_end(&self) -> Option<Moment> {
+        self.reserved_pauses.first().map(|&(end, _)| end)
     }
 
     pub(crate) fn next_deadline(&self) -> Option<Moment> {
@@ -255,12 +293,12 @@ impl Peers {
     /// Moves a peer from where it stood to where it stands now.
     fn shift(&mut self, id: PeerId, ip: IpAddr, group: GroupId, before: &Facts, after: &Facts) {
         if before.status != after.status {
-            self.shift_status(id, ip, before, after);
+            self.shift_status(ip, before, after);
         }
-        if before.ranked != after.ranked {
-            before.ranked.map(|ranked| self.order.remove(&ranked));
-            self.order.extend(after.ranked);
-        }
+        self.shift_beside_target(before, after);
+        shift_ranked(&mut self.order, before.ranked, after.ranked);
+        shift_ranked(&mut self.proven_idle, before.proven_idle, after.proven_idle);
+        shift_ranked(&mut self.reserved, before.reserved, after.reserved);
         if before.membership != after.membership {
             let (was, is) = self.groups.shift(group, id, before.membership, after.membership);
             self.candidates.shift(group, &was, &is);
@@ -268,8 +306,16 @@ impl Peers {
             self.ban_crowds.shift(group, was.bans, is.bans);
         }
         shift_timer(&mut self.pauses, id, before.pause, after.pause);
+        shift_timer(
+            &mut self.reserved_pauses,
+            id,
+            before.reserved_pause,
+            after.reserved_pause,
+        );
         shift_timer(&mut self.deadlines, id, before.deadline, after.deadline);
         shift_timer(&mut self.out_alive, id, before.out_alive_since, after.out_alive_since);
+        let is_dial = (before.is_ordinary_dial(), after.is_ordinary_dial());
+        shift_member(&mut self.connecting, id, is_dial);
         let in_outage = (before.has_failed_in_outage, after.has_failed_in_outage);
         shift_member(&mut self.failed_in_outage, id, in_outage);
         if before.stored != after.stored {
@@ -277,15 +323,23 @@ impl Peers {
         }
     }
 
-    fn shift_status(&mut self, id: PeerId, ip: IpAddr, before: &Facts, after: &Facts) {
+    fn shift_beside_target(&mut self, before: &Facts, after: &Facts) {
+        let status_of = |facts: &Facts| facts.status.filter(|_| facts.is_beside_target);
+        if let Some(status) = status_of(before) {
+            *self.beside_target.get_mut(status) -= 1;
+        }
+        if let Some(status) = status_of(after) {
+            *self.beside_target.get_mut(status) += 1;
+        }
+    }
+
+    fn shift_status(&mut self, ip: IpAddr, before: &Facts, after: &Facts) {
         if let Some(status) = before.status {
             *self.counts.get_mut(status) -= 1;
         }
         if let Some(status) = after.status {
             *self.counts.get_mut(status) += 1;
         }
-        let connecting = [before, after].map(|facts| facts.is(PeerStatus::OutConnecting));
-        shift_member(&mut self.connecting, id, connecting.into());
         if before.is_inbound() != after.is_inbound() {
             let subnet = Subnet::of_inbound(ip);
             let count = self.inbound.entry(subnet).or_insert(0);
@@ -294,6 +348,13 @@ impl Peers {
                 self.inbound.remove(&subnet);
             }
         }
+    }
+}
+
+fn shift_ranked(order: &mut BTreeSet<Ranked>, before: Option<Ranked>, after: Option<Ranked>) {
+    if before != after {
+        before.map(|before| order.remove(&before));
+        order.extend(after);
     }
 }
 
@@ -317,7 +378,7 @@ fn membership(entry: &Entry, ranked: Option<Ranked>) -> Membership {
     let may_be_dialed = entry.is_free() && entry.paused_until.is_none();
     match status {
         PeerStatus::Banned => Membership::Banned(entry.rare.as_ref().map_or(0, |rare| rare.ban_event)),
-        PeerStatus::Idle if entry.is_own => Membership::None,
+        PeerStatus::Idle if entry.is_own || entry.is_reserved => Membership::None,
         PeerStatus::Idle => match (entry.is_proven, may_be_dialed, ranked) {
             (true, true, Some(ranked)) => Membership::Proven(ranked),
             (true, ..) => Membership::None,

@@ -29,6 +29,13 @@ impl Now {
         Moment::of(self.since_start.saturating_add(wait))
     }
 
+    /// The date and time of a moment, by the present clocks.
+    pub(crate) fn utc_at(self, moment: Moment) -> DateTime<Utc> {
+        let ago = TimeDelta::from_std(self.moment().since(moment)).unwrap_or_default();
+        let then = self.utc_after(moment.since(self.moment()));
+        then.checked_sub_signed(ago).unwrap_or(DateTime::<Utc>::MIN_UTC)
+    }
+
     /// The date and time `wait` from now.
     pub(crate) fn utc_after(self, wait: Duration) -> DateTime<Utc> {
         let wait = TimeDelta::from_std(wait).ok();

@@ -55,8 +55,10 @@ async fn a_ban_for_a_time_ends_by_itself() {
     let _first = block.connect(REMOTE, NODE).await;
     node.candidate().await;
     node.net.lease(remote_ip).unwrap().banned_for(SHORT);
-    node.until(|node| node.status(remote_ip) == Some(PeerStatus::Banned)).await;
-    node.until(|node| node.status(remote_ip) == Some(PeerStatus::Idle)).await;
+    node.until(|node| node.status(remote_ip) == Some(PeerStatus::Banned))
+        .await;
+    node.until(|node| node.status(remote_ip) == Some(PeerStatus::Idle))
+        .await;
     assert_eq!(node.net.stats().counters.bans_ended, 1);
     let _again = block.connect(REMOTE, NODE).await;
     assert_eq!(node.candidate().await.ip, remote_ip);

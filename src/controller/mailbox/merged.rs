@@ -15,6 +15,9 @@ pub(crate) struct MergedReports {
     /// After the last ban.
     is_unbanned: bool,
     is_ourselves: bool,
+    /// The last of reserve and release.
+    reserve: Option<Report>,
+    is_dial: bool,
 }
 
 impl MergedReports {
@@ -28,6 +31,8 @@ impl MergedReports {
             Report::Banned | Report::BannedFor(_) => (self.ban, self.is_unbanned) = (Some(report), false),
             Report::Unbanned => self.is_unbanned = true,
             Report::Ourselves => self.is_ourselves = true,
+            Report::Reserve | Report::Release => self.reserve = Some(report),
+            Report::Dial => self.is_dial = true,
         }
         true
     }
@@ -37,7 +42,8 @@ impl MergedReports {
         self.is_dropped = true;
     }
 
-    /// What to apply, in this order: a sign of life, one end, the last of ban and unban, that it is ourselves. A ban that
+    /// What to apply, in this order: a sign of life, one end, the last of the bans and unban, the last of
+    /// reserve and release, that it is ourselves, one dial. A ban that
     /// was lifted again has ended the connection all the same; without a connection it has left nothing. `dropped` is what
     /// a lease that was dropped reports.
     pub(crate) fn iter(self, has_connection: bool, dropped: Report) -> impl Iterator<Item = Report> {
@@ -46,6 +52,9 @@ impl MergedReports {
         let banned = self.ban.filter(|_| has_connection || !self.is_unbanned);
         let unbanned = self.is_unbanned.then_some(Report::Unbanned);
         let ourselves = self.is_ourselves.then_some(Report::Ourselves);
-        [alive, end, banned, unbanned, ourselves].into_iter().flatten()
+        let dial = self.is_dial.then_some(Report::Dial);
+        [alive, end, banned, unbanned, self.reserve, ourselves, dial]
+            .into_iter()
+            .flatten()
     }
 }

@@ -3,9 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Facts, Peers};
-use crate::peer::{PeerId, PeerStatus};
+use crate::peer::PeerId;
 use crate::peer_table::bag::Numbered;
 use crate::peer_table::groups::{Membership, Summary};
+use crate::peer_table::rank::Ranked;
 use crate::peer_table::subnet::Subnet;
 use crate::stats::StatusCounts;
 
@@ -16,27 +17,38 @@ impl Peers {
         let facts: Vec<_> = ids()
             .filter_map(|id| Some((id, Facts::of(self.find(id)?, id))))
             .collect();
-        let mut counts = StatusCounts::default();
+        let (mut counts, mut beside_target) = (StatusCounts::default(), StatusCounts::default());
         for status in facts.iter().filter_map(|(_, facts)| facts.status) {
             *counts.get_mut(status) += 1;
         }
-        assert_eq!(self.counts, counts);
+        for status in facts
+            .iter()
+            .filter_map(|(_, facts)| facts.status.filter(|_| facts.is_beside_target))
+        {
+            *beside_target.get_mut(status) += 1;
+        }
+        assert_eq!((self.counts, self.beside_target), (counts, beside_target));
         assert_eq!(self.ids.len(), facts.len());
         assert_eq!(self.entries.len(), facts.len() + self.free.len());
         assert!(self.ids.iter().all(|(&ip, &id)| self.get(id).peer.ip == ip));
 
-        let order: BTreeSet<_> = facts.iter().filter_map(|(_, facts)| facts.ranked).collect();
-        assert_eq!(self.order, order);
+        let ranked = |of: fn(&Facts) -> Option<Ranked>| -> BTreeSet<_> {
+            facts.iter().filter_map(|(_, facts)| of(facts)).collect()
+        };
+        assert_eq!(self.order, ranked(|facts| facts.ranked));
+        assert_eq!(self.proven_idle, ranked(|facts| facts.proven_idle));
+        assert_eq!(self.reserved, ranked(|facts| facts.reserved));
         let timers = |of: fn(&Facts) -> Option<_>| -> BTreeSet<_> {
             facts.iter().filter_map(|(id, facts)| Some((of(facts)?, *id))).collect()
         };
         assert_eq!(self.pauses, timers(|facts| facts.pause));
+        assert_eq!(self.reserved_pauses, timers(|facts| facts.reserved_pause));
         assert_eq!(self.deadlines, timers(|facts| facts.deadline));
         assert_eq!(self.out_alive, timers(|facts| facts.out_alive_since));
         let members = |of: fn(&Facts) -> bool| -> BTreeSet<_> {
             facts.iter().filter(|(_, facts)| of(facts)).map(|&(id, _)| id).collect()
         };
-        assert_eq!(self.connecting, members(|facts| facts.is(PeerStatus::OutConnecting)));
+        assert_eq!(self.connecting, members(Facts::is_ordinary_dial));
         assert_eq!(self.failed_in_outage, members(|facts| facts.has_failed_in_outage));
         self.check_groups(&facts);
     }

@@ -2,6 +2,7 @@
 //!
 //! `PROPTEST_RNG_SEED` replays a run, or makes another one; `PROPTEST_CASES` makes it longer.
 
+mod dial_states;
 mod dials;
 mod known;
 mod rules;
@@ -72,6 +73,10 @@ fn steps() -> impl Strategy<Value = Step> {
         Report::Failed,
         Report::Closed,
         Report::Ourselves,
+        Report::Reserve,
+        Report::Release,
+        Report::Dial,
+        Report::Dial,
     ];
     let any_report = move || select(reports.to_vec());
     let lease = || {
@@ -104,7 +109,7 @@ fn steps() -> impl Strategy<Value = Step> {
         8 => (0..9_usize, port()).prop_map(|(dial, port)| Step::DialSucceeds { dial, port }),
         6 => (0..9_usize, failures()).prop_map(|(dial, failure)| Step::DialFails(dial, failure)),
         4 => (peer(), prop::bool::weighted(0.9), Just(Report::Alive)).prop_map(report),
-        2 => (peer(), prop::bool::weighted(0.8), any_report()).prop_map(report),
+        3 => (peer(), prop::bool::weighted(0.8), any_report()).prop_map(report),
         8 => (0..16_usize, lease()).prop_map(|(lease, report)| Step::LeaseReport(lease, report)),
         3 => (0..16_usize, end()).prop_map(|(lease, report)| Step::LeaseReport(lease, report)),
         3 => vec(peer(), 0..8).prop_map(Step::PeerList),
@@ -129,7 +134,9 @@ fn configs() -> impl Strategy<Value = NetworkConfig> {
     let lists = (denied, allowed).prop_map(|lists| {
         <[_; 2]>::from(lists).map(|list| list.iter().map(|prefix| prefix.parse().unwrap()).collect())
     });
-    (outgoing, incoming, kept, times, lists).prop_map(|(outgoing, incoming, kept, times, lists)| {
+    let reserved = vec(0..PEERS.len(), 0..3);
+    let lists = (lists, reserved);
+    (outgoing, incoming, kept, times, lists).prop_map(|(outgoing, incoming, kept, times, (lists, reserved))| {
         let mut config = config();
         [config.denied, config.allowed] = lists;
         (
@@ -144,6 +151,9 @@ fn configs() -> impl Strategy<Value = NetworkConfig> {
         (config.max_idle_peers, config.max_banned_peers) = kept;
         config.ban_duration = times.0.map(Duration::from_secs);
         config.handshake_timeout = times.1.map(Duration::from_secs);
+        let reserved = reserved.into_iter().map(|peer| ip(PEERS[peer]));
+        config.reserved_peers = reserved.filter(|ip| !ip.is_multicast()).collect();
+        config.reserved_peers.truncate(config.max_idle_peers / 2);
         config
     })
 }

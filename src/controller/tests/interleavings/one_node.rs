@@ -99,6 +99,20 @@ async fn with_one_peer_that_is_ourselves() {
     }
 }
 
+/// Reserved, released, and dialed by hand, whether the target wants it or not.
+#[tokio::test(start_paused = true)]
+async fn with_one_peer_that_the_operator_asks_for() {
+    for target in [0, 1] {
+        let mut stimuli = some();
+        stimuli.extend([Report::Reserve, Report::Release, Report::Dial].map(Stimulus::Reports));
+        let setup = Setup {
+            config: searched(target),
+            ..one(&[LOW], stimuli, 1)
+        };
+        explore::<Trial>(&setup).await.shows(3_000);
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn with_two_peers_and_one_slot_in_each_direction() {
     let mut config = searched(1);

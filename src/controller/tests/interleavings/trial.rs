@@ -253,9 +253,23 @@ impl Trial {
             }
             Stimulus::Reports(Report::Ourselves) => known.own_since.is_none(),
             Stimulus::Reports(Report::Unbanned) => status == Some(Banned),
+            Stimulus::Reports(Report::Reserve) => !self.is_reserved(peer),
+            Stimulus::Reports(Report::Release) => self.is_reserved(peer),
+            Stimulus::Reports(Report::Dial) => self.may_want_dial(peer),
             Stimulus::Lease(_) | Stimulus::DropsLease => known.held.is_some(),
             Stimulus::StaleLeaseBans => known.stale.is_some() && status != Some(Banned),
         }
+    }
+
+    pub(super) fn is_reserved(&self, peer: usize) -> bool {
+        self.node.config().reserved_peers.contains(&ip(self.names[peer]))
+    }
+
+    /// It is not connected, dialed, banned or our own, nor is a dial of it wanted yet.
+    fn may_want_dial(&self, peer: usize) -> bool {
+        let is_absent = matches!(self.status(peer), None | Some(PeerStatus::Idle));
+        let table = self.node.net.engine.table();
+        is_absent && self.peers[peer].own_since.is_none() && !table.is_wanted(ip(self.names[peer]))
     }
 
     /// Its number among the dials of the peer.
@@ -327,13 +341,14 @@ impl Trial {
                 known.stale = held.take().map(|held| held.lease).or(known.stale.take());
             }
             (Report::Alive | Report::Banned | Report::BannedFor(_) | Report::Unbanned | Report::Ourselves, _) => {}
+            (Report::Reserve | Report::Release | Report::Dial, _) => {}
         }
         drop(match report {
             Report::Alive => self.node.feedback_peer_alive(ip),
             Report::Failed => self.node.feedback_peer_failed(ip),
             Report::Closed => self.node.feedback_peer_closed(ip),
             Report::Banned => self.node.feedback_peer_banned(ip),
-            Report::BannedFor(_) => self.node.net.report(ip, report),
+            Report::BannedFor(_) | Report::Reserve | Report::Release | Report::Dial => self.node.net.report(ip, report),
             Report::Unbanned => self.node.feedback_peer_unbanned(ip),
             Report::Ourselves => self.node.feedback_ourselves(ip),
         });
@@ -355,6 +370,7 @@ impl Trial {
             None => drop(lease),
             Some(Report::BannedFor(term)) => lease.banned_for(term),
             Some(Report::Alive | Report::Unbanned | Report::Ourselves) => unreachable!("no end of a lease"),
+            Some(Report::Reserve | Report::Release | Report::Dial) => unreachable!("not of a lease"),
         }
     }
 

@@ -21,6 +21,9 @@ pub(super) struct Known {
     pub(super) proven: bool,
     pub(super) own: bool,
     pub(super) denied: bool,
+    pub(super) reserved: bool,
+    /// Its dial or outgoing connection is none of the target.
+    pub(super) beside: bool,
     /// It was in the peer file.
     pub(super) from_file: bool,
     /// Failures in the present outage.
@@ -86,6 +89,8 @@ impl Known {
             proven: false,
             own: false,
             denied: false,
+            reserved: false,
+            beside: false,
             from_file: false,
             outage_failures: 0,
             short_in_row: 0,

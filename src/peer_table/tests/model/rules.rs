@@ -2,11 +2,13 @@
 
 mod inbound;
 mod own_addresses;
+mod reserved;
 
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
 
+use self::reserved::longest_pause;
 use super::dials::DialPace;
 use super::known::{Known, When, network};
 use super::script::Script;
@@ -24,6 +26,8 @@ pub(super) struct Model {
     pub(super) peers: BTreeMap<IpAddr, Known>,
     pub(super) parked: Vec<Parked>,
     pub(super) pace: DialPace,
+    /// Addresses that are to be dialed once.
+    pub(super) wanted: Vec<IpAddr>,
     pub(super) is_proven_turn: bool,
     pub(super) actions: Vec<Action>,
     pub(super) stale: u64,
@@ -64,6 +68,7 @@ impl Model {
             peers: BTreeMap::new(),
             parked: Vec::new(),
             pace,
+            wanted: Vec::new(),
             is_proven_turn: true,
             actions: Vec::new(),
             stale: 0,
@@ -79,10 +84,11 @@ impl Model {
         }
     }
 
-    /// Answers how many bans began only now.
+    /// Answers how many bans began only now, and how many peers were added.
     pub(super) fn load(&mut self, now: Now, records: &[PeerRecord]) -> usize {
         let loaded = |record: &PeerRecord| Known {
             denied: self.is_denied(record.peer.ip),
+            reserved: self.config.reserved_peers.contains(&record.peer.ip),
             ..Known::loaded(record, self.random.tie(record.peer.ip), now.utc)
         };
         let mut peers: Vec<_> = records.iter().map(loaded).collect();
@@ -103,11 +109,13 @@ impl Model {
                 None => self.config.ban_duration.map(left),
             };
         }
+        let is_missing = |ip: &IpAddr| !peers.iter().any(|peer| peer.ip == *ip);
+        let missing: Vec<_> = self.config.reserved_peers.iter().copied().filter(is_missing).collect();
         let mut idle: Vec<_> = peers.iter().filter(|peer| !is_banned(peer)).collect();
-        idle.sort_by_key(|peer| peer.key());
+        idle.sort_by_key(|peer| (!peer.reserved, peer.key()));
         let kept: Vec<_> = idle
             .iter()
-            .take(self.config.max_idle_peers)
+            .take(self.config.max_idle_peers - missing.len())
             .map(|peer| peer.ip)
             .collect();
         for mut peer in peers {
@@ -120,6 +128,12 @@ impl Model {
                 peer.pause = self.pause_left(now, &peer);
                 self.peers.insert(ip, peer);
             }
+        }
+        for ip in missing {
+            self.add(ip);
+            let own = self.is_own(ip);
+            (self.peer_mut(ip).reserved, self.peer_mut(ip).own) = (true, own);
+            begun += usize::from(!own);
         }
         begun
     }
@@ -177,7 +191,9 @@ impl Model {
         peer.status = PeerStatus::OutHandshaking;
         (peer.unroutable, peer.deadline) = (0, deadline);
         (peer.since, peer.local_port) = (now.since_start, Some(local.port()));
-        self.pace.race_at = now.since_start + self.config.dial_stagger;
+        if !self.peer(ip).beside {
+            self.pace.race_at = now.since_start + self.config.dial_stagger;
+        }
         if let Some(loser) = self.crossing(ip) {
             self.refuse_parked(loser);
         }
@@ -191,7 +207,8 @@ impl Model {
 
     pub(super) fn on_dial_failed(&mut self, now: Now, id: ConnectionId, fault: DialFault) {
         let Some(ip) = self.peer_of(id) else { return };
-        self.pace.replacements += 1;
+        let beside = self.peer(ip).beside;
+        self.pace.replacements += usize::from(!beside);
         if fault == DialFault::Host {
             let pause = Duration::from_millis(100 << self.pace.host_faults.min(16));
             self.pace.host_faults += 1;
@@ -204,7 +221,7 @@ impl Model {
         }
         let is_outage = self.is_outage(now);
         let was_in_outage = fault == DialFault::TimedOut && self.sent_into_outage.contains(&id);
-        if fault == (DialFault::Unroutable { at_once: true }) {
+        if fault == (DialFault::Unroutable { at_once: true }) && !beside {
             self.refund();
         }
         let peer = self.peer_mut(ip);
@@ -226,7 +243,7 @@ impl Model {
         } else {
             self.backoff(failures)
         };
-        self.peer_mut(ip).pause = Some(jittered(now, pause));
+        self.rest(now, ip, pause);
         self.end(now, ip, PeerStatus::Idle);
     }
 
@@ -239,6 +256,9 @@ impl Model {
         match report {
             Report::Banned => self.ban(now, ip, None),
             Report::BannedFor(term) => self.ban(now, ip, Some(term)),
+            Report::Reserve => self.reserve(now, ip),
+            Report::Release => self.release(ip),
+            Report::Dial => self.want_dial(ip),
             Report::Ourselves if is_peer_address(ip) => self.on_ourselves(now, ip),
             Report::Unbanned if status == Some(PeerStatus::Banned) => self.lift_ban(ip),
             Report::Alive if is_connected => self.on_alive(now, ip),
@@ -249,8 +269,8 @@ impl Model {
             Report::Closed if is_connected => {
                 if self.peer(ip).is_outgoing() {
                     let pause = self.pause_after_end(now, ip);
-                    let peer = self.peer_mut(ip);
-                    (peer.pause, peer.outage_failures) = (Some(jittered(now, pause)), 0);
+                    self.rest(now, ip, pause);
+                    self.peer_mut(ip).outage_failures = 0;
                 }
                 self.end(now, ip, PeerStatus::Idle);
             }
@@ -285,12 +305,18 @@ impl Model {
     }
 
     pub(super) fn shortage(&self) -> usize {
-        let connected = self.count(PeerStatus::OutHandshaking) + self.count(PeerStatus::OutAlive);
+        let connected = [PeerStatus::OutHandshaking, PeerStatus::OutAlive].map(|status| self.count_for_target(status));
+        let connected: usize = connected.iter().sum();
         self.config.target_outgoing_connections - connected
     }
 
     pub(super) fn count(&self, status: PeerStatus) -> usize {
         self.peers.values().filter(|peer| peer.status == status).count()
+    }
+
+    pub(super) fn count_for_target(&self, status: PeerStatus) -> usize {
+        let counted = |peer: &&Known| peer.status == status && !peer.beside;
+        self.peers.values().filter(counted).count()
     }
 
     pub(super) fn parked_of(&self, ip: IpAddr) -> Option<&Parked> {
@@ -382,7 +408,7 @@ impl Model {
             } else {
                 self.backoff(streak)
             };
-            self.peer_mut(ip).pause = Some(jittered(now, pause.max(least)));
+            self.rest(now, ip, pause.max(least));
         }
         self.end(now, ip, PeerStatus::Idle);
     }
@@ -438,7 +464,7 @@ impl Model {
     /// In whatever order: it matters only where the list is full.
     fn call_off_all(&mut self, now: Now) {
         loop {
-            let dialed = self.ips(|peer| peer.status == PeerStatus::OutConnecting);
+            let dialed = self.ips(|peer| peer.status == PeerStatus::OutConnecting && !peer.beside);
             if dialed.is_empty() {
                 break;
             }
@@ -458,7 +484,7 @@ impl Model {
         let peer = self.peer_mut(ip);
         let (connection, was) = (peer.connection.take(), peer.status);
         (peer.status, peer.deadline, peer.alive_since) = (to, deadline, None);
-        peer.local_port = None;
+        (peer.local_port, peer.beside) = (None, false);
         if self.count(PeerStatus::OutAlive) == 0 {
             self.outage_since.get_or_insert(now.since_start);
         }
@@ -491,7 +517,7 @@ impl Model {
 
     fn keep_bounds(&mut self, ip: IpAddr) {
         if self.peer(ip).is_idle() && (self.peer(ip).own || self.is_own(ip)) {
-            if self.peer(ip).from_file {
+            if self.peer(ip).from_file || self.peer(ip).reserved {
                 self.peer_mut(ip).own = true;
             } else {
                 self.forget(ip);
@@ -514,17 +540,18 @@ impl Model {
             // Of more than five subnets, five are drawn.
             quietest.truncate(if crowds.len() <= 5 { 1 } else { usize::MAX });
             let victims = self.ips(|peer| is_banned(peer) && quietest.contains(&peer.ban_event));
-            self.forget_one(&victims);
+            self.drop_ban(&victims);
         }
     }
 
     /// The worst of the subnets that hold most unproven Idle peers; of more than five such, of any five. The newcomer
     /// among them that is as good as the worst of the others wins or loses.
     fn idle_victims(&self, newcomer: IpAddr) -> Vec<IpAddr> {
-        let unproven = |peer: &&Known| peer.is_idle() && !peer.own && !peer.proven;
+        let unproven = |peer: &&Known| peer.is_idle() && !peer.own && !peer.reserved && !peer.proven;
         let crowds = largest_crowds(self.peers.values().filter(unproven));
         if crowds.is_empty() {
-            let idle = self.peers.values().filter(|peer| peer.is_idle() && !peer.own);
+            let may_go = |peer: &&Known| peer.is_idle() && !peer.own && !peer.reserved;
+            let idle = self.peers.values().filter(may_go);
             return idle
                 .max_by_key(|peer| peer.key())
                 .map(|peer| peer.ip)
@@ -568,7 +595,7 @@ impl Model {
 
     fn pause_left(&self, now: Now, peer: &Known) -> Option<(Duration, Duration)> {
         let waited = since(peer.failure.filter(|_| peer.streak > 0)?.stored, now);
-        let pause = self.backoff(peer.streak);
+        let pause = self.backoff(peer.streak).min(longest_pause(peer));
         let longest = self.config.max_retry_backoff;
         let end = |pause: Duration| now.since_start + pause.saturating_sub(waited).min(longest);
         let (shortest, longest) = jitter(pause);

@@ -61,9 +61,9 @@ impl Trial {
             utc: start(),
             since_start: Duration::ZERO,
         };
-        let table = PeerTable::new(config.clone(), listen, seed, now);
-        Self {
-            model: Model::new(config, listen, table.random.clone(), now),
+        let table = PeerTable::new(config, listen, seed, now);
+        let mut trial = Self {
+            model: Model::new(table.config.clone(), listen, table.random.clone(), now),
             table,
             now,
             listen,
@@ -73,7 +73,9 @@ impl Trial {
             stored: Vec::new(),
             steps: 0,
             happened: BTreeMap::new(),
-        }
+        };
+        trial.apply_load(now, Vec::new());
+        trial
     }
 
     pub(super) fn step(&mut self, step: &Step) {
@@ -149,10 +151,14 @@ impl Trial {
             self.inbound(remote, ip(US), true);
         }
         assert_eq!(self.table.next_settled(), None);
-        while let Some(dial) = self.apply(
-            |table| table.next_dial(now),
-            |model, &dial| model.on_next_dial(now, dial),
-        ) {
+        loop {
+            let due = self.compare_dial_states();
+            let dial = self.apply(
+                |table| table.next_dial(now),
+                |model, &dial| model.on_next_dial(now, dial),
+            );
+            self.check_due(&due, dial.map(|(_, ip)| ip));
+            let Some(dial) = dial else { break };
             self.dials.push(dial);
         }
         self.compare_deadline();
@@ -160,6 +166,33 @@ impl Trial {
         self.steps += 1;
         if self.steps.is_multiple_of(STEPS_PER_CHECK) {
             self.table.check();
+        }
+    }
+
+    /// The table tells of each peer what the model does. Answers which are due, unless an own address is among the
+    /// candidates that was not seen to be one: it is passed over when it is drawn.
+    fn compare_dial_states(&self) -> Option<Vec<IpAddr>> {
+        let peers: BTreeSet<_> = PEERS.iter().map(|peer| ip(peer).to_canonical()).collect();
+        let is_unseen = |peer: &Known| peer.is_idle() && !peer.own && self.model.is_own(peer.ip);
+        if self.model.peers.values().any(is_unseen) {
+            return None;
+        }
+        let mut due = Vec::new();
+        for &peer in &peers {
+            let state = self.table.dial_state(self.now, peer);
+            assert_eq!(state, self.model.dial_state(self.now, peer, &state), "of {peer}");
+            due.extend((state == DialState::Due).then_some(peer));
+        }
+        Some(due)
+    }
+
+    /// What is dialed was due, and if nothing is then nothing was.
+    fn check_due(&mut self, due: &Option<Vec<IpAddr>>, dialed: Option<IpAddr>) {
+        let Some(due) = due else { return };
+        match dialed {
+            Some(ip) => assert!(due.contains(&ip), "{ip} is dialed, and was not due"),
+            // What was wanted may have been dropped meanwhile.
+            None => assert!(due.is_empty(), "{due:?} are due, and none is dialed"),
         }
     }
 
@@ -247,7 +280,7 @@ impl Trial {
             assert_eq!(
                 changes > 0,
                 begun > 0,
-                "loading is no change, but for bans that begin now"
+                "loading is no change, but for bans that begin now and reserved peers"
             );
         });
         self.stored = self.model.stored();
@@ -356,13 +389,13 @@ impl Model {
         let entry = table.peers.get(id);
         let has_parked = self.parked_of(ip).is_some();
         let peer = self.peers.get_mut(&ip)?;
-        if peer.is_idle() && peer.from_file && !peer.own {
+        if peer.is_idle() && (peer.from_file || peer.reserved) && !peer.own {
             // An own address that the file names is noticed when it was to be dialed.
             peer.own = entry.is_own;
         }
         let seen = (
             &entry.peer,
-            (entry.is_proven, entry.is_own),
+            (entry.is_proven, entry.is_own, entry.is_reserved, entry.is_beside_target),
             entry.connection.map(|connection| connection.number),
             entry.deadline().map(Moment::since_start),
             (entry.ban_times().at, entry.ban_times().until),
@@ -371,7 +404,7 @@ impl Model {
         let shown = peer.shown();
         let expected = (
             &shown,
-            (peer.proven, peer.own),
+            (peer.proven, peer.own, peer.reserved, peer.beside),
             peer.connection.map(|connection| connection.number),
             peer.deadline,
             (peer.banned_at, peer.banned_until),
