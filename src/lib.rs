@@ -92,6 +92,9 @@
 //! | `fc00::/7` | unique local | RFC 4193 |
 //! | `64:ff9b::/96`, `2002::/16` around one of these | NAT64, 6to4 | RFC 6052, RFC 3056 |
 //!
+//! [`denied`](NetworkConfig::denied) and [`allowed`](NetworkConfig::allowed) exclude prefixes of the operator's choice,
+//! also where others name them: such a peer is never dialed, admitted, taken from lists or told of.
+//!
 //! An IPv4 address in IPv6 form (`::ffff:10.0.0.1`, RFC 4291) is that IPv4 address, everywhere.
 //!
 //! # The peer file

@@ -37,7 +37,7 @@ enum Input<'a> {
 struct Text(Vec<(u8, u8)>);
 
 impl Text {
-    const PIECES: [&str; 32] = [
+    const PIECES: [&str; 33] = [
         "[",
         "]",
         "{",

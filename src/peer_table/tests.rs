@@ -275,7 +275,11 @@ fn step(node: &mut Node, random: &mut Random, pool: &[IpAddr]) {
                 node.dial_err(peer, failures[random.below(4)]);
             }
         }
-        11 | 12 => node.report(peer, Report::Alive),
+        11 => node.report(peer, Report::Alive),
+        12 => {
+            let reports = [Report::Reserve, Report::Release, Report::Dial, Report::Dial];
+            node.report(peer, reports[random.below(4)]);
+        }
         13 => node.report(peer, [Report::Failed, Report::Closed][random.below(2)]),
         14 => node.report(
             peer,

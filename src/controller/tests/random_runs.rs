@@ -127,12 +127,16 @@ impl Run {
     }
 
     fn report(&mut self, peer: &str) {
-        let feedback: [fn(IpAddr) -> Feedback; 5] = [
+        let feedback: [fn(IpAddr) -> Feedback; 9] = [
             Feedback::Alive,
             Feedback::Failed,
             Feedback::Closed,
             Feedback::Banned,
             Feedback::Unbanned,
+            |ip| Feedback::BannedFor(ip, seconds(4)),
+            Feedback::Reserve,
+            Feedback::Release,
+            Feedback::Dial,
         ];
         let feedback = self.lots.draw(&feedback)(ip(peer));
         self.node.feedback_sink().report(feedback).unwrap();
