@@ -201,6 +201,9 @@ fn paused(now: Now, entry: &Entry, until: Moment) -> DialState {
     }
 }
 
+const ATTEMPTS_FULL: &str =
+    "it waits for a dial or handshake to end: `max_simultaneous_outgoing_connection_attempts` are under way";
+
 /// A sentence that an operator understands.
 impl fmt::Display for DialState {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -208,9 +211,7 @@ impl fmt::Display for DialState {
             Self::Unknown => f.write_str("it is not known"),
             Self::Own => f.write_str("it is not dialed: the address is this node's own"),
             Self::Denied => f.write_str("it is not dialed: `denied` or `allowed` excludes it"),
-            Self::Banned {
-                until, is_reserved, ..
-            } => fmt_banned(f, until, is_reserved),
+            Self::Banned { until, is_reserved, .. } => fmt_banned(f, until, is_reserved),
             Self::Connected => f.write_str("it is connected"),
             Self::Dialing { since, is_reserved } => {
                 write!(f, "{}it is being dialed since {}", reserved(is_reserved), Time(since))
@@ -234,17 +235,21 @@ impl fmt::Display for DialState {
                 ..
             } => {
                 let (reserved, until) = (reserved(is_reserved), Time(until));
-                write!(f, "{reserved}it is left alone until {until}: this host found no way to it")?;
+                write!(
+                    f,
+                    "{reserved}it is left alone until {until}: this host found no way to it"
+                )?;
                 fmt_failures(f, failures_in_row, last_error)
             }
             Self::TargetMet => f.write_str("it is not dialed: `target_outgoing_connections` is met"),
             Self::SubnetTaken { by } => write!(f, "it waits, as {by} takes its subnet: peers of others go first"),
-            Self::AttemptsFull => f.write_str(
-                "it waits for a dial or handshake to end: `max_simultaneous_outgoing_connection_attempts` are under way",
-            ),
+            Self::AttemptsFull => f.write_str(ATTEMPTS_FULL),
             Self::HostPaused { until } => {
                 let until = Time(until);
-                write!(f, "it waits until {until}: this host has run out of files, memory, or ports to dial from")
+                write!(
+                    f,
+                    "it waits until {until}: this host has run out of files, memory, or ports to dial from"
+                )
             }
             Self::Paced { until } => write!(f, "it waits until {}: dials are paced", Time(until)),
         }

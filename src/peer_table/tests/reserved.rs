@@ -432,3 +432,77 @@ fn a_fault_of_this_host_holds_back_dials_beside_the_target_too() {
     node.poll();
     assert_eq!(dialed(&node), [lone(2)]);
 }
+
+#[test]
+fn a_dial_beside_the_target_gives_no_token_back_as_it_cost_none() {
+    let mut config = one_by_one();
+    config.dial_stagger = 100 * SECOND;
+    config.retry_backoff = 100 * SECOND;
+    let mut node = Node::new(config);
+    node.list((1..9).map(lone));
+    for _ in 0..2 {
+        node.poll();
+        node.dial_err(dialed(&node)[0], DialFault::Peer);
+    }
+    node.report(lone(9), Report::Dial);
+    node.poll();
+    node.dial_err(lone(9), DialFault::Unroutable { at_once: true });
+    node.poll();
+    assert!(node.dials.is_empty(), "both tokens are spent");
+}
+
+#[test]
+fn of_proven_peers_a_reserved_one_is_not_forgotten() {
+    let mut config = config();
+    (config.max_idle_peers, config.target_outgoing_connections) = (4, 1);
+    let mut oldest = proven(lone(1));
+    oldest.peer.last_alive_outgoing = Some(start() - TimeDelta::days(1));
+    let mut node = Node::new(config);
+    node.load(vec![oldest, proven(lone(2)), proven(lone(3)), proven(lone(4))]);
+    node.report(lone(1), Report::Reserve);
+    node.report(lone(9), Report::Dial);
+    node.poll();
+    node.dial_ok(lone(9));
+    node.report(lone(9), Report::Alive);
+    for dial in dialed(&node) {
+        node.dial_err(dial, DialFault::Host);
+    }
+    node.report(lone(9), Report::Closed);
+    assert_eq!(node.table.stats().peers.idle, 4);
+    assert_eq!([1, 9].map(|number| node.status(lone(number)).is_some()), [true; 2]);
+}
+
+#[test]
+fn a_reserved_peer_of_the_file_is_loaded_before_initial_ones() {
+    let mut config = without_target();
+    config.max_idle_peers = 4;
+    config.reserved_peers = vec![lone(9)];
+    let mut failed = Peer::new(lone(9));
+    failed.failures_in_row = 9;
+    let mut node = Node::new(config);
+    let initial: Vec<_> = (1..=4).map(lone).collect();
+    let mut records: Vec<_> = initial.iter().map(|&peer| proven(peer)).collect();
+    records.push(record(failed));
+    node.table.load(node.now, records, &initial);
+    node.settle();
+    assert!(node.status(lone(9)).is_some());
+}
+
+#[test]
+fn our_own_address_can_be_reserved_and_is_neither_dialed_nor_stored_nor_told_of() {
+    let us = ip("60.100.0.1");
+    for is_in_config in [true, false] {
+        let mut config = without_target();
+        config.reserved_peers = if is_in_config { vec![us] } else { Vec::new() };
+        let mut node = Node::at("60.100.0.1", config);
+        node.load(Vec::new());
+        if !is_in_config {
+            node.report(us, Report::Reserve);
+        }
+        assert_eq!(node.table.config().reserved_peers, [us]);
+        assert_eq!(node.table.stored_from(0).flatten().count(), 0);
+        assert_eq!(node.table.changes(), 0);
+        node.poll();
+        assert!(node.dials.is_empty() && node.table.all_good_peer_ips().is_empty());
+    }
+}
