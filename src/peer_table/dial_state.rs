@@ -118,7 +118,7 @@ impl PeerTable {
                 since: entry.connection.map_or(now.utc, |dial| now.utc_at(dial.since)),
                 is_reserved,
             },
-            status if status.is_connected() || entry.has_parked => DialState::Connected,
+            status if status.is_connected() => DialState::Connected,
             _ if entry.is_own => DialState::Own,
             _ if entry.is_denied => DialState::Denied,
             PeerStatus::Banned => DialState::Banned {
@@ -126,6 +126,7 @@ impl PeerTable {
                 since: entry.ban_times().at,
                 is_reserved,
             },
+            _ if entry.has_parked => DialState::Connected,
             _ if self.wanted.contains(entry.peer.ip) => self.state_beside_target(now),
             _ => self.idle_state(now, entry),
         }
@@ -223,10 +224,7 @@ impl fmt::Display for DialState {
                 last_error,
                 is_reserved,
                 ..
-            } => {
-                write!(f, "{}it is left alone until {}", reserved(is_reserved), Time(until))?;
-                fmt_failures(f, failures_in_row, last_error)
-            }
+            } => fmt_pause(f, until, is_reserved, failures_in_row, last_error),
             Self::SetAside {
                 until,
                 failures_in_row,
@@ -234,12 +232,8 @@ impl fmt::Display for DialState {
                 is_reserved,
                 ..
             } => {
-                let (reserved, until) = (reserved(is_reserved), Time(until));
-                write!(
-                    f,
-                    "{reserved}it is left alone until {until}: this host found no way to it"
-                )?;
-                fmt_failures(f, failures_in_row, last_error)
+                f.write_str("this host found no way to it: ")?;
+                fmt_pause(f, until, is_reserved, failures_in_row, last_error)
             }
             Self::TargetMet => f.write_str("it is not dialed: `target_outgoing_connections` is met"),
             Self::SubnetTaken { by } => write!(f, "it waits, as {by} takes its subnet: peers of others go first"),
@@ -264,7 +258,14 @@ fn fmt_banned(f: &mut fmt::Formatter<'_>, until: Option<DateTime<Utc>>, is_reser
     }
 }
 
-fn fmt_failures(f: &mut fmt::Formatter<'_>, in_row: u32, last_error: Option<ErrorKind>) -> fmt::Result {
+fn fmt_pause(
+    f: &mut fmt::Formatter<'_>,
+    until: DateTime<Utc>,
+    is_reserved: bool,
+    in_row: u32,
+    last_error: Option<ErrorKind>,
+) -> fmt::Result {
+    write!(f, "{}it is left alone until {}", reserved(is_reserved), Time(until))?;
     match in_row {
         0 => {}
         1 => f.write_str(" after 1 failure")?,

@@ -20,7 +20,7 @@ impl Model {
                 (false, false) => DialState::Unknown,
             };
         };
-        if peer.status.is_connected() || (peer.is_idle() && self.parked_of(ip).is_some()) {
+        if peer.status.is_connected() {
             return DialState::Connected;
         }
         match (peer.status, peer.pause) {
@@ -32,6 +32,7 @@ impl Model {
                 since: peer.banned_at,
                 is_reserved: peer.reserved,
             },
+            _ if self.parked_of(ip).is_some() => DialState::Connected,
             _ if is_wanted => self.beside_state(now),
             (_, Some((end, _))) if end > now.since_start => paused(now, peer, end, seen),
             _ if peer.reserved => self.beside_state(now),
