@@ -24,8 +24,8 @@ impl PeerTable {
             self.note_own(id);
         }
         while self.peers.counts().idle > self.max_idle() {
-            // All others may be own addresses of the file.
-            let victim = self.idle_victim(id).unwrap_or(id);
+            // All others may be own addresses of the file; a reserved peer goes before these.
+            let victim = self.idle_victim(id).or_else(|| self.own_victim(id)).unwrap_or(id);
             self.counters.peers_forgotten += 1;
             self.peers.remove(victim);
         }
@@ -71,6 +71,11 @@ impl PeerTable {
         let rank = Rank::of(self.peers.get(newcomer));
         let loses = rank > worst_rank || (rank == worst_rank && self.random.coin());
         Some(if loses { newcomer } else { worst })
+    }
+
+    fn own_victim(&self, newcomer: PeerId) -> Option<PeerId> {
+        let is_reserved = self.peers.get(newcomer).is_reserved;
+        self.peers.first_own_idle().filter(|_| is_reserved)
     }
 
     /// Whether the peer is one of those that [`Self::worst_of_crowd`] chooses from.

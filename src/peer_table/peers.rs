@@ -39,6 +39,8 @@ pub(crate) struct Peers {
     ban_crowds: Crowds,
     /// Proven Idle peers that may be forgotten.
     proven_idle: BTreeSet<Ranked>,
+    /// Idle records of own addresses, without reserved ones.
+    own_idle: BTreeSet<PeerId>,
     /// Reserved peers that may be dialed.
     reserved: BTreeSet<Ranked>,
     /// Ends of the pauses of peers that could be dialed otherwise.
@@ -66,6 +68,7 @@ struct Facts {
     membership: Membership,
     is_beside_target: bool,
     proven_idle: Option<Ranked>,
+    is_own_idle: bool,
     /// It is reserved and may be dialed.
     reserved: Option<Ranked>,
     pause: Option<Moment>,
@@ -91,6 +94,7 @@ impl Facts {
             membership: membership(entry, ranked),
             is_beside_target: entry.is_beside_target,
             proven_idle: ranked.filter(|_| is_forgettable),
+            is_own_idle: status == PeerStatus::Idle && entry.is_own && !entry.is_reserved,
             reserved: ranked.filter(|_| entry.is_reserved && may_be_dialed),
             pause,
             reserved_pause: pause.filter(|_| entry.is_reserved),
@@ -160,6 +164,11 @@ impl Peers {
     /// The worst proven Idle peer that is not reserved.
     pub(crate) fn worst_proven_idle(&self) -> Option<PeerId> {
         self.proven_idle.last().map(|worst| worst.id)
+    }
+
+    /// A record of an own address that may be forgotten.
+    pub(crate) fn first_own_idle(&self) -> Option<PeerId> {
+        self.own_idle.first().copied()
     }
 
     /// The best reserved peer that may be dialed.
@@ -316,6 +325,8 @@ impl Peers {
         shift_timer(&mut self.out_alive, id, before.out_alive_since, after.out_alive_since);
         let is_dial = (before.is_ordinary_dial(), after.is_ordinary_dial());
         shift_member(&mut self.connecting, id, is_dial);
+        let own_idle = (before.is_own_idle, after.is_own_idle);
+        shift_member(&mut self.own_idle, id, own_idle);
         let in_outage = (before.has_failed_in_outage, after.has_failed_in_outage);
         shift_member(&mut self.failed_in_outage, id, in_outage);
         if before.stored != after.stored {

@@ -49,6 +49,7 @@ impl Peers {
             facts.iter().filter(|(_, facts)| of(facts)).map(|&(id, _)| id).collect()
         };
         assert_eq!(self.connecting, members(Facts::is_ordinary_dial));
+        assert_eq!(self.own_idle, members(|facts| facts.is_own_idle));
         assert_eq!(self.failed_in_outage, members(|facts| facts.has_failed_in_outage));
         self.check_groups(&facts);
     }

@@ -506,3 +506,21 @@ fn our_own_address_can_be_reserved_and_is_neither_dialed_nor_stored_nor_told_of(
         assert!(node.dials.is_empty() && node.table.all_good_peer_ips().is_empty());
     }
 }
+
+/// Records of own addresses are kept, but not where a reserved peer needs the room.
+#[test]
+fn a_reserved_peer_is_not_forgotten_for_records_of_our_own_addresses() {
+    let mut config = without_target();
+    (config.max_idle_peers, config.reserved_peers) = (2, vec![lone(9)]);
+    let mut node = Node::new(config);
+    let mut banned = proven(lone(2));
+    banned.peer.status = PeerStatus::Banned;
+    node.load(vec![proven(lone(1)), banned]);
+    node.report(lone(1), Report::Ourselves);
+    node.inbound(lone(9));
+    node.report(lone(2), Report::Ourselves);
+    assert_eq!(node.table.stats().peers.idle, 2);
+    node.report(lone(9), Report::Closed);
+    assert_eq!(node.status(lone(9)), Some(PeerStatus::Idle));
+    assert_eq!(node.table.stats().peers.idle, 2);
+}

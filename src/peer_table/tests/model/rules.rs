@@ -525,7 +525,10 @@ impl Model {
         }
         while self.count(PeerStatus::Idle) > self.config.max_idle_peers {
             let victims = self.idle_victims(ip);
-            if victims.is_empty() {
+            let own = self.ips(|peer| peer.is_idle() && peer.own && !peer.reserved);
+            if victims.is_empty() && self.peer(ip).reserved && !own.is_empty() {
+                self.forget_one(&own);
+            } else if victims.is_empty() {
                 self.forget(ip);
             } else {
                 self.forget_one(&victims);
