@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Parser;
-use futures::StreamExt;
+use futures::{StreamExt, stream};
 use network::{NetworkConfig, NetworkController, NetworkControllerEvent, PeerLease};
 use network_examples::session::{Pace, Session};
 use network_examples::{peers_file, process};
@@ -57,6 +57,10 @@ struct Options {
     /// Ignore private and loopback addresses in peer lists; for nodes on the open Internet
     #[arg(long)]
     global_peers_only: bool,
+
+    /// Print everything that happens to peers, and why
+    #[arg(long)]
+    verbose: bool,
 }
 
 const PACE: Pace = Pace {
@@ -65,6 +69,8 @@ const PACE: Pace = Pace {
     patience: Duration::from_secs(10),
 };
 
+/// How many changes may wait to be printed.
+const CHANGES: usize = 1_024;
 const STATUS_INTERVAL: Duration = Duration::from_secs(10);
 
 #[tokio::main]
@@ -75,11 +81,17 @@ async fn main() -> ExitCode {
 async fn run(options: Options) -> Result<(), Box<dyn Error>> {
     let mut stop = pin!(process::asked_to_end()?);
     peers_file::prepare(&options.peers, &options.bootstrap)?;
-    let network = NetworkController::with_config(config(&options)).await?;
+    let mut network = NetworkController::with_config(config(&options)).await?;
     println!("listening on {}, {}", network.local_addr(), status(&network));
 
     let session = Session::new(PACE, network.feedback_sink());
     let session = Arc::new(if options.seed { session.of_seed() } else { session });
+    let mut changes = if options.verbose {
+        network.changes(CHANGES).left_stream()
+    } else {
+        stream::pending().right_stream()
+    };
+    let mut asked = process::lines_of_stdin();
     let mut connections = network.leased();
     let mut tasks = JoinSet::new();
     let mut statuses = time::interval_at(time::Instant::now() + STATUS_INTERVAL, STATUS_INTERVAL);
@@ -90,6 +102,8 @@ async fn run(options: Options) -> Result<(), Box<dyn Error>> {
                 tasks.spawn(serve(Arc::clone(&session), socket, lease));
             }
             Some(ended) = tasks.join_next() => ended?,
+            Some(change) = changes.next() => println!("{change}"),
+            Some(line) = asked.recv() => println!("{}", answer(connections.get_ref(), &line)),
             _ = statuses.tick() => println!("{}", status(connections.get_ref())),
             () = &mut stop => break,
         }
@@ -129,6 +143,15 @@ fn config(options: &Options) -> NetworkConfig {
     config.peer_file_dump_interval = Duration::from_secs(options.dump_interval);
     config.global_peers_only = options.global_peers_only;
     config
+}
+
+/// What is answered to a line of the standard input.
+fn answer(network: &NetworkController, line: &str) -> String {
+    let asked = line.trim().strip_prefix("why ").map(|ip| ip.trim().parse::<IpAddr>());
+    match asked {
+        Some(Ok(ip)) => format!("{ip}: {}", network.dial_state(ip)),
+        Some(Err(_)) | None => "ask `why IP`, to learn why a peer is dialed or not".to_owned(),
+    }
 }
 
 fn status(network: &NetworkController) -> String {

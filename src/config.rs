@@ -16,6 +16,9 @@ use tokio::time::Instant;
 
 use crate::peer::PeerRecord;
 
+use crate::ip_prefix::IpPrefix;
+use crate::peer::is_peer_address;
+
 /// The settings of a [`NetworkController`](crate::NetworkController).
 ///
 /// [`new`](Self::new) and [`in_memory`](Self::in_memory) give settings for a full node on the open Internet; change the
@@ -53,7 +56,7 @@ pub struct NetworkConfig {
 
     /// How many outgoing connections to keep alive. More make a node harder to cut off and gossip faster, and take
     /// more of other nodes' incoming connections. 8, the default, is what Bitcoin Core has long kept for its full
-    /// relay. 0 never dials.
+    /// relay. 0 dials no peers but reserved ones and those of [`Dial`](crate::Feedback::Dial).
     pub target_outgoing_connections: usize,
 
     /// How many incoming connections there may be, those still shaking hands included. Each costs a file descriptor
@@ -161,8 +164,9 @@ pub struct NetworkConfig {
     /// the others is ended, and its lease revoked as [`Rotated`](crate::Revocation::Rotated). A node at its target dials
     /// nobody otherwise, so two halves of a network that were parted would never join again. Shorter heals and mixes a
     /// network sooner, and cuts more connections: at most one in this time. The first one comes after a random part of
-    /// it, each further one after 0.75 to 1.25 times as long. Connections without a [`PeerLease`](crate::PeerLease) are
-    /// never ended so, and where none has one, nobody is dialed for it. The default is 10 minutes. `None` never rotates;
+    /// it, each further one after 0.75 to 1.25 times as long. Connections without a [`PeerLease`](crate::PeerLease), and
+    /// those with reserved peers or dialed by hand, are never ended so, and where there are no others, none is dialed for
+    /// it. The default is 10 minutes. `None` never rotates;
     /// not 0.
     #[serde(rename = "rotation_interval_seconds", with = "seconds::optional")]
     pub rotation_interval: Option<Duration>,
@@ -172,16 +176,47 @@ pub struct NetworkConfig {
     /// most of them, whose lease is revoked as [`Evicted`](crate::Revocation::Evicted). Useful for a node that many start
     /// from, which would be full for ever otherwise; it costs the others their connections, at most one a second, and one
     /// per [`max_retry_backoff`](Self::max_retry_backoff) for newcomers from one globally reachable /24 (/48).
-    /// Connections that are shaking hands, or have no [`PeerLease`](crate::PeerLease), are not ended so. `false` by
-    /// default.
+    /// Connections that are shaking hands, have no [`PeerLease`](crate::PeerLease), or are with reserved peers are not ended
+    /// so. `false` by default.
     pub evict_incoming: bool,
 
     /// Whether neither to take from peer lists, nor to tell others of, addresses that are not globally reachable:
     /// private ones, loopback and more, which the [crate's documentation](crate#which-addresses-can-be-peers) lists. The
-    /// operator's own are taken: [`initial_peers`](Self::initial_peers) and those of the file. `false` by default, as
-    /// networks in a house or on one host need them; a node on the open Internet should say `true`, or strangers can make
-    /// it dial into its own network.
+    /// operator's own are taken: [`initial_peers`](Self::initial_peers), [`reserved_peers`](Self::reserved_peers) and those
+    /// of the file. `false` by default, as networks in a house or on one host need them; a node on the open Internet should
+    /// say `true`, or strangers can make it dial into its own network.
     pub global_peers_only: bool,
+
+    /// Peers to be always connected with: the other nodes of one operator, a relay, a seed. They are dialed before all
+    /// others, whatever their subnet, [`dial_stagger`](Self::dial_stagger) and the target, with pauses of at most 30 s, and
+    /// are not forgotten. Their outgoing connections count beside
+    /// [`target_outgoing_connections`](Self::target_outgoing_connections), and take attempts as others do; no
+    /// [rotation](Self::rotation_interval) ends them. When [`max_incoming_connections`](Self::max_incoming_connections) is
+    /// reached, one of them still gets in: another incoming connection is evicted for it, as with
+    /// [`evict_incoming`](Self::evict_incoming) but at any rate, if any has a [`PeerLease`](crate::PeerLease). A ban or
+    /// [`denied`](Self::denied) goes before. [`Reserve`](crate::Feedback::Reserve) and
+    /// [`Release`](crate::Feedback::Release) change the list of a controller that runs. Empty by default; at most half of
+    /// [`max_idle_peers`](Self::max_idle_peers).
+    pub reserved_peers: Vec<IpAddr>,
+
+    /// Prefixes of addresses that are never dialed, admitted, taken from peer lists or told of: a network that misbehaves,
+    /// or, where one host has a whole prefix to itself, that host. An IPv6 host usually has a /64 and can take another
+    /// address of it at will, so to shut it out deny that prefix: `2001:db8:1:2::/64` for `2001:db8:1:2::7`. An address
+    /// that embeds an IPv4 address (NAT64, 6to4) is not of that one's prefix.
+    ///
+    /// A peer of the file that is denied stays in the file. Thousands of prefixes cost no more than some. Empty by
+    /// default.
+    ///
+    /// ```
+    /// # let mut config = network::NetworkConfig::in_memory(0);
+    /// config.denied = vec!["203.0.113.0/24".parse()?, "2001:db8:1:2::/64".parse()?];
+    /// # Ok::<(), network::IpPrefixError>(())
+    /// ```
+    pub denied: Vec<IpPrefix>,
+
+    /// With any prefix here, peers of these alone are dialed, admitted, taken from peer lists and told of, unless
+    /// [`denied`](Self::denied) excludes them: for a network of one's own hosts. Empty by default, which allows all.
+    pub allowed: Vec<IpPrefix>,
 
     /// What tells the time. [`Clock::System`] by default. Not in a file.
     #[serde(skip)]
@@ -230,6 +265,9 @@ impl NetworkConfig {
             rotation_interval: Some(Duration::from_secs(600)),
             evict_incoming: false,
             global_peers_only: false,
+            reserved_peers: Vec::new(),
+            denied: Vec::new(),
+            allowed: Vec::new(),
             clock: Clock::System,
             seed: None,
         }
@@ -265,7 +303,22 @@ impl NetworkConfig {
             "max_incoming_per_subnet",
             0,
             "at least 1, or none for no limit (`max_incoming_connections` of 0 admits none)",
-        )
+        )?;
+        self.validate_reserved()
+    }
+
+    fn validate_reserved(&self) -> Result<(), ConfigError> {
+        let (count, most) = (self.reserved_peers.len(), self.max_idle_peers / 2);
+        let expected = format_args!("at most {most}, half of `max_idle_peers`");
+        check(count <= most, "reserved_peers", format_args!("{count} peers"), expected)?;
+        let no_peer = self
+            .reserved_peers
+            .iter()
+            .find(|ip| !is_peer_address(ip.to_canonical()));
+        match no_peer {
+            Some(ip) => check(false, "reserved_peers", ip, "addresses that a peer can have"),
+            None => Ok(()),
+        }
     }
 
     fn validate_times(&self) -> Result<(), ConfigError> {

@@ -17,7 +17,7 @@ use pin_project::pin_project;
 use tokio::task::coop::unconstrained;
 use tokio::time::{Timeout, timeout};
 
-use crate::fault::DialFault;
+use crate::fault::{DialError, DialFault};
 use crate::peer::ConnectionId;
 use crate::transport::Dialed;
 
@@ -29,7 +29,7 @@ pub(crate) struct ConnectorPool<D> {
 
 /// How a dial came out. That it panicked is an outcome, too, so that the caller can free its slot before the panic goes
 /// on.
-pub(crate) type Outcome<S> = thread::Result<Result<Dialed<S>, DialFault>>;
+pub(crate) type Outcome<S> = thread::Result<Result<Dialed<S>, DialError>>;
 
 /// An entry of the set. Only a poll takes it out.
 #[pin_project]
@@ -135,8 +135,8 @@ where
                 return Poll::Pending;
             }
             Ok(Poll::Ready(Ok(Ok(dialed)))) => Ok(Ok(dialed)),
-            Ok(Poll::Ready(Ok(Err(error)))) => Ok(Err(DialFault::of(&error, is_first_poll))),
-            Ok(Poll::Ready(Err(_elapsed))) => Ok(Err(DialFault::TimedOut)),
+            Ok(Poll::Ready(Ok(Err(error)))) => Ok(Err(DialError::of(&error, is_first_poll))),
+            Ok(Poll::Ready(Err(_elapsed))) => Ok(Err(DialFault::TimedOut.into())),
             Err(panic) => Err(panic),
         };
         Poll::Ready(Some((*this.id, outcome)))

@@ -1,28 +1,35 @@
-//! The controller: [`NetworkController`], its events and its errors. Its parts, and how they are composed into one
+//! The controller: [`NetworkController`] and its events. Its parts, and how they are composed into one
 //! polled future, are in `engine`.
 
+mod changes;
 #[cfg(any(test, feature = "sim"))]
 pub(crate) mod checks;
 mod clock;
 mod closing;
 pub(crate) mod dumping;
 mod engine;
+mod error;
 mod feedback;
+mod handle;
 mod housekeeping;
 mod lease;
 mod mailbox;
 mod open_connections;
+mod questions;
+#[cfg(feature = "metrics")]
+mod recorder;
 mod reports;
 #[cfg(test)]
 mod tests;
+#[cfg(feature = "tracing")]
+mod traces;
 mod wakers;
 
 use std::fmt;
 use std::future::{Ready, poll_fn, ready};
 use std::hash::{BuildHasher, RandomState};
-use std::io::{self, ErrorKind};
 use std::net::{IpAddr, SocketAddr};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
@@ -30,21 +37,23 @@ use std::time::Duration;
 
 use futures::Sink;
 use futures::stream::{FusedStream, Stream};
-use thiserror::Error;
 use tokio::net::TcpStream;
 use tokio_stream::StreamExt;
 
+pub use self::changes::Changes;
+pub use self::error::NetworkError;
 pub use self::feedback::{Feedback, FeedbackSink};
+pub use self::handle::NetworkHandle;
 pub use self::lease::{Leased, PeerLease};
 
 use self::engine::Engine;
+use self::error::peer_file_error;
 use self::feedback::Input;
 use self::wakers::Wakers;
-use crate::config::{ConfigError, NetworkConfig};
-use crate::fault::is_address_missing;
+use crate::config::NetworkConfig;
 use crate::peer::{Peer, PeerRecord};
-use crate::peer_file::{self, FileError, OpenFile, PeerFileError};
-use crate::peer_table::Report;
+use crate::peer_file::{self, OpenFile};
+use crate::peer_table::{DialState, Report};
 use crate::stats::Stats;
 use crate::transport::{TcpTransport, Transport};
 
@@ -114,54 +123,6 @@ pub enum NetworkControllerEvent<S = TcpStream> {
         /// Whether we connected to the peer, rather than it to us.
         is_outgoing: bool,
     },
-}
-
-/// What a controller can fail at. Nothing that a peer, a file being dumped or feedback does is among it once the
-/// controller runs: that is counted in [`Stats`].
-///
-/// A message has all of its cause in it, so [`source`](std::error::Error::source) is `None`: a chain of errors would say
-/// it twice.
-#[non_exhaustive]
-#[derive(Debug, Error)]
-pub enum NetworkError {
-    /// The controller is closed, or dropped.
-    #[error("the network controller is closed")]
-    Closed,
-    /// The configuration cannot work; nothing was started.
-    #[error(transparent)]
-    Config(#[from] ConfigError),
-    /// The port could not be listened on; nothing was started.
-    #[error("cannot listen on {addr}: {source}{help}", help = help_to_listen(.source))]
-    Listen {
-        /// Where to listen.
-        addr: SocketAddr,
-        /// Why not. A raw name, so that it is not taken for a source.
-        r#source: io::Error,
-    },
-    /// The peer file could not be loaded, so nothing was started; or the last dump of a controller being closed failed.
-    /// `error` says whether the file was replaced.
-    #[error("peer file {}: {error}", path.display())]
-    PeerFile {
-        /// The file, as the configuration names it.
-        path: PathBuf,
-        /// What is wrong with it.
-        error: PeerFileError,
-    },
-}
-
-impl From<FileError> for NetworkError {
-    fn from(FileError { path, source: error }: FileError) -> Self {
-        Self::PeerFile { path, error }
-    }
-}
-
-fn help_to_listen(error: &io::Error) -> &'static str {
-    match error.kind() {
-        ErrorKind::AddrInUse => "; end what listens there, or set another `listen_port` or `listen_ip`",
-        ErrorKind::PermissionDenied => "; set a `listen_port` of 1024 or more, or let this process use lower ones",
-        _ if is_address_missing(error) => "; set `listen_ip` to an address of this host",
-        _ => "",
-    }
 }
 
 impl NetworkController {
@@ -293,8 +254,8 @@ impl<T: Transport> NetworkController<T> {
     }
 
     /// The peers that others may be told of, from best to worst: neither those that are banned, nor those that have only
-    /// connected to us: a peer that was admitted and never alive, and that no list named. To tell of some, see
-    /// [`Self::sample_peer_ips`].
+    /// connected to us: a peer that was admitted and never alive, and that no list named; nor those that the configuration
+    /// excludes. To tell of some, see [`Self::sample_peer_ips`].
     #[must_use]
     pub fn get_good_peer_ips(&self) -> Vec<IpAddr> {
         self.engine.table().all_good_peer_ips()
@@ -318,7 +279,40 @@ impl<T: Transport> NetworkController<T> {
     /// A way to report from elsewhere.
     #[must_use]
     pub fn feedback_sink(&self) -> FeedbackSink {
-        self.engine.feedback_sink()
+        FeedbackSink::new(self.handle())
+    }
+
+    /// A way to report, to ask and to close from elsewhere.
+    #[must_use]
+    pub fn handle(&self) -> NetworkHandle {
+        self.engine.handle()
+    }
+
+    /// What happens to peers from now on. There may be several such streams; each has room for `capacity` changes (at
+    /// least one) and drops the oldest when more wait, so a slow reader holds up nothing and takes bounded memory: about
+    /// 50 bytes a change. A node sees a few changes for each dial and each connection that comes in, so 1,024 suit a
+    /// reader that is awake. While there is none, it costs nothing.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use futures::StreamExt;
+    /// use network::{ChangeKind, NetworkConfig, NetworkController};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), network::NetworkError> {
+    /// let mut net = NetworkController::with_config(NetworkConfig::in_memory(0)).await?;
+    /// let mut changes = net.changes(1_024);
+    /// net.feedback_peer_banned([203, 0, 113, 7].into()).await;
+    /// let change = changes.next().await.expect("it has not ended");
+    /// assert!(matches!(change.kind, ChangeKind::Status { .. }));
+    /// println!("{change}"); // 203.0.113.7 new -> Banned: banned, reported by address
+    /// # assert_eq!(change.to_string(), "203.0.113.7 new -> Banned: banned, reported by address");
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn changes(&mut self, capacity: usize) -> Changes {
+        self.engine.as_mut().changes(capacity)
     }
 
     /// The lease of the peer's present connection: `None` if it has none whose event was returned, or if its lease was
@@ -351,13 +345,37 @@ impl<T: Transport> NetworkController<T> {
         self.engine.table().records()
     }
 
+    /// Why the peer is dialed, or not: what an operator who asks for it is told. Takes as long however many peers are known.
+    ///
+    /// ```
+    /// use network::{DialState, Feedback, NetworkConfig, NetworkController};
+    ///
+    /// # use futures::SinkExt;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), network::NetworkError> {
+    /// let mut net = NetworkController::with_config(NetworkConfig::in_memory(0)).await?;
+    /// let peer = [203, 0, 113, 7].into();
+    /// assert_eq!(net.dial_state(peer), DialState::Unknown);
+    /// net.feedback_peer_list([peer]).await;
+    /// assert_eq!(net.dial_state(peer), DialState::Due);
+    /// net.feedback_peer_banned(peer).await;
+    /// let why = net.dial_state(peer).to_string();
+    /// assert_eq!(why, "it is not dialed: it is banned until the ban is lifted");
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn dial_state(&self, ip: IpAddr) -> DialState {
+        self.engine.dial_state(ip)
+    }
+
     /// How many peers are in which status, how full each cap is, what happened how often, and the last dump.
     #[must_use]
     pub fn stats(&self) -> Stats {
         self.engine.stats()
     }
 
-    /// What the controller was started with.
+    /// What the controller was started with. [`Feedback::Reserve`] and [`Feedback::Release`] change its `reserved_peers`.
     #[must_use]
     pub fn config(&self) -> &NetworkConfig {
         self.engine.table().config()
@@ -456,12 +474,5 @@ impl<T: Transport> fmt::Debug for NetworkController<T> {
             .field("is_closed", &self.engine.is_ended())
             .field("stats", &self.stats())
             .finish_non_exhaustive()
-    }
-}
-
-fn peer_file_error(path: &Path, error: PeerFileError) -> NetworkError {
-    NetworkError::PeerFile {
-        path: path.to_owned(),
-        error,
     }
 }

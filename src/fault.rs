@@ -21,6 +21,32 @@ pub enum DialFault {
     Peer,
 }
 
+/// A failed dial: whose fault it is, and what the error says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DialError {
+    /// Whose fault it is.
+    pub fault: DialFault,
+    /// The error's kind, where there is one.
+    pub kind: Option<ErrorKind>,
+}
+
+impl DialError {
+    /// As [`DialFault::of`].
+    pub(crate) fn of(error: &io::Error, at_once: bool) -> Self {
+        Self {
+            fault: DialFault::of(error, at_once),
+            kind: Some(error.kind()),
+        }
+    }
+}
+
+impl From<DialFault> for DialError {
+    fn from(fault: DialFault) -> Self {
+        let kind = (fault == DialFault::TimedOut).then_some(ErrorKind::TimedOut);
+        Self { fault, kind }
+    }
+}
+
 impl DialFault {
     /// Whose fault it is that a dial failed with `error`; `at_once` as [`Self::Unroutable`] has it.
     pub(crate) fn of(error: &io::Error, at_once: bool) -> Self {

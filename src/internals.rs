@@ -7,9 +7,10 @@ use std::time::Duration;
 
 use futures::Stream as _;
 
-pub use crate::fault::DialFault;
+pub use crate::change::{Cause, ChangeKind, Refusal, Reporter};
+pub use crate::fault::{DialError, DialFault};
 pub use crate::peer::{ConnectionId, ParkedId, PeerId};
-pub use crate::peer_table::{Action, Now, PeerTable, Reached, Refusal, Report, StoredPeer, Verdict};
+pub use crate::peer_table::{Action, Now, PeerTable, Reached, Report, StoredPeer, Verdict};
 
 use crate::controller::dumping::Cursor;
 use crate::dump_interval::{DumpEvent, DumpInterval};
@@ -73,13 +74,7 @@ pub fn encode(records: &[PeerRecord]) -> Vec<u8> {
     let mut out = Vec::new();
     peer_file::encode_head(&mut out);
     for (index, record) in records.iter().enumerate() {
-        let PeerRecord {
-            peer,
-            banned_at,
-            knocked,
-            other,
-        } = record;
-        peer_file::encode_record(&mut out, index == 0, peer, *banned_at, *knocked, other.as_deref());
+        peer_file::encode_record(&mut out, index == 0, record.as_stored());
     }
     peer_file::encode_tail(&mut out, !records.is_empty());
     out

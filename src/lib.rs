@@ -12,7 +12,8 @@
 //!                              ▼                        │
 //!  peers ◀───▶ ConnectorPool ──▶ PeerTable (decides) ───┤
 //!                              ▲                        │
-//!  file ◀───── DumpInterval ◀──┘                        └─── Sink<Feedback>, FeedbackSink, PeerLease
+//!  file ◀───── DumpInterval ◀──┘                        ├─── Sink<Feedback>, FeedbackSink, PeerLease
+//!                                                       └──▶ NetworkHandle (answers), Changes (what happens, and why)
 //! ```
 //!
 //! # Quick start
@@ -94,6 +95,9 @@
 //! | `fc00::/7` | unique local | RFC 4193 |
 //! | `64:ff9b::/96`, `2002::/16` around one of these | NAT64, 6to4 | RFC 6052, RFC 3056 |
 //!
+//! [`denied`](NetworkConfig::denied) and [`allowed`](NetworkConfig::allowed) exclude prefixes of the operator's choice,
+//! also where others name them: such a peer is never dialed, admitted, taken from lists or told of.
+//!
 //! An IPv4 address in IPv6 form (`::ffff:10.0.0.1`, RFC 4291) is that IPv4 address, everywhere.
 //!
 //! # The peer file
@@ -108,21 +112,33 @@
 //! ```
 //!
 //! Only `ip` is required. `status` is the name of a [`PeerStatus`], of which only `Banned` means something when it is
-//! loaded. The times `last_alive`, `last_failure`, `last_alive_outgoing` and `banned_at` are RFC 3339 or `null`,
-//! `failures_in_row` is a number; `knocked` is true for a peer of which others are not told, as it has only connected to
-//! us. Fields that are not known are kept. At the first launch the file should name some bootstrap peers. One controller
-//! uses it at a time. [`peer_file`] says more of it, and lets tools load and save one.
+//! loaded. The times `last_alive`, `last_failure`, `last_alive_outgoing`, `banned_at` and `banned_until` are RFC 3339 or
+//! `null`, `failures_in_row` is a number; `knocked` is true for a peer of which others are not told, as it has only
+//! connected to us. Fields that are not known are kept. At the first launch the file should name some bootstrap peers. One
+//! controller uses it at a time. [`peer_file`] says more of it, and lets tools load and save one.
+//!
+//! # Features
+//!
+//! All are off by default, and then without any cost.
+//!
+//! | feature | what |
+//! |---|---|
+//! | `tracing` | what [`Changes`] says, as events of the target `network`: faults of this host and failed dumps are warnings; peers that are alive, ends and bans are info; dials and candidates debug; refusals trace |
+//! | `metrics` | the numbers of [`Stats`] in the recorder of the `metrics` facade, after each poll, under the names of [`Stats::open_metrics`] and a label `listen` with the address. Install the recorder before making the controller |
+//! | `sim` | a transport in memory, for tests of a node of one's own |
 //!
 //! # Code map
 //!
 //! | where | what |
 //! |---|---|
+//! | `change`, `stats` | what happened to a peer, and why; how many peers, how much, how often |
 //! | `peer_table` | every decision, as a state machine without clock, socket or task |
 //! | `listener`, `connector_pool`, `dump_interval` | one stream each: inbound sockets, outcomes of dials, when to dump |
 //! | `transport`, `peer_file` | [`Transport`] and TCP; the file's format and its replacement |
 //! | [`controller`] | the one future that polls all of these, and what the application speaks to |
 //! | `sim` | feature `sim`: simulated networks and a scripted transport, for tests of a node of one's own |
 
+mod change;
 mod config;
 mod connector_pool;
 pub mod controller;
@@ -135,6 +151,7 @@ mod fault;
 #[cfg(feature = "internals")]
 #[doc(hidden)]
 pub mod internals;
+mod ip_prefix;
 mod listener;
 #[cfg_attr(
     not(feature = "internals"),
@@ -154,12 +171,16 @@ mod stats;
 mod tests;
 mod transport;
 
+pub use change::{Cause, Change, ChangeKind, Refusal, Reporter};
 pub use config::{Clock, ConfigError, NetworkConfig};
 pub use controller::{
-    Feedback, FeedbackSink, Leased, NetworkController, NetworkControllerEvent, NetworkError, PeerLease,
+    Changes, Feedback, FeedbackSink, Leased, NetworkController, NetworkControllerEvent, NetworkError, NetworkHandle,
+    PeerLease,
 };
+pub use ip_prefix::{IpPrefix, IpPrefixError};
 pub use peer::{Peer, PeerStatus, Revocation};
 pub use peer_file::{FileError, PeerFileError, PeerRecord};
+pub use peer_table::DialState;
 pub use stats::{Counters, Stats, StatusCounts, Usage};
 pub use transport::{Dialed, Incoming, TcpDial, TcpIncoming, TcpListening, TcpTransport, Transport};
 

@@ -79,6 +79,7 @@ impl<L> Listener<L> {
         if this.errors.count(error) != AcceptFault::Aborted {
             this.pause.as_mut().forget_last_accept();
             this.pause.begin_longer();
+            trace_error(error);
         }
     }
 }
@@ -122,7 +123,10 @@ where
                         this.pause.as_mut().begin(FIRST_PAUSE);
                     }
                 }
-                Some(Err(_)) => this.pause.as_mut().begin_longer(),
+                Some(Err(error)) => {
+                    this.pause.as_mut().begin_longer();
+                    trace_error(&error);
+                }
                 None => this.inner.set(None),
             }
         }
@@ -136,6 +140,14 @@ where
     fn is_terminated(&self) -> bool {
         self.inner.is_none()
     }
+}
+
+/// The listener pauses because of it.
+fn trace_error(error: &io::Error) {
+    #[cfg(feature = "tracing")]
+    tracing::warn!(target: "network", %error, "connections cannot be accepted");
+    #[cfg(not(feature = "tracing"))]
+    let _ = error;
 }
 
 impl AcceptErrors {

@@ -123,6 +123,9 @@ pub struct PeerRecord {
     pub peer: Peer,
     /// When the ban was set, for a ban that ends after a time. Means nothing unless the peer is banned.
     pub banned_at: Option<DateTime<Utc>>,
+    /// When the ban ends, if it has a term of its own, as [`BannedFor`](crate::Feedback::BannedFor) sets one. `None`
+    /// leaves that to [`ban_duration`](crate::NetworkConfig::ban_duration). Means nothing unless the peer is banned.
+    pub banned_until: Option<DateTime<Utc>>,
     /// The peer has connected to us and was never alive, and nobody told us of it: others are not told of it.
     pub knocked: bool,
     /// Fields that this crate does not know, to be written back as they were.
@@ -142,9 +145,54 @@ impl From<Peer> for PeerRecord {
     fn from(peer: Peer) -> Self {
         Self {
             banned_at: peer.last_failure.filter(|_| peer.status == PeerStatus::Banned),
+            banned_until: None,
             peer,
             knocked: false,
             other: None,
+        }
+    }
+}
+
+/// What the peer file stores of a peer, borrowed from a [`PeerRecord`] or from the peer table.
+#[derive(Clone, Copy, Debug)]
+pub struct StoredPeer<'a> {
+    /// What is known of it.
+    pub peer: &'a Peer,
+    /// When it was banned.
+    pub banned_at: Option<DateTime<Utc>>,
+    /// When the ban ends, if it has a term of its own.
+    pub banned_until: Option<DateTime<Utc>>,
+    /// It was admitted and never alive, and nobody told of it.
+    pub knocked: bool,
+    /// Fields of its record that this crate does not know.
+    pub other: Option<&'a OtherFields>,
+}
+
+impl StoredPeer<'_> {
+    /// A status other than `Banned` does not outlive a controller.
+    pub(crate) fn to_record(self) -> PeerRecord {
+        let mut peer = self.peer.clone();
+        if peer.status != PeerStatus::Banned {
+            peer.status = PeerStatus::Idle;
+        }
+        PeerRecord {
+            peer,
+            banned_at: self.banned_at,
+            banned_until: self.banned_until,
+            knocked: self.knocked,
+            other: self.other.cloned().map(Box::new),
+        }
+    }
+}
+
+impl PeerRecord {
+    pub(crate) fn as_stored(&self) -> StoredPeer<'_> {
+        StoredPeer {
+            peer: &self.peer,
+            banned_at: self.banned_at,
+            banned_until: self.banned_until,
+            knocked: self.knocked,
+            other: self.other.as_deref(),
         }
     }
 }

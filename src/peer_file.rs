@@ -1,9 +1,9 @@
 //! The peer file: a JSON array with one object a peer, read whole and replaced whole.
 //!
 //! Only `ip` is required. `status` is the name of a [`PeerStatus`](crate::PeerStatus); `last_alive`, `last_failure`,
-//! `last_alive_outgoing` and `banned_at` are RFC 3339 times or null; `failures_in_row` is a count; `knocked` is true or
-//! false. Unknown fields are kept and written back after these, sorted by name; their numbers are 64-bit integers or
-//! floats.
+//! `last_alive_outgoing`, `banned_at` and `banned_until` are RFC 3339 times or null; `failures_in_row` is a count;
+//! `knocked` is true or false. Unknown fields are kept and written back after these, sorted by name; their numbers are
+//! 64-bit integers or floats.
 //!
 //! What a record means when it is read:
 //!
@@ -13,11 +13,13 @@
 //!   `last_alive`; else none;
 //! - a ban without `banned_at` was set at `last_failure`; a peer that is not banned has no `banned_at`. A ban that has
 //!   neither, or was set in the future, begins when a controller loads it;
+//! - a ban with `banned_until` ends then, also if that is past; one without lasts as long as
+//!   [`ban_duration`](crate::NetworkConfig::ban_duration) says;
 //! - a peer with `knocked` has connected to this node, was never alive, and nobody told of it, so others are not told of
 //!   it; with a `last_alive` it is dropped;
-//! - several records of one address are merged into the first of them: the newer of each time, a ban if one has it, the
-//!   failures of the record with the newer `last_failure` (the larger count if these are equal), `knocked` if all have
-//!   it, and all unknown fields, the first value of each.
+//! - several records of one address are merged into the first of them: the newer of each time, a ban if one has it, with
+//!   the `banned_until` of the one that was set later, the failures of the record with the newer `last_failure` (the
+//!   larger count if these are equal), `knocked` if all have it, and all unknown fields, the first value of each.
 //!
 //! Reading never panics and never alters the file; malformed content is an error that says where. Writing replaces the
 //! file in one step: killed at any moment, the file is the whole old or the whole new one. Each record is one line and
@@ -170,20 +172,15 @@ async fn replace<R: Borrow<PeerRecord>>(
     let mut count = 0;
     encode_head(&mut out);
     for record in records {
-        let PeerRecord {
-            peer,
-            banned_at,
-            knocked,
-            other,
-        } = record.borrow();
+        let stored = record.borrow().as_stored();
         count += 1;
-        if !is_peer_address(peer.ip.to_canonical()) {
+        if !is_peer_address(stored.peer.ip.to_canonical()) {
             return Err(PeerFileError::NoPeer {
                 record: count,
-                ip: peer.ip,
+                ip: stored.peer.ip,
             });
         }
-        encode_record(&mut out, count == 1, peer, *banned_at, *knocked, other.as_deref());
+        encode_record(&mut out, count == 1, stored);
         if out.len() >= CHUNK {
             file.write(&mut out, false).await?;
         }
@@ -258,6 +255,40 @@ pub enum PeerFileError {
         /// Its address.
         ip: IpAddr,
     },
+}
+
+impl PeerFileError {
+    /// The same error for one more reader.
+    pub(crate) fn copy(&self) -> Self {
+        match self {
+            Self::Read(error) => Self::Read(copy(error)),
+            Self::Malformed {
+                record,
+                line,
+                column,
+                reason,
+            } => Self::Malformed {
+                record: *record,
+                line: *line,
+                column: *column,
+                reason: reason.clone(),
+            },
+            Self::Write { step, path, error } => Self::Write {
+                step,
+                path: path.clone(),
+                error: copy(error),
+            },
+            Self::InUse => Self::InUse,
+            &Self::NoPeer { record, ip } => Self::NoPeer { record, ip },
+        }
+    }
+}
+
+fn copy(error: &io::Error) -> io::Error {
+    match error.raw_os_error() {
+        Some(code) => io::Error::from_raw_os_error(code),
+        None => io::Error::new(error.kind(), error.to_string()),
+    }
 }
 
 fn how_to_begin(error: &io::Error) -> &'static str {

@@ -12,6 +12,8 @@
 //! |---|---|
 //! | which peer is better | `rank` |
 //! | when to dial, which peer, what an outcome means | `dialing` |
+//! | reserved peers, and dials by hand | `reserved` |
+//! | why a peer is dialed, or not | `dial_state` |
 //! | how fast dials follow each other | `pacing` |
 //! | how long a peer is left alone | `backoff` |
 //! | times without an outgoing connection | `outage` |
@@ -23,17 +25,22 @@
 //! | an incoming connection that a newcomer takes the slot of | `eviction` |
 //! | which peer to forget, which ban to drop | `forgetting` |
 //! | peers from the file and from lists | `merging` |
+//! | which addresses `denied` and `allowed` exclude | `exclusion` |
 //! | this node's own addresses | `own_addresses` |
 //! | which peers others are told of | `telling` |
+//!
+//! What the rules do to peers is recorded in `log` while anybody watches.
 
 mod backoff;
 mod bag;
 mod banning;
 mod candidates;
 mod crowds;
+mod dial_state;
 mod dialing;
 mod entry;
 mod eviction;
+mod exclusion;
 mod feedback;
 mod forgetting;
 mod groups;
@@ -42,6 +49,7 @@ mod inbound;
 mod invariants;
 mod ip_key;
 mod leases;
+mod log;
 mod merging;
 mod newcomers;
 mod outage;
@@ -51,6 +59,7 @@ mod parking;
 mod peers;
 mod random;
 mod rank;
+mod reserved;
 mod rotation;
 mod subnet;
 mod tellers;
@@ -59,33 +68,36 @@ mod telling;
 mod tests;
 mod time;
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroU64;
 use std::time::Duration;
 
+pub use self::dial_state::DialState;
 pub use self::dialing::Reached;
 pub use self::feedback::Report;
-#[cfg(feature = "internals")]
-pub use self::inbound::Refusal;
 pub use self::inbound::Verdict;
-pub use self::peers::StoredPeer;
 pub(crate) use self::random::Random;
 pub use self::time::Now;
+pub use crate::peer::StoredPeer;
 
 use self::candidates::Turn;
 use self::entry::Entry;
 use self::eviction::Eviction;
+use self::exclusion::Exclusion;
 use self::forgetting::TellerShare;
 use self::leases::Hold;
+use self::log::Log;
 use self::outage::Outage;
 use self::own_addresses::OwnAddresses;
 use self::pacing::Pace;
 use self::parking::Parking;
 use self::peers::Peers;
+use self::reserved::WantedDials;
 use self::rotation::Rotation;
 use self::tellers::Teller;
 use self::time::{Moment, earlier};
+use crate::change::{Cause, ChangeKind, Refusal, Reporter};
 use crate::config::NetworkConfig;
 use crate::peer::{ConnectionId, ParkedId, Peer, PeerId, PeerRecord, PeerStatus, Revocation};
 use crate::stats::{Counters, Stats, Usage};
@@ -111,6 +123,8 @@ pub struct PeerTable {
     random: Random,
     peers: Peers,
     parking: Parking,
+    exclusion: Exclusion,
+    wanted: WantedDials,
     own: OwnAddresses,
     pace: Pace,
     outage: Outage,
@@ -127,11 +141,17 @@ pub struct PeerTable {
     last_event: u64,
     actions: VecDeque<Action>,
     counters: Counters,
+    log: Log,
+    /// How the application made the report that is being applied.
+    reporter: Reporter,
 }
 
 impl PeerTable {
     /// An empty table of a node that listens at `listen`, for a valid `config`.
-    pub fn new(config: NetworkConfig, listen: SocketAddr, seed: u64, now: Now) -> Self {
+    pub fn new(mut config: NetworkConfig, listen: SocketAddr, seed: u64, now: Now) -> Self {
+        let mut seen = HashSet::new();
+        let reserved = config.reserved_peers.iter().map(IpAddr::to_canonical);
+        config.reserved_peers = reserved.filter(|&ip| seen.insert(ip)).collect();
         let mut random = Random::new(seed);
         Self {
             rotation: Rotation::new(&config, &mut random, now),
@@ -140,6 +160,8 @@ impl PeerTable {
             random,
             peers: Peers::default(),
             parking: Parking::default(),
+            exclusion: Exclusion::new(&config),
+            wanted: WantedDials::default(),
             own: OwnAddresses::new(listen, config.peer_port.unwrap_or(listen.port())),
             pace: Pace::new(&config),
             outage: Outage::new(now),
@@ -149,6 +171,8 @@ impl PeerTable {
             last_event: 0,
             actions: VecDeque::new(),
             counters: Counters::default(),
+            log: Log::default(),
+            reporter: Reporter::default(),
             config,
         }
     }
@@ -169,7 +193,7 @@ impl PeerTable {
             }
         }
         while let Some(id) = self.parking.overdue(now.moment()) {
-            self.refuse_parked(id);
+            self.refuse_parked(id, Refusal::Parked);
         }
         self.end_overdue_hold(now);
         self.end_pauses(now);
@@ -188,6 +212,26 @@ impl PeerTable {
     /// Rises whenever the peer file would say something else than before.
     pub fn changes(&self) -> u64 {
         self.peers.changes()
+    }
+
+    /// Keeps up to so many changes for [`Self::next_change`] from now on, the newest; none at 0.
+    pub fn watch(&mut self, capacity: usize) {
+        self.log.set_capacity(capacity);
+    }
+
+    /// Whether [`Self::next_change`] has any.
+    pub fn has_changes(&self) -> bool {
+        self.log.has_any()
+    }
+
+    /// How many changes before the next one were dropped for want of room. To be asked first.
+    pub fn dropped_changes(&mut self) -> u64 {
+        self.log.take_dropped()
+    }
+
+    /// What happened next to which peer.
+    pub fn next_change(&mut self) -> Option<(IpAddr, ChangeKind)> {
+        self.log.pop()
     }
 
     /// What it was made with.
@@ -239,7 +283,7 @@ impl PeerTable {
         Stats {
             peers,
             outgoing_connections: Usage {
-                used: peers.out_handshaking + peers.out_alive,
+                used: self.outgoing_for_target(),
                 limit: config.target_outgoing_connections,
             },
             outgoing_attempts: Usage {
@@ -275,13 +319,43 @@ impl PeerTable {
         self.with_config(Entry::new(peer, tie))
     }
 
-    /// Adds a peer that is not known.
+    /// Adds a peer that is not known, as Idle.
     fn add(&mut self, entry: Entry) -> PeerId {
         self.add_told(entry, None)
     }
 
-    /// Adds a peer that is not known and that the teller, if any, told of.
-    fn add_told(&mut self, mut entry: Entry, teller: Option<Teller>) -> PeerId {
+    /// The same of a peer that the teller, if any, told of.
+    fn add_told(&mut self, entry: Entry, teller: Option<Teller>) -> PeerId {
+        self.log.record(entry.peer.ip, ChangeKind::Added);
+        self.insert(entry, teller)
+    }
+
+    /// Adds a peer that is not known, with another status.
+    fn add_as(&mut self, cause: Cause, entry: Entry) -> PeerId {
+        let (from, to) = (None, entry.peer.status);
+        self.log.record(entry.peer.ip, ChangeKind::Status { from, to, cause });
+        self.insert(entry, None)
+    }
+
+    /// Changes a known peer, its status too. Every such change is made here, with what has led to it.
+    fn transition<R>(&mut self, id: PeerId, cause: Cause, edit: impl FnOnce(&mut Entry) -> R) -> R {
+        let from = self.peers.get(id).peer.status;
+        let result = self.peers.update(id, edit);
+        let &Peer { ip, status: to, .. } = &self.peers.get(id).peer;
+        if from != to {
+            let from = Some(from);
+            self.log.record(ip, ChangeKind::Status { from, to, cause });
+        }
+        result
+    }
+
+    /// Removes a peer that is Idle or Banned.
+    fn forget(&mut self, id: PeerId) {
+        self.log.record(self.peers.get(id).peer.ip, ChangeKind::Forgotten);
+        self.peers.remove(id);
+    }
+
+    fn insert(&mut self, mut entry: Entry, teller: Option<Teller>) -> PeerId {
         entry.has_parked = self.parking.has(entry.peer.ip);
         entry.is_held = self.is_held(entry.peer.ip);
         self.counters.peers_added += u64::from(!entry.is_own);
@@ -313,10 +387,10 @@ impl PeerTable {
     fn on_deadline(&mut self, now: Now, id: PeerId) {
         if self.peers.get(id).peer.status == PeerStatus::Banned {
             self.counters.bans_ended += 1;
-            self.lift_ban(id);
+            self.lift_ban(id, Cause::BanEnded);
         } else {
             self.counters.handshakes_timed_out += 1;
-            self.fail_connection(now, id, Revocation::HandshakeTimeout);
+            self.fail_connection(now, id, Cause::HandshakeTimedOut);
         }
     }
 }

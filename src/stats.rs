@@ -1,36 +1,63 @@
 //! What is otherwise invisible: how many peers are in which status, how full each cap is, and what happened how often.
 
+pub(crate) mod metrics;
+
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 
+use self::metrics::{Metric, size};
 use crate::peer::PeerStatus;
 
-/// A snapshot of a controller, as [`NetworkController::stats`](crate::NetworkController::stats) takes it. It costs the
-/// same however many peers are known.
-#[non_exhaustive]
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct Stats {
-    /// Known peers by status.
-    pub peers: StatusCounts,
-    /// OutHandshaking and OutAlive, of `target_outgoing_connections`; a rotation may have one more.
-    pub outgoing_connections: Usage,
+macro_rules! stats {
+    ($($(#[doc = $doc:literal])+ $name:ident,)+) => {
+        /// A snapshot of a controller, as [`NetworkController::stats`](crate::NetworkController::stats) takes it. It costs
+        /// the same however many peers are known.
+        #[non_exhaustive]
+        #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+        pub struct Stats {
+            /// Known peers by status.
+            pub peers: StatusCounts,
+            $($(#[doc = $doc])+ pub $name: Usage,)+
+            /// What happened how often since the start.
+            pub counters: Counters,
+            /// When the last dump ended, well or not; `None` before the first.
+            pub last_dump: Option<DateTime<Utc>>,
+            /// Why the last dump failed; before the first one, what was found at the start that will let it fail, as a
+            /// folder that cannot be written to. Else `None`.
+            pub last_dump_error: Option<String>,
+        }
+
+        impl Stats {
+            /// How much of each cap is used, and the cap.
+            fn usages(&self) -> impl Iterator<Item = Metric> {
+                let metrics = [$([
+                    Metric::gauge(stringify!($name), concat!($($doc),+), size(self.$name.used)),
+                    Metric::gauge(
+                        concat!(stringify!($name), "_limit"),
+                        concat!("The cap of network_", stringify!($name), "."),
+                        size(self.$name.limit),
+                    ),
+                ],)+];
+                metrics.into_iter().flatten()
+            }
+        }
+    };
+}
+
+stats! {
+    /// OutHandshaking and OutAlive, of `target_outgoing_connections`; a rotation may have one more. Connections with
+    /// reserved peers, with peers that were released, and those dialed by hand are not among them.
+    outgoing_connections,
     /// OutConnecting and OutHandshaking, of `max_simultaneous_outgoing_connection_attempts`.
-    pub outgoing_attempts: Usage,
+    outgoing_attempts,
     /// InHandshaking, InAlive and parked sockets, of `max_incoming_connections`.
-    pub incoming_connections: Usage,
+    incoming_connections,
     /// InHandshaking and parked sockets, of `max_simultaneous_incoming_connection_attempts`.
-    pub incoming_attempts: Usage,
+    incoming_attempts,
     /// Idle peers, of `max_idle_peers`.
-    pub idle_peers: Usage,
+    idle_peers,
     /// Banned peers, of `max_banned_peers`.
-    pub banned_peers: Usage,
-    /// What happened how often since the start.
-    pub counters: Counters,
-    /// When the last dump ended, well or not; `None` before the first.
-    pub last_dump: Option<DateTime<Utc>>,
-    /// Why the last dump failed; before the first one, what was found at the start that will let it fail, as a folder that
-    /// cannot be written to. Else `None`.
-    pub last_dump_error: Option<String>,
+    banned_peers,
 }
 
 /// How much of a cap is used.
@@ -114,6 +141,10 @@ macro_rules! counters {
             pub fn iter(&self) -> impl Iterator<Item = (&'static str, u64)> {
                 [$((stringify!($name), self.$name),)+].into_iter()
             }
+
+            fn metrics(&self) -> impl Iterator<Item = Metric> {
+                [$(Metric::counter(stringify!($name), concat!($($doc),+), self.$name),)+].into_iter()
+            }
         }
     };
 }
@@ -151,6 +182,8 @@ counters! {
     refused_self,
     /// Inbound connections refused because the peer is banned.
     refused_banned,
+    /// Inbound connections refused because `denied` or `allowed` excludes their address.
+    refused_denied,
     /// Inbound connections refused because there is a connection with the peer already.
     refused_connected,
     /// Inbound connections refused because of `max_incoming_connections`.
@@ -184,11 +217,11 @@ counters! {
     /// Records of the peer file that were dropped at the start, as there are more than `max_idle_peers` or
     /// `max_banned_peers`. The next dump writes the file without them.
     records_dropped,
-    /// Addresses of peer lists that no peer can have, or that `global_peers_only` refuses.
+    /// Addresses of peer lists that no peer can have, or that `global_peers_only`, `denied` or `allowed` refuse.
     addresses_refused,
     /// Bans that were set.
     bans_set,
-    /// Bans that ended by `ban_duration`.
+    /// Bans that ended after their term, by `ban_duration` or their own.
     bans_ended,
     /// Dumps of the peer file that were written.
     dumps_written,

@@ -14,6 +14,7 @@ use std::marker::PhantomPinned;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
+use std::str::FromStr;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -22,8 +23,9 @@ use futures::stream::FusedStream;
 use futures::{Sink, Stream, StreamExt};
 use network::peer_file::{self, FileError, PeerRecord};
 use network::{
-    Clock, ConfigError, Counters, Dialed, Feedback, FeedbackSink, Incoming, Leased, NetworkConfig, NetworkController,
-    NetworkControllerEvent, NetworkError, Peer, PeerFileError, PeerLease, PeerStatus, Revocation, Stats, StatusCounts,
+    Cause, Change, ChangeKind, Changes, Clock, ConfigError, Counters, DialState, Dialed, Feedback, FeedbackSink,
+    Incoming, IpPrefix, IpPrefixError, Leased, NetworkConfig, NetworkController, NetworkControllerEvent, NetworkError,
+    NetworkHandle, Peer, PeerFileError, PeerLease, PeerStatus, Refusal, Reporter, Revocation, Stats, StatusCounts,
     TcpTransport, Transport, Usage,
 };
 use serde::Serialize;
@@ -34,10 +36,21 @@ use tokio::net::TcpStream;
 assert_impl_all!(NetworkController: Debug, Send, Sync, Unpin);
 assert_impl_all!(Leased<TcpTransport>: Debug, Send, Sync, Unpin);
 assert_impl_all!(FeedbackSink: Clone, Debug, Send, Sync, Unpin, Sink<Feedback, Error = NetworkError>);
+assert_impl_all!(NetworkHandle: Clone, Debug, Send, Sync, Unpin, Sink<Feedback, Error = NetworkError>);
+assert_impl_all!(Changes: Debug, Send, Sync, Unpin, FusedStream<Item = Change>);
+assert_impl_all!(Change: Copy, Debug, Display, Eq, Send, Sync);
+assert_impl_all!(ChangeKind: Copy, Debug, Display, Eq, Send, Sync);
+assert_impl_all!(Cause: Copy, Debug, Display, Eq, Send, Sync);
+assert_impl_all!(Refusal: Copy, Debug, Display, Eq, Send, Sync);
+assert_impl_all!(Reporter: Copy, Debug, Display, Eq, Send, Sync);
 assert_impl_all!(PeerLease: Debug, Send, Sync, Unpin);
 assert_impl_all!(NetworkError: Error, Debug, Display, Send, Sync);
 assert_impl_all!(ConfigError: Error, Debug, Display, Send, Sync);
 assert_impl_all!(PeerFileError: Error, Debug, Display, Send, Sync);
+assert_impl_all!(IpPrefix: Copy, Eq, Hash, Ord, Debug, Display, FromStr<Err = IpPrefixError>, From<IpAddr>, Send, Sync);
+assert_impl_all!(IpPrefix: Serialize, DeserializeOwned);
+assert_impl_all!(DialState: Clone, Debug, PartialEq, Display, Send, Sync);
+assert_impl_all!(IpPrefixError: Error, Debug, Display, Send, Sync);
 assert_impl_all!(FileError: Error, Debug, Display, Send, Sync, Into<NetworkError>);
 assert_impl_all!(PeerRecord: Clone, Debug, PartialEq, From<Peer>, Send, Sync);
 assert_impl_all!(NetworkControllerEvent: Debug, Send, Sync, Unpin);
@@ -121,7 +134,11 @@ fn queries_do_not_wait<T: Transport>() {
     let _: fn(&NetworkController<T>) -> Vec<IpAddr> = NetworkController::get_good_peer_ips;
     let _: fn(&mut NetworkController<T>, usize) -> Vec<IpAddr> = NetworkController::sample_peer_ips;
     let _: fn(&NetworkController<T>) -> FeedbackSink = NetworkController::feedback_sink;
+    let _: fn(&NetworkController<T>) -> NetworkHandle = NetworkController::handle;
+    let _: fn(&mut NetworkController<T>, usize) -> Changes = NetworkController::changes;
+    let _: fn(&Stats) -> String = Stats::open_metrics;
     let _: fn(&NetworkController<T>, IpAddr) -> Option<&Peer> = NetworkController::peer;
+    let _: fn(&NetworkController<T>, IpAddr) -> DialState = NetworkController::dial_state;
     let _: fn(&NetworkController<T>) -> Stats = NetworkController::stats;
     let _: fn(&NetworkController<T>) -> &NetworkConfig = NetworkController::config;
     let _: fn(&NetworkController<T>) -> SocketAddr = NetworkController::local_addr;
@@ -149,6 +166,15 @@ fn what_waits_can_be_spawned<T: Transport>() {
     let _ = |sink: &FeedbackSink| is::<Result<Vec<IpAddr>, NetworkError>>(sink.good_peer_ips(100));
     let _ = |lease: &PeerLease| is::<Revocation>(lease.revoked());
     let _ = |sink: &FeedbackSink| is::<Result<Vec<IpAddr>, NetworkError>>(sink.sample_peer_ips(100));
+    let _ = |handle: &NetworkHandle, ip: IpAddr| {
+        is::<Result<Stats, NetworkError>>(handle.stats());
+        is::<Result<Option<Peer>, NetworkError>>(handle.peer(ip));
+        is::<Result<Vec<Peer>, NetworkError>>(handle.peers());
+        is::<Result<Vec<IpAddr>, NetworkError>>(handle.good_peer_ips(100));
+        is::<Result<Vec<IpAddr>, NetworkError>>(handle.sample_peer_ips(100));
+        is::<Result<DialState, NetworkError>>(handle.dial_state(ip));
+        is::<Result<(), NetworkError>>(handle.close());
+    };
     let _ = |path: PathBuf, peers: Vec<PeerRecord>| {
         is::<Result<Vec<PeerRecord>, FileError>>(peer_file::load(&path));
         is::<Result<(), FileError>>(peer_file::save(
@@ -164,6 +190,8 @@ fn every_transport_has_the_whole_surface() {
     over_every_transport::<TcpTransport>();
     over_every_transport::<Unshared>();
     is_static::<FeedbackSink>();
+    is_static::<NetworkHandle>();
+    is_static::<Changes>();
     is_static::<PeerLease>();
     is_static::<NetworkError>();
 }
@@ -171,11 +199,13 @@ fn every_transport_has_the_whole_surface() {
 #[test]
 fn a_lease_is_spent_by_the_end_that_it_reports() {
     let _: [fn(PeerLease); 3] = [PeerLease::closed, PeerLease::failed, PeerLease::banned];
+    let _: fn(PeerLease, Duration) = PeerLease::banned_for;
     let _: fn(&PeerLease) = PeerLease::alive;
     let _: fn(&PeerLease, Vec<IpAddr>) = PeerLease::peer_list;
     let _: fn(&PeerLease) -> IpAddr = PeerLease::ip;
     let _: fn(&PeerLease) -> bool = PeerLease::is_outgoing;
     let _: fn(&FeedbackSink, Feedback) -> Result<(), NetworkError> = FeedbackSink::report;
+    let _: fn(&NetworkHandle, Feedback) -> Result<(), NetworkError> = NetworkHandle::report;
 }
 
 #[test]
@@ -193,18 +223,13 @@ fn an_event_has_one_variant_with_three_fields() {
 }
 
 #[test]
-fn a_record_of_the_peer_file_is_a_peer_the_beginning_of_its_ban_and_whether_it_knocked() {
+fn a_record_of_the_peer_file_is_a_peer_the_times_of_its_ban_and_whether_it_knocked() {
     let _: fn(IpAddr) -> PeerRecord = PeerRecord::new;
     let _: fn(IpAddr) -> Peer = Peer::new;
-    type Parts = (Peer, Option<DateTime<Utc>>, bool);
+    type Parts = (Peer, [Option<DateTime<Utc>>; 2], bool);
     fn parts(record: PeerRecord) -> Parts {
-        let PeerRecord {
-            peer,
-            banned_at,
-            knocked,
-            ..
-        } = record;
-        (peer, banned_at, knocked)
+        let times = [record.banned_at, record.banned_until];
+        (record.peer, times, record.knocked)
     }
     let _: fn(PeerRecord) -> Parts = parts;
     let _ = |FileError { path, source, .. }: FileError| drop::<(PathBuf, PeerFileError)>((path, source));
@@ -228,9 +253,36 @@ fn feedback_and_errors_name_these_cases() {
             Feedback::PeerList(vec![ip]),
             Feedback::PeerListFrom(ip, vec![ip]),
             Feedback::Unbanned(ip),
+            Feedback::BannedFor(ip, Duration::from_secs(60)),
+            Feedback::Dial(ip),
+            Feedback::Reserve(ip),
+            Feedback::Release(ip),
             Feedback::Ourselves(ip),
         ]
     };
+}
+
+#[test]
+fn a_change_says_when_of_which_peer_what_and_why() {
+    fn parts(Change { at, ip, kind, .. }: Change) -> (DateTime<Utc>, IpAddr, ChangeKind) {
+        (at, ip, kind)
+    }
+    let _: fn(Change) -> (DateTime<Utc>, IpAddr, ChangeKind) = parts;
+    let _ = |kind: ChangeKind| match kind {
+        ChangeKind::Status { from, to, cause } => {
+            let _: (Option<PeerStatus>, PeerStatus, Cause) = (from, to, cause);
+        }
+        ChangeKind::Refused(refusal) => {
+            let _: Refusal = refusal;
+        }
+        ChangeKind::Lagged(missing) => {
+            let _: u64 = missing;
+        }
+        ChangeKind::Added | ChangeKind::Forgotten => {}
+        kind => panic!("{kind}"),
+    };
+    let _: [fn(io::ErrorKind) -> Cause; 3] = [Cause::DialFailed, Cause::DialUnroutable, Cause::DialHostFault];
+    let _: [fn(Reporter) -> Cause; 3] = [Cause::Failed, Cause::Closed, Cause::Banned];
 }
 
 #[test]
@@ -289,6 +341,10 @@ fn inert_values_are_must_use() {
         make();
     }
     #[expect(unused_must_use)]
+    fn changes(net: &mut NetworkController) {
+        net.changes(1);
+    }
+    #[expect(unused_must_use)]
     fn taken(net: &mut NetworkController) {
         net.lease(LOOPBACK);
     }
@@ -296,6 +352,7 @@ fn inert_values_are_must_use() {
     let _: fn(fn() -> Leased<TcpTransport>) = leased;
     let _: fn(fn() -> PeerLease) = lease;
     let _: fn(&mut NetworkController) = taken;
+    let _: fn(&mut NetworkController) = changes;
 }
 
 #[tokio::test]
@@ -364,6 +421,8 @@ fn the_defaults_are_those_of_the_design() {
     assert_eq!(config.ban_duration, None);
     assert_eq!(config.max_incoming_per_subnet, None);
     assert!(!config.global_peers_only);
+    assert!(config.reserved_peers.is_empty());
+    assert!(config.denied.is_empty() && config.allowed.is_empty());
     assert_eq!(config.clock, Clock::System);
     assert_eq!(config.seed, None);
 }

@@ -3,6 +3,9 @@
 use std::error::Error;
 use std::io;
 use std::process::ExitCode;
+use std::thread;
+
+use tokio::sync::mpsc;
 
 /// A future that resolves when this process is asked to end: by Ctrl-C or, on Unix, by SIGTERM, which `kill`, systemd and
 /// containers send. From this call on, these signals do nothing else.
@@ -38,6 +41,21 @@ pub fn asked_to_end() -> io::Result<impl Future<Output = ()>> {
     Ok(async move {
         interrupt.recv().await;
     })
+}
+
+/// The lines of this process's standard input. They are read by a thread of their own, which does not hold up the end of
+/// the process as a read of Tokio's `stdin` does.
+#[must_use]
+pub fn lines_of_stdin() -> mpsc::Receiver<String> {
+    let (sender, receiver) = mpsc::channel(1);
+    thread::spawn(move || {
+        for line in io::stdin().lines().map_while(Result::ok) {
+            if sender.blocking_send(line).is_err() {
+                break;
+            }
+        }
+    });
+    receiver
 }
 
 /// The exit code of a process with this result; says what failed on standard error.

@@ -1,4 +1,4 @@
-//! The examples as processes: how they end, and how they report errors.
+//! The examples as processes: how they end, how they report errors, and what they serve.
 
 #![cfg(unix)]
 
@@ -8,6 +8,9 @@ use std::net::{TcpListener, TcpStream};
 use std::path::PathBuf;
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::Duration;
+
+use openmetrics_parser::openmetrics::parse_openmetrics;
+use openmetrics_parser::{MetricNumber, OpenMetricsValue};
 
 /// The signals that ask a process to end.
 const SIGNALS: [&str; 2] = ["INT", "TERM"];
@@ -38,6 +41,7 @@ fn listen_ip() -> String {
 /// A process that has written its first line.
 struct Started {
     child: Child,
+    first_line: String,
     stdout: BufReader<ChildStdout>,
 }
 
@@ -48,7 +52,11 @@ impl Started {
         let mut line = String::new();
         stdout.read_line(&mut line).unwrap();
         assert!(line.starts_with(first_line), "{line}");
-        Self { child, stdout }
+        Self {
+            child,
+            first_line: line,
+            stdout,
+        }
     }
 
     /// Sends a signal and waits for the end: the exit code, if it did not die by the signal, and the other lines.
@@ -134,6 +142,50 @@ fn a_signal_ends_the_testnet_without_a_trace() {
     }
 }
 
+#[test]
+fn a_verbose_node_says_what_happens_and_why() {
+    let file = folder("verbose").join("peers.json");
+    let ip = listen_ip();
+    let refusing = ip.strip_suffix('9').unwrap().to_owned() + "8";
+    fs::write(&file, "[]").unwrap();
+    let mut node = example("node");
+    node.args(["--verbose", "--listen-ip", &ip, "--bootstrap", &refusing, "--peers"]);
+    let mut node = Started::new(node.arg(&file), "listening on");
+    let mut lines = [String::new(), String::new()];
+    for line in &mut lines {
+        node.stdout.read_line(line).unwrap();
+    }
+    let failed = "OutConnecting -> Idle: the dial failed: connection refused";
+    assert_eq!(lines[0].trim(), format!("{refusing} Idle -> OutConnecting: dialed"));
+    assert_eq!(lines[1].trim(), format!("{refusing} {failed}"));
+    assert_eq!(node.signal("TERM").0, Some(0));
+}
+
+#[test]
+fn a_node_answers_why_a_peer_is_not_dialed() {
+    let file = folder("why").join("peers.json");
+    fs::write(&file, r#"[{ "ip": "203.0.113.7", "status": "Banned" }]"#).unwrap();
+    let mut node = example("node");
+    node.args(["--target", "0", "--listen-ip", &listen_ip(), "--peers"]);
+    let mut node = Started::new(node.arg(&file).stdin(Stdio::piped()), "listening on");
+    let mut asked = node.child.stdin.take().unwrap();
+    for (question, answer) in [
+        (
+            "why 203.0.113.7",
+            "203.0.113.7: it is not dialed: it is banned until the ban is lifted",
+        ),
+        ("why 203.0.113.8", "203.0.113.8: it is not known"),
+        ("why not", "ask `why IP`, to learn why a peer is dialed or not"),
+    ] {
+        writeln!(asked, "{question}").unwrap();
+        let mut line = String::new();
+        node.stdout.read_line(&mut line).unwrap();
+        assert_eq!(line.trim(), answer);
+    }
+    // The node goes on without its input, and its end does not wait for any.
+    assert_eq!(node.signal("TERM").0, Some(0));
+}
+
 /// What a node with this peers file says of its failure.
 fn failure(file: &PathBuf, options: &[&str]) -> String {
     let mut node = example("node");
@@ -158,4 +210,56 @@ fn errors_are_told_in_words_and_once() {
     for part in ["error: ", &port, "os error"] {
         assert_eq!(error.matches(part).count(), 1, "{error}");
     }
+}
+
+/// What an HTTP server answers to this request.
+fn http(address: &str, request: &str) -> String {
+    let mut socket = TcpStream::connect(address).unwrap();
+    write!(socket, "{request} HTTP/1.1\r\nHost: {address}\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    socket.read_to_string(&mut answer).unwrap();
+    answer
+}
+
+/// A gauge or counter without labels.
+fn number(metrics: &str, family: &str) -> i64 {
+    let parsed = parse_openmetrics(metrics).unwrap_or_else(|error| panic!("{error}:\n{metrics}"));
+    let sample = parsed.families[family].iter_samples().next().expect("it has a number");
+    match &sample.value {
+        OpenMetricsValue::Gauge(MetricNumber::Int(number)) => *number,
+        OpenMetricsValue::Counter(counter) => match counter.value {
+            MetricNumber::Int(number) => number,
+            MetricNumber::Float(_) => panic!("{family} is no whole number"),
+        },
+        value => panic!("{family} is {value:?}"),
+    }
+}
+
+#[test]
+fn metrics_are_served_as_open_metrics() {
+    let ip = listen_ip();
+    let mut node = example("metrics");
+    node.args(["--listen-ip", &ip, "--port", "0", "--metrics", "127.0.0.1:0"]);
+    let node = Started::new(&mut node, "listening on");
+    let (peers, url) = node.first_line.trim().split_once(", http://").unwrap();
+    let peers = peers.strip_prefix("listening on ").unwrap();
+    let metrics = url.strip_suffix("/metrics").unwrap();
+    let scrape = || {
+        let answer = http(metrics, "GET /metrics");
+        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+        assert!(head.starts_with("HTTP/1.1 200 OK\r\n"), "{head}");
+        assert!(head.contains("application/openmetrics-text; version=1.0.0"), "{head}");
+        assert!(head.contains(&format!("Content-Length: {}", body.len())), "{head}");
+        body.to_owned()
+    };
+    assert_eq!(number(&scrape(), "network_inbound_admitted"), 0);
+
+    let _candidate = TcpStream::connect(peers).unwrap();
+    let admitted = || number(&scrape(), "network_inbound_admitted");
+    assert!((0..1_000).any(|_| admitted() == 1), "it never came in");
+    assert_eq!(number(&scrape(), "network_incoming_connections"), 1);
+    assert!(http(metrics, "GET /").starts_with("HTTP/1.1 404 "));
+
+    let (code, lines) = node.signal("TERM");
+    assert_eq!(code, Some(0), "{lines}");
 }

@@ -37,7 +37,7 @@ enum Input<'a> {
 struct Text(Vec<(u8, u8)>);
 
 impl Text {
-    const PIECES: [&str; 33] = [
+    const PIECES: [&str; 34] = [
         "[",
         "]",
         "{",
@@ -64,6 +64,7 @@ impl Text {
         "\"last_alive_outgoing\":",
         "\"failures_in_row\":",
         "\"banned_at\":",
+        "\"banned_until\":",
         "\"knocked\":",
         "\"2026-01-02T03:04:05Z\"",
         "\"2026-01-02T03:04:05.678+02:00\"",

@@ -49,6 +49,9 @@ struct Limits {
     handshake_seconds: Option<u8>,
     stagger_ms: u8,
     global_only: bool,
+    denies: bool,
+    allows: bool,
+    reserved: Vec<u8>,
 }
 
 impl Limits {
@@ -67,6 +70,14 @@ impl Limits {
         config.handshake_timeout = seconds(self.handshake_seconds);
         config.dial_stagger = Duration::from_millis(u64::from(self.stagger_ms));
         config.global_peers_only = self.global_only;
+        let prefixes = |list: &[&str]| list.iter().flat_map(|prefix| prefix.parse()).collect();
+        if self.denies {
+            config.denied = prefixes(&["60.11.4.0/24", "60.16.0.0/12", "2001:2000::/28"]);
+        }
+        if self.allows {
+            config.allowed = prefixes(&["60.11.0.0/16", "60.14.0.0/15", "2001::/16"]);
+        }
+        config.reserved_peers = self.reserved.iter().take(3).map(|&peer| address(peer)).collect();
         config
     }
 }
@@ -102,7 +113,9 @@ impl Node {
     fn new(config: NetworkConfig) -> Self {
         let utc = DateTime::from_timestamp(1_767_225_600, 0).expect("2026 is in range");
         let now = starting_at(utc);
-        Self::with(PeerTable::new(config, LISTEN, 7, now), now)
+        let mut table = PeerTable::new(config, LISTEN, 7, now);
+        table.load(now, Vec::new(), &[]);
+        Self::with(table, now)
     }
 
     fn with(table: PeerTable, now: Now) -> Self {
@@ -276,12 +289,16 @@ fn fault(kind: u8) -> DialFault {
 }
 
 fn report(kind: u8) -> Report {
-    match kind % 6 {
+    match kind % 10 {
         0 => Report::Alive,
         1 => Report::Failed,
         2 => Report::Closed,
         3 => Report::Banned,
         4 => Report::Ourselves,
+        5 => Report::BannedFor(Duration::from_secs(40)),
+        6 => Report::Reserve,
+        7 => Report::Release,
+        8 => Report::Dial,
         _ => Report::Unbanned,
     }
 }

@@ -91,6 +91,25 @@ fn options_are_absent_or_allow_something() {
 }
 
 #[test]
+fn reserved_peers_are_peers_and_leave_half_of_the_room() {
+    let peers = |count: u8| (1..=count).map(|host| IpAddr::from([60, 1, 0, host])).collect();
+    for (count, idle, blamed) in [
+        (0, 0, None),
+        (1, 1, Some("reserved_peers")),
+        (1, 2, None),
+        (3, 6, None),
+        (4, 7, Some("reserved_peers")),
+    ] {
+        assert_validates(blamed, |c| (c.reserved_peers, c.max_idle_peers) = (peers(count), idle));
+    }
+    for no_peer in ["0.0.0.0", "::ffff:0.0.0.0", "224.0.0.1"] {
+        assert_validates(Some("reserved_peers"), |c| {
+            c.reserved_peers = vec![no_peer.parse().unwrap()];
+        });
+    }
+}
+
+#[test]
 fn zeros_that_mean_something_work() {
     assert_validates(None, |c| c.dial_stagger = Duration::ZERO);
     assert_validates(None, |c| c.max_incoming_connections = 0);
@@ -150,7 +169,18 @@ fn every_field_survives_json() {
     config.rotation_interval = Some(Duration::from_secs(18));
     config.evict_incoming = true;
     config.global_peers_only = true;
+    config.reserved_peers = vec!["192.0.2.10".parse().unwrap()];
+    config.denied = vec!["10.0.0.0/8".parse().unwrap(), "2001:db8::/64".parse().unwrap()];
+    config.allowed = vec!["192.0.2.1".parse().unwrap()];
     assert_eq!(through_json(&config), config);
+}
+
+#[test]
+fn a_prefix_with_host_bits_is_an_error_that_names_the_right_one() {
+    let error = from_json(json!({ "denied": ["10.0.0.0/8", "10.0.0.1/8"] }))
+        .unwrap_err()
+        .to_string();
+    assert!(error.contains("`10.0.0.0/8`"), "{error}");
 }
 
 #[test]

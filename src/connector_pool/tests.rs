@@ -53,7 +53,8 @@ where
 {
     let (id, outcome) = assert_ready!(pool.poll_next()).expect("a pool never ends");
     let result = outcome.expect("no dial has panicked");
-    (id.number.get(), result.map(|dialed| dialed.socket))
+    let result = result.map(|dialed| dialed.socket);
+    (id.number.get(), result.map_err(|error| error.fault))
 }
 
 #[track_caller]

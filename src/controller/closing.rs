@@ -5,6 +5,7 @@ use std::task::{Context, Poll, ready};
 
 use crate::controller::engine::{Engine, Phase};
 use crate::controller::{NetworkError, peer_file_error};
+use crate::peer_file::PeerFileError;
 use crate::transport::Transport;
 
 impl<T: Transport> Engine<T> {
@@ -30,22 +31,22 @@ impl<T: Transport> Engine<T> {
             return Poll::Ready(());
         }
         let result = ready!(this.dumping.poll_last(cx, this.table, this.clock));
+        let path = this.table.config().peers_file.as_deref().unwrap_or("".as_ref());
+        let named = |error: &PeerFileError| peer_file_error(path, error.copy());
+        this.mailbox.on_ended(|| result.as_ref().copied().map_err(named));
         *this.phase = match result {
             Ok(()) => {
                 this.dumping.release();
                 Phase::Closed
             }
-            Err(source) => {
-                let path = this.table.config().peers_file.as_deref().unwrap_or("".as_ref());
-                Phase::Failed(Some(peer_file_error(path, source)))
-            }
+            Err(error) => Phase::Failed(Some(peer_file_error(path, error))),
         };
         *this.has_ended = true;
         this.wakers.wake_both();
         Poll::Ready(())
     }
 
-    fn begin_or_retry(mut self: Pin<&mut Self>) {
+    pub(super) fn begin_or_retry(mut self: Pin<&mut Self>) {
         match self.phase {
             Phase::Open => self.end_all(),
             Phase::Failed(None) => *self.as_mut().project().phase = Phase::Dumping,
@@ -57,7 +58,9 @@ impl<T: Transport> Engine<T> {
     fn end_all(mut self: Pin<&mut Self>) {
         self.mailbox.seal();
         self.as_mut().apply_everything();
+        self.as_mut().tell_changes();
         let mut this = self.project();
+        this.watchers.end();
         this.mailbox.close();
         if let Some(listener) = this.listener.as_ref().get_ref() {
             listener.errors().describe(this.table.counters_mut());

@@ -9,7 +9,7 @@ use crate::config::NetworkConfig;
 use crate::controller::clock::RunningClock;
 use crate::dump_interval::{DumpEvent, DumpInterval};
 use crate::peer_file::{self, CHUNK, FileLock, PeerFileError};
-use crate::peer_table::{PeerTable, StoredPeer};
+use crate::peer_table::PeerTable;
 use crate::stats::Stats;
 
 /// How many slots one pass looks at, so that a million empty ones do not hold up a poll.
@@ -135,6 +135,8 @@ impl Dumping {
     fn note(&mut self, result: &Result<(), PeerFileError>, clock: &RunningClock) {
         self.last_dump = Some(clock.now().utc);
         self.last_error = result.as_ref().err().map(ToString::to_string);
+        #[cfg(feature = "tracing")]
+        crate::controller::traces::on_dump(result);
         if result.is_ok() {
             self.written_at = self.begun_at;
             self.dumps_written += 1;
@@ -162,13 +164,7 @@ impl Cursor {
             };
             self.slot += 1;
             if let Some(stored) = slot {
-                let StoredPeer {
-                    peer,
-                    banned_at,
-                    knocked,
-                    other,
-                } = stored;
-                peer_file::encode_record(out, !self.any_record, peer, banned_at, knocked, other);
+                peer_file::encode_record(out, !self.any_record, stored);
                 self.any_record = true;
             }
         }

@@ -24,18 +24,21 @@ use tokio::time::Sleep;
 
 use crate::config::NetworkConfig;
 use crate::connector_pool::ConnectorPool;
+use crate::controller::changes::{Changes, Watchers};
 use crate::controller::clock::RunningClock;
 use crate::controller::dumping::Dumping;
-use crate::controller::feedback::FeedbackSink;
+use crate::controller::handle::NetworkHandle;
 use crate::controller::lease::PeerLease;
 use crate::controller::mailbox::Mailbox;
+#[cfg(feature = "metrics")]
+use crate::controller::recorder::Recorder;
 use crate::controller::wakers::Wakers;
 use crate::controller::{NetworkControllerEvent, NetworkError};
-use crate::fault::DialFault;
+use crate::fault::{DialError, DialFault};
 use crate::listener::Listener;
 use crate::peer::{ConnectionId, ParkedId};
 use crate::peer_file::{self, OpenFile};
-use crate::peer_table::{PeerTable, Reached, Verdict};
+use crate::peer_table::{DialState, PeerTable, Reached, Verdict};
 use crate::stats::Stats;
 use crate::transport::{Dialed, Incoming, Transport};
 
@@ -65,6 +68,9 @@ pub(crate) struct Engine<T: Transport> {
     pub(super) parked: HashMap<ParkedId, T::Incoming>,
     pub(super) mailbox: Arc<Mailbox>,
     pub(super) wakers: Arc<Wakers>,
+    pub(super) watchers: Watchers,
+    #[cfg(feature = "metrics")]
+    pub(super) recorder: Recorder,
     pub(super) clock: RunningClock,
     /// For every deadline of the table.
     #[pin]
@@ -91,7 +97,7 @@ pub(super) enum Phase {
     Closed,
 }
 
-type Answer<T> = Result<Dialed<<T as Transport>::Socket>, DialFault>;
+type Answer<T> = Result<Dialed<<T as Transport>::Socket>, DialError>;
 type Event<T> = NetworkControllerEvent<<T as Transport>::Socket>;
 
 impl<T: Transport> Engine<T> {
@@ -112,6 +118,7 @@ impl<T: Transport> Engine<T> {
             peer_file::merge_duplicates(&mut records);
         }
         table.load(clock.now(), records, &config.initial_peers);
+        let watchers = Watchers::new(&mut table);
         Self {
             transport,
             table,
@@ -124,6 +131,9 @@ impl<T: Transport> Engine<T> {
             parked: HashMap::new(),
             mailbox,
             wakers,
+            watchers,
+            #[cfg(feature = "metrics")]
+            recorder: Recorder::new(local_addr),
             clock,
             timer: None,
             timer_due: None,
@@ -144,8 +154,31 @@ impl<T: Transport> Engine<T> {
         self.local_addr
     }
 
-    pub(crate) fn feedback_sink(&self) -> FeedbackSink {
-        FeedbackSink::new(Arc::clone(&self.mailbox))
+    pub(crate) fn handle(&self) -> NetworkHandle {
+        NetworkHandle::new(Arc::clone(&self.mailbox))
+    }
+
+    /// A stream of what happens from now on; it has ended if the controller has.
+    pub(crate) fn changes(mut self: Pin<&mut Self>, capacity: usize) -> Changes {
+        // What has happened before is for the others.
+        self.as_mut().tell_changes();
+        let is_closed = self.check_open().is_err();
+        let this = self.project();
+        let changes = this.watchers.subscribe(capacity, this.table);
+        if is_closed {
+            this.watchers.end();
+        }
+        changes
+    }
+
+    /// At the end of each poll and call.
+    pub(super) fn tell_changes(self: Pin<&mut Self>) {
+        #[cfg(feature = "metrics")]
+        let stats = self.stats();
+        let this = self.project();
+        #[cfg(feature = "metrics")]
+        this.recorder.record(&stats);
+        this.watchers.tell(this.table, this.clock);
     }
 
     pub(crate) fn stats(&self) -> Stats {
@@ -155,6 +188,10 @@ impl<T: Transport> Engine<T> {
         }
         self.dumping.describe(&mut stats);
         stats
+    }
+
+    pub(crate) fn dial_state(&self, ip: IpAddr) -> DialState {
+        self.table.dial_state(self.clock.now(), ip)
     }
 
     pub(crate) fn lease(self: Pin<&mut Self>, ip: IpAddr) -> Option<PeerLease> {
@@ -174,9 +211,18 @@ impl<T: Transport> Engine<T> {
         if self.has_ended {
             return Poll::Ready(None);
         }
+        if self.mailbox.is_close_wanted() && self.check_open().is_ok() {
+            self.as_mut().begin_or_retry();
+        }
         if self.check_open().is_err() {
             return self.poll_end(cx).map(|()| None);
         }
+        let event = self.as_mut().poll_open(cx);
+        self.tell_changes();
+        event
+    }
+
+    fn poll_open(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Event<T>>> {
         // Left where a transport has panicked.
         self.as_mut().run_actions();
         self.as_mut().apply_reports(cx);
@@ -244,7 +290,7 @@ impl<T: Transport> Engine<T> {
         }
         match self.as_mut().project().dialed.take() {
             Some((id, Ok(dialed))) => self.on_dialed(id, dialed),
-            Some((id, Err(fault))) => self.on_dial_failed(id, fault),
+            Some((id, Err(error))) => self.on_dial_failed(id, error),
             None => {}
         }
         Poll::Ready(())
@@ -304,9 +350,9 @@ impl<T: Transport> Engine<T> {
         self.run_actions();
     }
 
-    fn on_dial_failed(mut self: Pin<&mut Self>, id: ConnectionId, fault: DialFault) {
+    fn on_dial_failed(mut self: Pin<&mut Self>, id: ConnectionId, error: DialError) {
         let this = self.as_mut().project();
-        this.table.on_dial_failed(this.clock.pass_time(), id, fault);
+        this.table.on_dial_failed(this.clock.pass_time(), id, error);
         self.run_actions();
     }
 
@@ -328,7 +374,7 @@ impl<T: Transport> Engine<T> {
     /// Frees the dial's slot before the panic goes on.
     pub(super) fn on_dial_panicked(mut self: Pin<&mut Self>, id: ConnectionId, panic: Box<dyn Any + Send>) {
         self.as_mut().drop_dead_rival(id);
-        self.on_dial_failed(id, DialFault::Peer);
+        self.on_dial_failed(id, DialFault::Peer.into());
         resume_unwind(panic)
     }
 
@@ -406,5 +452,8 @@ impl<T: Transport> Engine<T> {
 impl<T: Transport> PinnedDrop for Engine<T> {
     fn drop(self: Pin<&mut Self>) {
         self.mailbox.close();
+        if !matches!(self.phase, Phase::Closed | Phase::Failed(_)) {
+            self.mailbox.on_ended(|| Err(NetworkError::Closed));
+        }
     }
 }

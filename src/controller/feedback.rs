@@ -1,16 +1,13 @@
 //! What the application reports of its peers: [`Feedback`] and [`FeedbackSink`].
 
-use std::fmt;
 use std::net::IpAddr;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
-use futures::Sink;
-use tokio::sync::oneshot;
+use futures::{Sink, SinkExt};
 
-use crate::controller::NetworkError;
-use crate::controller::mailbox::{Choice, Mailbox, Question};
+use crate::controller::{NetworkError, NetworkHandle};
 use crate::peer_table::Report;
 
 /// What the application says of a peer. An address speaks of the peer's present connection.
@@ -27,6 +24,23 @@ pub enum Feedback {
     /// The peer misbehaved: it is neither dialed nor admitted any more. Its connection's slot is freed and its lease
     /// revoked; the socket is the application's to close. Updates `last_failure`.
     Banned(IpAddr),
+    /// The same for this long, whatever [`ban_duration`](crate::NetworkConfig::ban_duration) says. The last of several
+    /// bans counts. The term is kept in the peer file.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use network::{Feedback, NetworkConfig, NetworkController, PeerStatus};
+    /// # use futures::SinkExt;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), network::NetworkError> {
+    /// # let mut net = NetworkController::with_config(NetworkConfig::in_memory(0)).await?;
+    /// let peer = [203, 0, 113, 7].into();
+    /// net.send(Feedback::BannedFor(peer, Duration::from_secs(24 * 3600))).await?;
+    /// assert_eq!(net.peer(peer).unwrap().status, PeerStatus::Banned);
+    /// # Ok(())
+    /// # }
+    /// ```
+    BannedFor(IpAddr, Duration),
     /// We have closed the connection cleanly. The peer becomes Idle; no failure is recorded.
     Closed(IpAddr),
     /// Peers that a peer told us of. Unknown ones are added, known ones left as they are, but that others are told from
@@ -42,6 +56,44 @@ pub enum Feedback {
     /// The address is our own: the handshake met this very node, as a nonce of ours that came back shows. It is neither
     /// dialed nor told of for an hour, and its connection's slot is freed; the socket is the application's to close.
     Ourselves(IpAddr),
+    /// Dials the address once and as soon as an attempt is free, known or not, whatever its pause, its subnet and the
+    /// target. Its connection counts beside the target until it ends. Stale for an address that is our own, denied, banned,
+    /// connected or being dialed.
+    ///
+    /// ```
+    /// # use network::{Feedback, NetworkConfig, NetworkController};
+    /// # use futures::{FutureExt, SinkExt, StreamExt};
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), network::NetworkError> {
+    /// # let mut net = NetworkController::with_config(NetworkConfig::in_memory(0)).await?;
+    /// net.send(Feedback::Dial([127, 0, 0, 9].into())).await?;
+    /// # assert!(net.next().now_or_never().is_none());
+    /// # assert_eq!(net.stats().counters.dials_started, 1);
+    /// # Ok(())
+    /// # }
+    /// ```
+    Dial(IpAddr),
+    /// Keeps a connection with the peer from now on, as if it had been one of
+    /// [`reserved_peers`](crate::NetworkConfig::reserved_peers), to which it is added. Stale if as many as may be are
+    /// reserved.
+    ///
+    /// ```
+    /// # use network::{Feedback, NetworkConfig, NetworkController};
+    /// # use futures::SinkExt;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), network::NetworkError> {
+    /// # let mut net = NetworkController::with_config(NetworkConfig::in_memory(0)).await?;
+    /// let peer = [203, 0, 113, 7].into();
+    /// net.send(Feedback::Reserve(peer)).await?;
+    /// assert_eq!(net.config().reserved_peers, [peer]);
+    /// net.send(Feedback::Release(peer)).await?;
+    /// assert!(net.config().reserved_peers.is_empty());
+    /// # Ok(())
+    /// # }
+    /// ```
+    Reserve(IpAddr),
+    /// The peer is reserved no more. Its connection stays, and counts beside the target until it ends.
+    Release(IpAddr),
 }
 
 /// The same, as it is applied.
@@ -58,9 +110,13 @@ impl From<Feedback> for Input {
             Feedback::Alive(ip) => Self::Report(ip, Report::Alive),
             Feedback::Failed(ip) => Self::Report(ip, Report::Failed),
             Feedback::Banned(ip) => Self::Report(ip, Report::Banned),
+            Feedback::BannedFor(ip, term) => Self::Report(ip, Report::BannedFor(term)),
             Feedback::Closed(ip) => Self::Report(ip, Report::Closed),
             Feedback::Unbanned(ip) => Self::Report(ip, Report::Unbanned),
             Feedback::Ourselves(ip) => Self::Report(ip, Report::Ourselves),
+            Feedback::Dial(ip) => Self::Report(ip, Report::Dial),
+            Feedback::Reserve(ip) => Self::Report(ip, Report::Reserve),
+            Feedback::Release(ip) => Self::Report(ip, Report::Release),
             Feedback::PeerList(ips) => Self::List(None, ips),
             Feedback::PeerListFrom(teller, ips) => Self::List(Some(teller), ips),
         }
@@ -71,18 +127,19 @@ impl From<Feedback> for Input {
 /// feeds, as in `net.map(..).forward(net.feedback_sink())`.
 ///
 /// It never waits. Reports are merged per connection, or per peer while it has none: a sign of life, then one end of the
-/// connection, then the last of ban and unban, then whether it is ourselves; a ban that was lifted again has ended the
-/// connection all the same. Peer lists are cut to `max_idle_peers` addresses in all. Flushed means queued: the controller is woken and applies reports
-/// about connections in its next poll, and those about other peers, lists and questions in that or the following ones.
-/// Of one address, what is reported last counts last. Closing or dropping a sink ends nothing.
-#[derive(Clone)]
+/// connection, then the last of the bans and unban, then the last of reserve and release, then whether it is ourselves,
+/// then one dial; a ban that was lifted again has ended the connection all the same. Peer lists are cut to
+/// `max_idle_peers` addresses in all. Flushed means queued: the controller is woken and applies reports about connections
+/// in its next poll, and those about other peers, lists and questions in that or the following ones. Of one address, what
+/// is reported last counts last. Closing or dropping a sink ends nothing. A [`NetworkHandle`] does the same and more.
+#[derive(Clone, Debug)]
 pub struct FeedbackSink {
-    mailbox: Arc<Mailbox>,
+    handle: NetworkHandle,
 }
 
 impl FeedbackSink {
-    pub(crate) fn new(mailbox: Arc<Mailbox>) -> Self {
-        Self { mailbox }
+    pub(crate) fn new(handle: NetworkHandle) -> Self {
+        Self { handle }
     }
 
     /// Reports without waiting, for `Drop` and for tasks that do not await.
@@ -91,14 +148,10 @@ impl FeedbackSink {
     ///
     /// [`NetworkError::Closed`] once the controller is closed or dropped.
     pub fn report(&self, feedback: Feedback) -> Result<(), NetworkError> {
-        match Input::from(feedback) {
-            Input::Report(ip, report) => self.mailbox.report(ip, report),
-            Input::List(teller, ips) => self.mailbox.list(teller, ips),
-        }
+        self.handle.report(feedback)
     }
 
-    /// The best `limit` of the peers that [`NetworkController::get_good_peer_ips`] would name, as of the controller's
-    /// next poll: it waits until the controller is polled.
+    /// The same as [`NetworkHandle::good_peer_ips`].
     ///
     /// # Cancel safety
     ///
@@ -107,14 +160,11 @@ impl FeedbackSink {
     /// # Errors
     ///
     /// [`NetworkError::Closed`] once the controller is closed or dropped.
-    ///
-    /// [`NetworkController::get_good_peer_ips`]: crate::NetworkController::get_good_peer_ips
     pub async fn good_peer_ips(&self, limit: usize) -> Result<Vec<IpAddr>, NetworkError> {
-        self.ask(Choice::Best, limit).await
+        self.handle.good_peer_ips(limit).await
     }
 
-    /// A random sample of `limit` of the same peers, as [`NetworkController::sample_peer_ips`] draws it, as of the
-    /// controller's next poll: it waits until the controller is polled. To tell others of.
+    /// The same as [`NetworkHandle::sample_peer_ips`]: to tell others of.
     ///
     /// # Cancel safety
     ///
@@ -123,46 +173,28 @@ impl FeedbackSink {
     /// # Errors
     ///
     /// [`NetworkError::Closed`] once the controller is closed or dropped.
-    ///
-    /// [`NetworkController::sample_peer_ips`]: crate::NetworkController::sample_peer_ips
     pub async fn sample_peer_ips(&self, limit: usize) -> Result<Vec<IpAddr>, NetworkError> {
-        self.ask(Choice::Sample, limit).await
-    }
-
-    async fn ask(&self, choice: Choice, limit: usize) -> Result<Vec<IpAddr>, NetworkError> {
-        let (reply, answer) = oneshot::channel();
-        self.mailbox.ask(Question { choice, limit, reply })?;
-        answer.await.map_err(|_| NetworkError::Closed)
+        self.handle.sample_peer_ips(limit).await
     }
 }
 
-impl fmt::Debug for FeedbackSink {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("FeedbackSink")
-            .field("is_closed", &self.mailbox.check_open().is_err())
-            .finish_non_exhaustive()
-    }
-}
-
+/// As that of [`NetworkHandle`].
 impl Sink<Feedback> for FeedbackSink {
     type Error = NetworkError;
 
-    /// Always ready, until the controller is closed or dropped.
-    fn poll_ready(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Result<(), NetworkError>> {
-        Poll::Ready(self.mailbox.check_open())
+    fn poll_ready(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), NetworkError>> {
+        self.handle.poll_ready_unpin(cx)
     }
 
-    fn start_send(self: Pin<&mut Self>, feedback: Feedback) -> Result<(), NetworkError> {
-        self.report(feedback)
+    fn start_send(mut self: Pin<&mut Self>, feedback: Feedback) -> Result<(), NetworkError> {
+        self.handle.start_send_unpin(feedback)
     }
 
-    /// Always ready: what was sent is queued.
-    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Result<(), NetworkError>> {
-        Poll::Ready(Ok(()))
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), NetworkError>> {
+        self.handle.poll_flush_unpin(cx)
     }
 
-    /// Always ready: this ends nothing, not even this sink.
-    fn poll_close(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Result<(), NetworkError>> {
-        Poll::Ready(Ok(()))
+    fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), NetworkError>> {
+        self.handle.poll_close_unpin(cx)
     }
 }

@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use futures::stream::{FusedStream, Stream};
 use futures::{Sink, SinkExt, StreamExt};
@@ -92,6 +93,21 @@ impl PeerLease {
         self.spend(Report::Banned);
     }
 
+    /// The same for this long, whatever [`ban_duration`](crate::NetworkConfig::ban_duration) says.
+    ///
+    /// ```no_run
+    /// # use std::time::Duration;
+    /// # fn misbehaves(_: &[u8]) -> bool { true }
+    /// fn on_message(message: &[u8], lease: network::PeerLease) {
+    ///     if misbehaves(message) {
+    ///         lease.banned_for(Duration::from_secs(3600));
+    ///     }
+    /// }
+    /// ```
+    pub fn banned_for(self, term: Duration) {
+        self.spend(Report::BannedFor(term));
+    }
+
     /// Waits until the connection's slot has ended by anything but this lease, and says by what: a ban, a deadline,
     /// feedback by address, rotation, eviction, the controller closed or dropped. From then on it is ready at once, with
     /// the same reason. The task that holds the socket should take leave of the peer, where the reason lets it, close the
@@ -111,7 +127,7 @@ impl PeerLease {
     fn spend(mut self, report: Report) {
         self.is_spent = true;
         let revocation = self.state.revocation();
-        let report = Some(report).filter(|&report| report == Report::Banned || revocation.is_none());
+        let report = Some(report).filter(|&report| report.is_ban() || revocation.is_none());
         if report.is_some() || revocation.is_some_and(Revocation::holds_address) {
             self.mailbox.end_lease(self.ip, self.connection, report);
         }

@@ -3,13 +3,14 @@
 //! Nothing waits here: a sink that waited would deadlock the task that forwards the controller's own stream into it. So
 //! reports are merged instead of queued one by one, per address or per lease, and memory stays bounded: by the caps for
 //! peers that are connected, by the number of peers that the table may know for all others, and by `max_idle_peers` for
-//! the addresses of peer lists.
+//! the addresses of peer lists. Questions alone wait for room, in the task that asks.
 //!
 //! A report by address is tagged, when it is made, with the connection that it speaks of, so the mailbox knows which
 //! connections are open. What was reported of an address is applied in the order in which it was reported.
 //!
 //! One lock guards all of it, for a report or a batch; no task is woken under it.
 
+mod ending;
 mod merged;
 mod queue;
 
@@ -18,14 +19,17 @@ use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use tokio::sync::oneshot;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 pub(crate) use self::merged::MergedReports;
 
+use self::ending::{ClosingResult, Ending};
 use self::queue::Queue;
+use crate::change::Reporter;
 use crate::config::NetworkConfig;
 use crate::controller::NetworkError;
 use crate::controller::open_connections::{LeaseState, OpenConnections};
+use crate::controller::questions::{MAX_WAITING, Question};
 use crate::controller::wakers::Wakers;
 use crate::peer::{ConnectionId, Revocation};
 use crate::peer_table::Report;
@@ -35,6 +39,10 @@ pub(crate) struct Mailbox {
     wakers: Arc<Wakers>,
     /// There may be something to take; looked at without the lock.
     is_dirty: AtomicBool,
+    /// Looked at without the lock.
+    is_close_wanted: AtomicBool,
+    /// One for each question that may still come in.
+    places: Arc<Semaphore>,
     state: Mutex<State>,
 }
 
@@ -49,7 +57,8 @@ struct State {
     /// … and of leases.
     leases: Queue<ConnectionId, QueuedReports>,
     listed: VecDeque<Listed>,
-    questions: VecDeque<Question>,
+    questions: VecDeque<Box<dyn Question>>,
+    ending: Ending,
     max_absent: usize,
     max_listed: usize,
     /// Reports that change nothing, not yet counted by the table.
@@ -65,6 +74,8 @@ pub(crate) struct QueuedReports {
     pub(crate) ip: IpAddr,
     pub(crate) connection: Option<ConnectionId>,
     pub(crate) reports: MergedReports,
+    /// They are those of a lease.
+    pub(crate) is_of_lease: bool,
 }
 
 /// An address of a peer list, and the peer that told of it, if it was named.
@@ -74,33 +85,27 @@ pub(crate) struct Listed {
     pub(crate) teller: Option<IpAddr>,
 }
 
-/// Which peers to tell of?
-#[derive(Debug)]
-pub(crate) struct Question {
-    pub(crate) choice: Choice,
-    pub(crate) limit: usize,
-    pub(crate) reply: oneshot::Sender<Vec<IpAddr>>,
-}
-
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum Choice {
-    /// The best, in their order.
-    Best,
-    /// Any, by lot.
-    Sample,
-}
-
 impl QueuedReports {
-    fn new(ip: IpAddr, connection: Option<ConnectionId>) -> Self {
+    fn new(ip: IpAddr, connection: Option<ConnectionId>, is_of_lease: bool) -> Self {
         Self {
+            is_of_lease,
             ip,
             connection,
             reports: MergedReports::default(),
         }
     }
+
+    /// How the application made the reports.
+    pub(crate) fn reporter(&self) -> Reporter {
+        match (self.is_of_lease, self.reports.ends_by_drop()) {
+            (false, _) => Reporter::Feedback,
+            (true, false) => Reporter::Lease,
+            (true, true) => Reporter::DroppedLease,
+        }
+    }
 }
 
-/// For sinks and leases.
+/// For handles and leases.
 impl Mailbox {
     pub(crate) fn report(&self, ip: IpAddr, report: Report) -> Result<(), NetworkError> {
         self.push(|state| state.report(ip.to_canonical(), report))
@@ -117,8 +122,26 @@ impl Mailbox {
         self.push(|state| state.list(teller, ips))
     }
 
-    pub(crate) fn ask(&self, question: Question) -> Result<(), NetworkError> {
+    /// Waits for a place among the questions that wait.
+    pub(crate) async fn place(&self) -> Result<OwnedSemaphorePermit, NetworkError> {
+        // Spends nothing of the task's turn where there is room.
+        if let Ok(place) = Arc::clone(&self.places).try_acquire_owned() {
+            return Ok(place);
+        }
+        let place = Arc::clone(&self.places).acquire_owned();
+        place.await.map_err(|_| NetworkError::Closed)
+    }
+
+    pub(crate) fn ask(&self, question: Box<dyn Question>) -> Result<(), NetworkError> {
         self.push(|state| state.ask(question))
+    }
+
+    /// Has the controller closed; how that ends comes later, unless it has ended already.
+    pub(crate) fn close_wanted(&self) -> Result<oneshot::Receiver<ClosingResult>, ClosingResult> {
+        let ended = self.state().ending.wait()?;
+        self.is_close_wanted.store(true, Ordering::Release);
+        self.wakers.wake_stream();
+        Ok(ended)
     }
 
     pub(crate) fn report_lease(&self, ip: IpAddr, connection: ConnectionId, report: Report) {
@@ -183,6 +206,8 @@ impl Mailbox {
         Self {
             wakers,
             is_dirty: AtomicBool::new(false),
+            is_close_wanted: AtomicBool::new(false),
+            places: Arc::new(Semaphore::new(MAX_WAITING)),
             state: Mutex::new(state),
         }
     }
@@ -240,7 +265,7 @@ impl Mailbox {
         listed.drain(..count).collect()
     }
 
-    pub(crate) fn next_question(&self) -> Option<Question> {
+    pub(crate) fn next_question(&self) -> Option<Box<dyn Question>> {
         self.state().questions.pop_front()
     }
 
@@ -254,18 +279,28 @@ impl Mailbox {
         has_more
     }
 
+    pub(crate) fn is_close_wanted(&self) -> bool {
+        self.is_close_wanted.load(Ordering::Acquire)
+    }
+
+    /// The controller has closed, well or not; one that is dropped before has not.
+    pub(crate) fn on_ended(&self, result: impl Fn() -> ClosingResult) {
+        let waiting = self.state().ending.end(result().is_ok());
+        for task in waiting {
+            // It may have stopped waiting.
+            let _ = task.send(result());
+        }
+    }
+
     /// From now on nothing is taken in; what was is still there.
     pub(crate) fn seal(&self) {
         self.state().is_closed = true;
     }
 
-    /// Nothing is taken in and nothing is there any more; every connection is over, and no question is answered.
+    /// Nothing is taken in and nothing is there any more; every connection is over, and no question is answered. Only
+    /// those who wait for the end of the controller still do.
     pub(crate) fn close(&self) {
-        let closed = State {
-            is_closed: true,
-            ..State::default()
-        };
-        let ended = std::mem::replace(&mut *self.state(), closed);
+        let ended = self.state().close();
         // Without the lock: this wakes tasks, which may come back here.
         ended
             .open
@@ -292,6 +327,16 @@ impl Mailbox {
 }
 
 impl State {
+    /// Answers with what was there.
+    fn close(&mut self) -> Self {
+        let closed = Self {
+            is_closed: true,
+            ending: std::mem::take(&mut self.ending),
+            ..Self::default()
+        };
+        std::mem::replace(self, closed)
+    }
+
     fn report(&mut self, ip: IpAddr, report: Report) {
         let connection = self.open.of(ip);
         let queue = if connection.is_some() {
@@ -304,26 +349,30 @@ impl State {
         };
         let tagged = queue.entry(ip, Vec::new);
         if tagged.last().is_none_or(|last| last.connection != connection) {
-            tagged.push(QueuedReports::new(ip, connection));
+            tagged.push(QueuedReports::new(ip, connection, false));
         }
         let is_new = tagged.last_mut().is_some_and(|last| last.reports.add(report));
         self.stale += u64::from(!is_new);
     }
 
-    /// Whether a report about an absent address can be taken in. What concerns a ban pushes out the oldest.
+    /// Whether a report about an absent address can be taken in. What concerns a ban, or a reserved peer, pushes out the
+    /// oldest.
     fn make_room(&mut self, ip: IpAddr, report: Report) -> bool {
         if self.absent.len() < self.max_absent || self.absent.contains(ip) {
             return true;
         }
-        let is_about_a_ban = matches!(report, Report::Banned | Report::Unbanned);
-        if is_about_a_ban {
+        let goes_first = match report {
+            Report::Banned | Report::BannedFor(_) | Report::Unbanned | Report::Reserve | Report::Release => true,
+            Report::Alive | Report::Failed | Report::Closed | Report::Ourselves | Report::Dial => false,
+        };
+        if goes_first {
             self.stale += u64::from(self.absent.pop_first().is_some());
         }
-        is_about_a_ban
+        goes_first
     }
 
     fn lease(&mut self, ip: IpAddr, connection: ConnectionId) -> &mut MergedReports {
-        let new = || QueuedReports::new(ip, Some(connection));
+        let new = || QueuedReports::new(ip, Some(connection), true);
         &mut self.leases.entry(connection, new).reports
     }
 
@@ -338,9 +387,9 @@ impl State {
     }
 
     /// Questions without a waiting task are dropped first, so that there are about as many as there are waiting tasks.
-    fn ask(&mut self, question: Question) {
+    fn ask(&mut self, question: Box<dyn Question>) {
         if self.questions.len() == self.questions.capacity() {
-            self.questions.retain(|question| !question.reply.is_closed());
+            self.questions.retain(|question| !question.is_withdrawn());
         }
         self.questions.push_back(question);
     }

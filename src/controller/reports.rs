@@ -5,10 +5,13 @@ use std::net::IpAddr;
 use std::pin::Pin;
 use std::task::Context;
 
+use crate::change::Reporter;
 use crate::controller::engine::Engine;
-use crate::controller::mailbox::{Choice, Listed, Question, QueuedReports};
+use crate::controller::mailbox::{Listed, QueuedReports};
+use crate::controller::questions::Answers;
 use crate::peer::ConnectionId;
-use crate::peer_table::Report;
+use crate::peer_table::{DialState, PeerTable, Report};
+use crate::stats::Stats;
 use crate::transport::Transport;
 
 /// How many absent addresses with reports one poll takes.
@@ -25,26 +28,28 @@ impl<T: Transport> Engine<T> {
         let ip = ip.to_canonical();
         self.as_mut().apply_queued(ip);
         let connection = self.mailbox.connection(ip);
-        self.as_mut().apply(ip, connection, report);
+        self.as_mut().apply(Reporter::Feedback, ip, connection, report);
+        self.as_mut().tell_changes();
         self.wakers.wake_stream();
     }
 
-    pub(crate) fn merge_list(self: Pin<&mut Self>, teller: Option<IpAddr>, ips: impl IntoIterator<Item = IpAddr>) {
+    pub(crate) fn merge_list(mut self: Pin<&mut Self>, teller: Option<IpAddr>, ips: impl IntoIterator<Item = IpAddr>) {
         if self.check_open().is_ok() {
-            let this = self.project();
-            this.table.on_peer_list_from(teller, ips);
-            this.wakers.wake_stream();
+            self.as_mut().project().table.on_peer_list_from(teller, ips);
+            self.as_mut().tell_changes();
+            self.wakers.wake_stream();
         }
     }
 
-    pub(crate) fn sample_peer_ips(self: Pin<&mut Self>, limit: usize) -> Vec<IpAddr> {
-        let this = self.project();
+    pub(crate) fn sample_peer_ips(mut self: Pin<&mut Self>, limit: usize) -> Vec<IpAddr> {
+        let this = self.as_mut().project();
         let changes = this.table.changes();
         let ips = this.table.sample_peer_ips(limit);
         if this.table.changes() != changes {
             // Own addresses were forgotten, which is to be dumped.
             this.wakers.wake_stream();
         }
+        self.tell_changes();
         ips
     }
 
@@ -90,8 +95,9 @@ impl<T: Transport> Engine<T> {
     }
 
     fn apply_merged(mut self: Pin<&mut Self>, queued: &QueuedReports, dropped: Report) {
+        let reporter = queued.reporter();
         for report in queued.reports.iter(queued.connection.is_some(), dropped) {
-            self.as_mut().apply(queued.ip, queued.connection, report);
+            self.as_mut().apply(reporter, queued.ip, queued.connection, report);
         }
         if let (true, Some(connection)) = (queued.reports.is_lease_gone(), queued.connection) {
             self.project().table.on_lease_dropped(connection);
@@ -99,9 +105,16 @@ impl<T: Transport> Engine<T> {
     }
 
     /// Each report has a time of its own: a failure that follows a sign of life is later than that.
-    fn apply(mut self: Pin<&mut Self>, ip: IpAddr, connection: Option<ConnectionId>, report: Report) {
+    fn apply(
+        mut self: Pin<&mut Self>,
+        reporter: Reporter,
+        ip: IpAddr,
+        connection: Option<ConnectionId>,
+        report: Report,
+    ) {
         let this = self.as_mut().project();
-        this.table.on_report(this.clock.now(), ip, connection, report);
+        let now = this.clock.now();
+        this.table.on_report_by(reporter, now, ip, connection, report);
         self.run_actions();
     }
 
@@ -115,23 +128,32 @@ impl<T: Transport> Engine<T> {
         listed.len()
     }
 
-    /// Answers questions until their answers have so many addresses, or there are none left.
-    fn answer_questions(mut self: Pin<&mut Self>, addresses: usize) {
+    /// Answers questions until their answers have so many items, or there are none left.
+    fn answer_questions(mut self: Pin<&mut Self>, items: usize) {
         let mut answered = 0;
-        while answered < addresses {
-            let Some(Question { choice, limit, reply }) = self.mailbox.next_question() else {
+        while answered < items {
+            let Some(question) = self.mailbox.next_question() else {
                 return;
             };
-            answered += 1;
-            if !reply.is_closed() {
-                let ips: Vec<_> = match choice {
-                    Choice::Best => self.table.good_peer_ips().take(limit).collect(),
-                    Choice::Sample => self.as_mut().project().table.sample_peer_ips(limit),
-                };
-                answered += ips.len();
-                // The task that asked may have stopped waiting.
-                let _ = reply.send(ips);
-            }
+            answered += question.answer(&mut self);
         }
+    }
+}
+
+impl<T: Transport> Answers for Pin<&mut Engine<T>> {
+    fn table(&self) -> &PeerTable {
+        &self.table
+    }
+
+    fn sample_peer_ips(&mut self, limit: usize) -> Vec<IpAddr> {
+        self.as_mut().project().table.sample_peer_ips(limit)
+    }
+
+    fn stats(&self) -> Stats {
+        Engine::stats(self)
+    }
+
+    fn dial_state(&self, ip: IpAddr) -> DialState {
+        Engine::dial_state(self, ip)
     }
 }

@@ -11,6 +11,7 @@ mod dumps;
 mod errors;
 mod exchanges;
 mod fairness;
+mod handles;
 mod interleavings;
 mod leases;
 mod listening;
@@ -19,6 +20,8 @@ mod mailbox;
 mod ourselves;
 mod panics;
 mod random_runs;
+#[cfg(feature = "metrics")]
+mod recorder;
 mod records;
 mod reentrant_wakes;
 mod regressions;
@@ -26,11 +29,15 @@ mod sinks;
 mod splits;
 mod stale_feedback;
 mod streams;
+#[cfg(feature = "tracing")]
+mod traces;
 mod transitions;
 mod unroutable;
 mod wakes;
+mod watching;
 
 use std::collections::VecDeque;
+use std::io;
 use std::io::ErrorKind;
 use std::net::{IpAddr, SocketAddr};
 use std::ops::{Deref, DerefMut};

@@ -8,7 +8,7 @@ use tokio_test::task::{self, Spawn};
 use tokio_test::{assert_pending, assert_ready};
 
 use super::*;
-use crate::peer::Peer;
+use crate::peer::{Peer, PeerRecord};
 use crate::peer_file::tests::{Fault, FaultyDisk, is_stopped, set_fault, take_steps, take_writes};
 use crate::peer_file::{encode_head, encode_record, encode_tail, load};
 
@@ -98,7 +98,7 @@ fn append(mut dump: Pin<&mut DumpInterval<FaultyDisk>>, cursor: &mut u32, count:
             return dump.end_of_records();
         }
         let peer = Peer::new(Ipv4Addr::from_bits(0x0A00_0000 + *cursor).into());
-        encode_record(room, *cursor == 0, &peer, None, false, None);
+        encode_record(room, *cursor == 0, PeerRecord::from(peer).as_stored());
         *cursor += 1;
     }
     assert_eq!(room.capacity(), CHUNK + OVERSHOOT, "the buffer does not grow");

@@ -12,9 +12,9 @@ pub enum Revocation {
     Banned,
     /// There was no feedback for [`handshake_timeout`](crate::NetworkConfig::handshake_timeout) after the event.
     HandshakeTimeout,
-    /// Feedback by address ended it: failed, closed, or that the address is our own.
+    /// Feedback by address ended it: failed or closed.
     Feedback,
-    /// Another connection of this node has come in and shown that this one reaches the node itself.
+    /// The address is this node's own, as another connection has shown or feedback has said.
     Ourselves,
     /// Rotation: a new outgoing connection is alive, and this one makes room for it. Nothing is wrong with the peer.
     Rotated,

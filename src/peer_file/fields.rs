@@ -8,7 +8,7 @@ use serde::de::{self, Deserialize, Deserializer, MapAccess, Unexpected, Visitor}
 use serde::ser::{Serialize, Serializer};
 use serde_json::Value;
 
-use crate::peer::{OtherFields, Peer, PeerRecord, PeerStatus, is_peer_address};
+use crate::peer::{OtherFields, Peer, PeerRecord, PeerStatus, StoredPeer, is_peer_address};
 
 /// RFC 3339 has the years 0 to 9999 only: a file that holds another one could not be read again.
 const FIRST_TIME: DateTime<Utc> = DateTime::from_timestamp(-62_167_219_200, 0).expect("0000-01-01T00:00:00Z");
@@ -33,6 +33,8 @@ pub(super) struct Fields<O> {
     failures_in_row: Option<u32>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     banned_at: Option<Time>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    banned_until: Option<Time>,
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     knocked: bool,
     #[serde(flatten)]
@@ -41,12 +43,9 @@ pub(super) struct Fields<O> {
 
 impl<'a> Fields<Option<&'a OtherFields>> {
     /// Leaves out what reading would fill in or drop.
-    pub(super) fn of(
-        peer: &Peer,
-        banned_at: Option<DateTime<Utc>>,
-        knocked: bool,
-        other: Option<&'a OtherFields>,
-    ) -> Self {
+    pub(super) fn of(stored: StoredPeer<'a>) -> Self {
+        let StoredPeer { peer, other, .. } = stored;
+        let of_ban = |time: Option<DateTime<Utc>>| time.filter(|_| peer.status == PeerStatus::Banned).map(Time);
         let implied_failures = implied_failures(peer.last_alive, peer.last_failure);
         let are_failures_written = peer.failures_in_row > 0 || implied_failures > 0;
         Self {
@@ -56,8 +55,9 @@ impl<'a> Fields<Option<&'a OtherFields>> {
             last_failure: peer.last_failure.map(Time),
             last_alive_outgoing: peer.last_alive_outgoing.map(Time),
             failures_in_row: are_failures_written.then_some(peer.failures_in_row),
-            banned_at: banned_at.filter(|_| peer.status == PeerStatus::Banned).map(Time),
-            knocked: knocked && peer.last_alive.is_none(),
+            banned_at: of_ban(stored.banned_at),
+            banned_until: of_ban(stored.banned_until),
+            knocked: stored.knocked && peer.last_alive.is_none(),
             other,
         }
     }
@@ -87,6 +87,7 @@ impl From<Fields<Unknown>> for PeerRecord {
             peer,
             knocked: fields.knocked && last_alive.is_none(),
             banned_at: utc(fields.banned_at).or(last_failure).filter(|_| is_banned),
+            banned_until: utc(fields.banned_until).filter(|_| is_banned),
             other: (!other.is_empty()).then(|| Box::new(other)),
         }
     }

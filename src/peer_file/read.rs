@@ -146,6 +146,11 @@ fn merge(first: &mut PeerRecord, second: PeerRecord) {
     peer.last_failure = peer.last_failure.max(other.last_failure);
     peer.last_alive_outgoing = peer.last_alive_outgoing.max(other.last_alive_outgoing);
     first.knocked &= second.knocked && peer.last_alive.is_none();
+    first.banned_until = match second.banned_at.cmp(&first.banned_at) {
+        Ordering::Less => first.banned_until,
+        Ordering::Equal => first.banned_until.max(second.banned_until),
+        Ordering::Greater => second.banned_until,
+    };
     first.banned_at = first.banned_at.max(second.banned_at);
     // Of a field that both have, the first one's value is kept.
     let mut fields = second.other.unwrap_or_default();

@@ -70,6 +70,14 @@ impl Candidates {
         !lots.unproven.is_empty() || !lots.proven.is_empty()
     }
 
+    /// Whether any peer of this kind in a subnet that is not taken may be dialed.
+    pub(crate) fn has_any_untaken(&self, turn: Turn) -> bool {
+        match turn {
+            Turn::Proven => !self.untaken.proven.is_empty(),
+            Turn::Unproven => !self.untaken.unproven.is_empty(),
+        }
+    }
+
     /// A group changes.
     pub(crate) fn shift(&mut self, group: GroupId, before: &Summary, after: &Summary) {
         let moves = before.is_taken != after.is_taken;

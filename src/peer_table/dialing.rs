@@ -1,13 +1,15 @@
 //! Dials: when one is due, which peer it is for, and what its outcome means.
 
+use std::io::ErrorKind;
 use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroU16;
 use std::time::Duration;
 
-use crate::fault::DialFault;
-use crate::peer::{ConnectionId, PeerId, PeerStatus, Revocation};
+use crate::change::{Cause, Refusal};
+use crate::fault::{DialError, DialFault};
+use crate::peer::{ConnectionId, PeerId, PeerStatus};
 use crate::peer_table::candidates::Turn;
-use crate::peer_table::entry::{Connection, Entry};
+use crate::peer_table::entry::Connection;
 use crate::peer_table::time::{Moment, Now, earlier};
 use crate::peer_table::{Action, PeerTable};
 
@@ -30,6 +32,9 @@ impl PeerTable {
     pub fn next_dial(&mut self, now: Now) -> Option<(ConnectionId, IpAddr)> {
         self.end_pauses(now);
         self.pace.refill(now, &self.config, self.outage.since());
+        if let Some(id) = self.choose_beside_target(now) {
+            return Some(self.start_dial(now, id, true));
+        }
         if self.dial_gate()? > now.moment() {
             return None;
         }
@@ -37,7 +42,7 @@ impl PeerTable {
         self.turn = self.turn.other();
         self.pace.on_dial(now, &self.config, self.outage.since(), to_taken);
         let is_rotation = self.shortage() == 0;
-        let (dial, ip) = self.start_dial(now, id);
+        let (dial, ip) = self.start_dial(now, id, false);
         if is_rotation {
             self.on_rotation(now, dial);
         }
@@ -62,33 +67,42 @@ impl PeerTable {
         }
         self.counters.dials_succeeded += 1;
         let deadline = self.handshake_deadline(now);
-        self.peers.update(id, |entry| {
+        let counts_for_target = self.transition(id, Cause::DialSucceeded, |entry| {
             entry.peer.status = PeerStatus::OutHandshaking;
-            entry.unroutable_in_row = 0;
+            (entry.unroutable_in_row, entry.last_error) = (0, None);
             if let Some(connection) = &mut entry.connection {
                 (connection.since, connection.deadline) = (now.moment(), deadline);
             }
             entry.local_port = NonZeroU16::new(local.port());
+            !entry.is_beside_target
         });
-        self.pace.on_attempt(now, &self.config);
+        if counts_for_target {
+            self.pace.on_attempt(now, &self.config);
+        }
         if let Some(parked) = self.parking.crossing(id, ip) {
-            self.refuse_parked(parked);
+            self.refuse_parked(parked, Refusal::Parked);
         }
         self.settle_maybe_self(dial);
-        self.call_off_surplus(now);
+        if counts_for_target {
+            self.call_off_surplus(now);
+        }
         Reached::Peer(ip)
     }
 
     /// A dial failed.
-    pub fn on_dial_failed(&mut self, now: Now, dial: ConnectionId, fault: DialFault) {
+    pub fn on_dial_failed(&mut self, now: Now, dial: ConnectionId, error: impl Into<DialError>) {
+        let DialError { fault, kind } = error.into();
         let Some(id) = self.peer_of(dial) else {
             return;
         };
-        self.pace.on_dial_failed();
+        let counts_for_target = !self.peers.get(id).is_beside_target;
+        if counts_for_target {
+            self.pace.on_dial_failed();
+        }
         if fault == DialFault::Host {
             self.counters.dials_host_faults += 1;
             self.pace.on_host_fault(now);
-            self.end_dial(now, id, |_| {});
+            self.end_connection(now, id, Cause::DialHostFault(told(kind)), |_| {});
             return;
         }
         self.pace.on_no_host_fault();
@@ -98,18 +112,18 @@ impl PeerTable {
         match fault {
             DialFault::Unroutable { at_once } => {
                 self.counters.dials_unroutable += 1;
-                if at_once {
+                if at_once && counts_for_target {
                     self.pace.refund(now, &self.config);
                 }
-                self.set_aside(now, id);
+                self.set_aside(now, id, kind);
             }
             DialFault::TimedOut => {
                 self.counters.dials_timed_out += 1;
-                self.on_peer_failed(now, id, self.outage.was_in_last(dial));
+                self.on_peer_failed(now, id, kind, self.outage.was_in_last(dial));
             }
             DialFault::Peer | DialFault::Host => {
                 self.counters.dials_failed += 1;
-                self.on_peer_failed(now, id, false);
+                self.on_peer_failed(now, id, kind, false);
             }
         }
     }
@@ -120,6 +134,10 @@ impl PeerTable {
     }
 
     pub(super) fn next_dial_at(&self) -> Option<Moment> {
+        earlier(self.next_dial_beside_target(), self.next_dial_for_target())
+    }
+
+    fn next_dial_for_target(&self) -> Option<Moment> {
         let gate = self.dial_gate()?;
         let candidates = self.peers.candidates();
         if candidates.has_any(false) {
@@ -134,39 +152,45 @@ impl PeerTable {
     }
 
     /// Ends a dial without blame; its peer is as before.
-    pub(super) fn call_off(&mut self, now: Now, id: PeerId) {
+    pub(super) fn call_off(&mut self, now: Now, id: PeerId, cause: Cause) {
         self.counters.dials_called_off += 1;
         self.actions.extend(self.connection_of(id).map(Action::CallOff));
-        self.end_dial(now, id, |_| {});
+        self.end_connection(now, id, cause, |_| {});
     }
 
     /// A dial has settled and its peer has come in meanwhile: that socket takes the slot.
     fn give_way(&mut self, now: Now, id: PeerId) {
         self.counters.dials_called_off += 1;
-        self.end_dial(now, id, |_| {});
-    }
-
-    /// A dial is over, and no connection came of it: it has no lease to revoke.
-    fn end_dial(&mut self, now: Now, id: PeerId, edit: impl FnOnce(&mut Entry)) {
-        self.end_connection(now, id, Revocation::Closed, edit);
+        self.end_connection(now, id, Cause::CameIn, |_| {});
     }
 
     /// From when on one more dial is wanted and allowed; `None` if none is wanted.
-    fn dial_gate(&self) -> Option<Moment> {
-        let counts = self.peers.counts();
+    pub(super) fn dial_gate(&self) -> Option<Moment> {
         let shortage = self.shortage();
         if shortage == 0 {
             return self.rotation_gate();
         }
-        let attempts = counts.out_connecting + counts.out_handshaking;
-        let is_allowed = attempts < self.config.max_simultaneous_outgoing_connection_attempts;
-        is_allowed.then(|| self.pace.next_dial(counts.out_connecting < shortage))
+        let connecting = self.peers.count_for_target(PeerStatus::OutConnecting);
+        self.has_free_attempt()
+            .then(|| self.pace.next_dial(connecting < shortage))
     }
 
-    fn shortage(&self) -> usize {
+    pub(super) fn has_free_attempt(&self) -> bool {
         let counts = self.peers.counts();
-        let connected = counts.out_handshaking + counts.out_alive;
-        self.config.target_outgoing_connections.saturating_sub(connected)
+        let attempts = counts.out_connecting + counts.out_handshaking;
+        attempts < self.config.max_simultaneous_outgoing_connection_attempts
+    }
+
+    pub(super) fn shortage(&self) -> usize {
+        self.config
+            .target_outgoing_connections
+            .saturating_sub(self.outgoing_for_target())
+    }
+
+    /// How many outgoing connections count for the target.
+    pub(super) fn outgoing_for_target(&self) -> usize {
+        let statuses = [PeerStatus::OutHandshaking, PeerStatus::OutAlive];
+        statuses.map(|status| self.peers.count_for_target(status)).iter().sum()
     }
 
     /// Chooses the peer to dial, and says whether its subnet is taken. Passes over peers that it would choose and whose
@@ -202,31 +226,32 @@ impl PeerTable {
         allowed.into_iter().find_map(choose)
     }
 
-    fn start_dial(&mut self, now: Now, id: PeerId) -> (ConnectionId, IpAddr) {
+    fn start_dial(&mut self, now: Now, id: PeerId, is_beside_target: bool) -> (ConnectionId, IpAddr) {
         self.counters.dials_started += 1;
         let number = self.next_number();
-        let ip = self.peers.update(id, |entry| {
+        let ip = self.transition(id, Cause::Dialed, |entry| {
             entry.peer.status = PeerStatus::OutConnecting;
             entry.connection = Some(Connection::new(number, now));
             entry.paused_until = None;
+            entry.is_beside_target = is_beside_target;
             entry.peer.ip
         });
         (ConnectionId { number, peer: id }, ip)
     }
 
-    /// Calls off the dials under way once the target is met.
+    /// Calls off the dials under way for the target once the target is met.
     fn call_off_surplus(&mut self, now: Now) {
         if self.shortage() > 0 {
             return;
         }
         self.pace.on_target_met();
         while let Some(id) = self.peers.first_connecting() {
-            self.call_off(now, id);
+            self.call_off(now, id, Cause::TargetMet);
         }
     }
 
     /// The peer refused the dial, reset it, or did not answer.
-    fn on_peer_failed(&mut self, now: Now, id: PeerId, was_in_outage: bool) {
+    fn on_peer_failed(&mut self, now: Now, id: PeerId, error: Option<ErrorKind>, was_in_outage: bool) {
         let is_outage = self.is_outage(now);
         let streak = self.peers.get(id).peer.failures_in_row;
         let pause = if is_outage {
@@ -234,9 +259,9 @@ impl PeerTable {
         } else {
             self.backoff(if was_in_outage { 1 } else { streak.saturating_add(1) })
         };
-        let paused_until = now.after(self.random.jittered(pause));
-        self.end_dial(now, id, |entry| {
-            entry.unroutable_in_row = 0;
+        let paused_until = self.pause_until(now, id, pause);
+        self.end_connection(now, id, Cause::DialFailed(told(error)), |entry| {
+            (entry.unroutable_in_row, entry.last_error) = (0, error);
             entry.paused_until = Some(paused_until);
             entry.on_failure(now.utc);
             entry.note_outage_failure(is_outage);
@@ -247,7 +272,7 @@ impl PeerTable {
     }
 
     /// No way to the address was found, which may be this host's fault or the peer's.
-    fn set_aside(&mut self, now: Now, id: PeerId) {
+    fn set_aside(&mut self, now: Now, id: PeerId, error: Option<ErrorKind>) {
         let is_outage = self.is_outage(now);
         let in_row = self.peers.get(id).unroutable_in_row.saturating_add(1);
         let pause = if is_outage {
@@ -255,12 +280,17 @@ impl PeerTable {
         } else {
             self.backoff(in_row.into())
         };
-        let paused_until = now.after(self.random.jittered(pause));
-        self.end_dial(now, id, |entry| {
-            entry.unroutable_in_row = in_row;
+        let paused_until = self.pause_until(now, id, pause);
+        self.end_connection(now, id, Cause::DialUnroutable(told(error)), |entry| {
+            (entry.unroutable_in_row, entry.last_error) = (in_row, error);
             entry.paused_until = Some(paused_until);
             entry.on_failure(now.utc);
             entry.note_outage_failure(is_outage);
         });
     }
+}
+
+/// The kind of an error of which none is known, as that of a dial that panicked.
+fn told(error: Option<ErrorKind>) -> ErrorKind {
+    error.unwrap_or(ErrorKind::Other)
 }

@@ -1,5 +1,6 @@
 //! What the table keeps of one peer.
 
+use std::io::ErrorKind;
 use std::num::{NonZeroU16, NonZeroU64};
 use std::time::Duration;
 
@@ -25,6 +26,8 @@ pub(crate) struct Entry {
     pub(crate) group: GroupId,
     /// A dial of ours came alive: the only proof that the peer listens.
     pub(crate) is_proven: bool,
+    /// `denied` or `allowed` excludes the address.
+    pub(crate) is_denied: bool,
     /// The address is this node's own.
     pub(crate) is_own: bool,
     /// The peer was in the peer file at the start, where the operator may have put it.
@@ -35,6 +38,10 @@ pub(crate) struct Entry {
     pub(crate) source: Source,
     /// The config lets others be told of the address.
     pub(crate) may_be_told: bool,
+    /// A connection with the peer is always wanted.
+    pub(crate) is_reserved: bool,
+    /// The present dial or outgoing connection is not one of `target_outgoing_connections`.
+    pub(crate) is_beside_target: bool,
     /// An inbound socket of the peer is parked, so it is not dialed.
     pub(crate) has_parked: bool,
     /// Its last connection was rotated or evicted, and the socket may still be open, so it is not dialed.
@@ -43,6 +50,8 @@ pub(crate) struct Entry {
     pub(crate) is_leased: bool,
     /// Dials in a row for which this host found no way to the address.
     pub(crate) unroutable_in_row: u8,
+    /// How our last dial failed; `None` if it did not, or if that is not known.
+    pub(crate) last_error: Option<ErrorKind>,
     /// Failures in the present outage: they are not stored.
     pub(crate) failures_in_outage: u8,
     /// Outgoing connections in a row that ended soon after their start.
@@ -85,10 +94,19 @@ pub(crate) struct Rare {
     pub(crate) other: Option<Box<OtherFields>>,
     /// The times to rank the peer by, where a stored one lay in the future when it was loaded.
     pub(crate) believed: Option<Times>,
-    pub(crate) banned_at: Option<DateTime<Utc>>,
+    pub(crate) ban_times: BanTimes,
     pub(crate) ban_end: Option<Moment>,
     /// The number of the last event that concerned the ban: it is chosen for eviction by it.
     pub(crate) ban_event: u64,
+}
+
+/// The times of a ban that are stored.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct BanTimes {
+    /// When it was set.
+    pub(crate) at: Option<DateTime<Utc>>,
+    /// When it ends, if it has a term of its own.
+    pub(crate) until: Option<DateTime<Utc>>,
 }
 
 /// The times that a rank follows from.
@@ -113,14 +131,18 @@ impl Entry {
             tie,
             group: GroupId::default(),
             is_proven: false,
+            is_denied: false,
             is_own: false,
             is_from_file: false,
             source: Source::Told,
             may_be_told: true,
+            is_reserved: false,
+            is_beside_target: false,
             has_parked: false,
             is_held: false,
             is_leased: false,
             unroutable_in_row: 0,
+            last_error: None,
             failures_in_outage: 0,
             short_in_row: 0,
             local_port: None,
@@ -146,7 +168,10 @@ impl Entry {
             entry.rare_mut().other = record.other;
         }
         if entry.peer.status == PeerStatus::Banned {
-            entry.rare_mut().banned_at = record.banned_at;
+            entry.rare_mut().ban_times = BanTimes {
+                at: record.banned_at,
+                until: record.banned_until,
+            };
         }
         entry.judge_proven(now.utc);
         entry
@@ -156,8 +181,8 @@ impl Entry {
         self.rare.get_or_insert_default()
     }
 
-    pub(crate) fn banned_at(&self) -> Option<DateTime<Utc>> {
-        self.rare.as_ref()?.banned_at
+    pub(crate) fn ban_times(&self) -> BanTimes {
+        self.rare.as_ref().map(|rare| rare.ban_times).unwrap_or_default()
     }
 
     /// When its handshake times out or its ban ends.
@@ -175,7 +200,8 @@ impl Entry {
 
     /// Nothing stands in the way of a dial but perhaps a pause.
     pub(crate) fn is_free(&self) -> bool {
-        self.peer.status == PeerStatus::Idle && !self.is_own && !self.has_parked && !self.is_held
+        let is_excluded = self.is_own || self.is_denied;
+        self.peer.status == PeerStatus::Idle && !is_excluded && !self.has_parked && !self.is_held
     }
 
     /// It is in the order of peers.
@@ -185,7 +211,7 @@ impl Entry {
 
     /// Others may be told of it.
     pub(crate) fn is_advertisable(&self) -> bool {
-        self.is_listed() && self.may_be_told && self.source != Source::Admitted
+        self.is_listed() && self.may_be_told && !self.is_denied && self.source != Source::Admitted
     }
 
     /// Nobody told us of it and it was never alive.
@@ -208,7 +234,7 @@ impl Entry {
     }
 
     pub(crate) fn is_unproven_idle(&self) -> bool {
-        self.peer.status == PeerStatus::Idle && !self.is_proven && !self.is_own
+        self.peer.status == PeerStatus::Idle && !self.is_proven && !self.is_own && !self.is_reserved
     }
 
     /// The times that its rank follows from.

@@ -4,13 +4,16 @@
 //! Evictions are few, so that nobody gains much by calling again and again: one a second, and one per
 //! `max_retry_backoff` for each globally reachable /24 (/48). The subnet that holds most slots loses one, so a single
 //! network cannot take over the slots of all others.
+//!
+//! A reserved peer gets in so whatever `evict_incoming` says, at no pace, and its own connection is not ended.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::IpAddr;
 use std::num::NonZeroU64;
 use std::time::Duration;
 
-use crate::peer::{PeerId, Revocation};
+use crate::change::Cause;
+use crate::peer::PeerId;
 use crate::peer_table::PeerTable;
 use crate::peer_table::subnet::{Subnet, is_global};
 use crate::peer_table::time::{Moment, Now};
@@ -73,12 +76,12 @@ impl Eviction {
 
 impl PeerTable {
     /// Whether a newcomer from `ip` may take the slot of another incoming connection. Asked last, when nothing else is
-    /// in its way.
+    /// in its way. A reserved one always may, at no pace.
     pub(super) fn may_evict(&self, now: Now, ip: IpAddr) -> bool {
-        self.config.evict_incoming
+        let may_gain = self.config.evict_incoming && self.eviction.may_gain(now, ip);
+        (may_gain || self.is_reserved(ip))
             && self.hold.is_none()
             && !self.is_rotating()
-            && self.eviction.may_gain(now, ip)
             && self.peers.leased_incoming().next().is_some()
     }
 
@@ -89,8 +92,10 @@ impl PeerTable {
             return;
         };
         self.counters.evicted += 1;
-        self.eviction.on_gain(now, ip, self.config.max_retry_backoff);
-        self.end_leased(now, victim, Revocation::Evicted);
+        if !self.is_reserved(ip) {
+            self.eviction.on_gain(now, ip, self.config.max_retry_backoff);
+        }
+        self.end_leased(now, victim, Cause::Evicted);
     }
 
     /// Looks at all incoming connections, so `max_incoming_connections` bounds the work, and [`PACE`] how often it is

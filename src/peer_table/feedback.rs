@@ -1,8 +1,10 @@
 //! What the application reports of connections: alive, failed, closed.
 
 use std::net::IpAddr;
+use std::time::Duration;
 
-use crate::peer::{ConnectionId, PeerId, PeerStatus, Revocation};
+use crate::change::{Cause, Reporter};
+use crate::peer::{ConnectionId, PeerId, PeerStatus};
 use crate::peer_table::entry::Entry;
 use crate::peer_table::time::Now;
 use crate::peer_table::{Action, PeerTable};
@@ -18,10 +20,24 @@ pub enum Report {
     Closed,
     /// It misbehaved.
     Banned,
+    /// It misbehaved, and is banned for this long.
+    BannedFor(Duration),
     /// It is banned no more.
     Unbanned,
     /// It is this node itself.
     Ourselves,
+    /// A connection with it is to be kept from now on.
+    Reserve,
+    /// It is reserved no more.
+    Release,
+    /// It is to be dialed once.
+    Dial,
+}
+
+impl Report {
+    pub(crate) fn is_ban(self) -> bool {
+        matches!(self, Self::Banned | Self::BannedFor(_))
+    }
 }
 
 impl PeerTable {
@@ -31,9 +47,13 @@ impl PeerTable {
         let ip = ip.to_canonical();
         let current = connection.and_then(|connection| self.peer_of(connection));
         match (report, current) {
-            (Report::Banned, _) => self.ban(now, ip),
+            (Report::Banned, _) => self.ban(now, ip, None),
+            (Report::BannedFor(term), _) => self.ban(now, ip, Some(term)),
             (Report::Unbanned, _) => self.unban(ip),
             (Report::Ourselves, _) => self.on_ourselves(now, ip),
+            (Report::Reserve, _) => self.reserve(now, ip),
+            (Report::Release, _) => self.release(ip),
+            (Report::Dial, _) => self.want_dial(ip),
             (Report::Alive | Report::Failed | Report::Closed, Some(id)) => {
                 self.on_connection_report(now, id, report);
             }
@@ -42,20 +62,35 @@ impl PeerTable {
         }
     }
 
+    /// The same, with how the application said so.
+    pub fn on_report_by(
+        &mut self,
+        reporter: Reporter,
+        now: Now,
+        ip: IpAddr,
+        connection: Option<ConnectionId>,
+        report: Report,
+    ) {
+        self.reporter = reporter;
+        self.on_report(now, ip, connection, report);
+        self.reporter = Reporter::default();
+    }
+
     /// The peer's dial or connection is over: it becomes Idle or Banned as `edit` leaves it, and what waited for the
-    /// outcome is settled. `why` is for the lease of a connection; a dial has none.
-    pub(super) fn end_connection(&mut self, now: Now, id: PeerId, why: Revocation, edit: impl FnOnce(&mut Entry)) {
+    /// outcome is settled.
+    pub(super) fn end_connection(&mut self, now: Now, id: PeerId, cause: Cause, edit: impl FnOnce(&mut Entry)) {
         self.judge_outage(now);
         let connection = self.connection_of(id);
-        let was = self.peers.update(id, |entry| {
+        let was = self.transition(id, cause, |entry| {
             let was = std::mem::replace(&mut entry.peer.status, PeerStatus::Idle);
             (entry.connection, entry.local_port, entry.is_leased) = (None, None, false);
+            entry.is_beside_target = false;
             edit(entry);
             was
         });
         if let Some(connection) = connection {
             if was.is_connected() {
-                self.actions.push_back(Action::Ended(connection, why));
+                self.actions.push_back(Action::Ended(connection, cause.revocation()));
             } else {
                 self.settle_maybe_self(connection);
             }
@@ -66,11 +101,11 @@ impl PeerTable {
     }
 
     /// The connection failed, by report or by its deadline.
-    pub(super) fn fail_connection(&mut self, now: Now, id: PeerId, why: Revocation) {
+    pub(super) fn fail_connection(&mut self, now: Now, id: PeerId, cause: Cause) {
         let entry = self.peers.get(id);
         if !entry.is_outgoing() {
             // When the peer is dialed next does not change: a pause that stood before stands.
-            return self.end_connection(now, id, why, |entry| entry.on_failure(now.utc));
+            return self.end_connection(now, id, cause, |entry| entry.on_failure(now.utc));
         }
         // Our connection that the other end gave up for its own, as the lower address has it, is no failure to connect.
         let is_crossed = self.parking.crossing(id, entry.peer.ip).is_some();
@@ -83,8 +118,8 @@ impl PeerTable {
             let (least, short_in_row) = self.pause_after_end(now, id);
             (backoff.max(least), short_in_row)
         };
-        let paused_until = now.after(self.random.jittered(pause));
-        self.end_connection(now, id, why, |entry| {
+        let paused_until = self.pause_until(now, id, pause);
+        self.end_connection(now, id, cause, |entry| {
             entry.short_in_row = short_in_row;
             entry.paused_until = Some(paused_until);
             entry.on_failure(now.utc);
@@ -102,15 +137,20 @@ impl PeerTable {
         }
         match report {
             Report::Alive => self.on_alive(now, id),
-            Report::Failed => self.fail_connection(now, id, Revocation::Feedback),
-            Report::Closed | Report::Banned | Report::Unbanned | Report::Ourselves => {
-                self.close_connection(now, id, Revocation::Feedback);
-            }
+            Report::Failed => self.fail_connection(now, id, Cause::Failed(self.reporter)),
+            Report::Closed
+            | Report::Banned
+            | Report::BannedFor(_)
+            | Report::Unbanned
+            | Report::Ourselves
+            | Report::Reserve
+            | Report::Release
+            | Report::Dial => self.close_connection(now, id, Cause::Closed(self.reporter)),
         }
     }
 
     fn on_alive(&mut self, now: Now, id: PeerId) {
-        let was = self.peers.update(id, |entry| {
+        let was = self.transition(id, Cause::Alive, |entry| {
             let was = entry.peer.status;
             entry.on_alive(now);
             if entry.is_outgoing() {
@@ -126,13 +166,13 @@ impl PeerTable {
         }
     }
 
-    pub(super) fn close_connection(&mut self, now: Now, id: PeerId, why: Revocation) {
+    pub(super) fn close_connection(&mut self, now: Now, id: PeerId, cause: Cause) {
         if !self.peers.get(id).is_outgoing() {
-            return self.end_connection(now, id, why, |_| {});
+            return self.end_connection(now, id, cause, |_| {});
         }
         let (pause, short_in_row) = self.pause_after_end(now, id);
-        let paused_until = now.after(self.random.jittered(pause));
-        self.end_connection(now, id, why, |entry| {
+        let paused_until = self.pause_until(now, id, pause);
+        self.end_connection(now, id, cause, |entry| {
             entry.short_in_row = short_in_row;
             entry.paused_until = Some(paused_until);
             entry.failures_in_outage = 0;

@@ -3,6 +3,7 @@
 //! One network can flush neither the list nor the bans: the victim is of the subnet that holds most. Nor can one that
 //! tells of addresses of many networks flush the list: what it told of beyond its share goes first.
 
+use crate::change::Cause;
 use crate::peer::{PeerId, PeerStatus};
 use crate::peer_table::PeerTable;
 use crate::peer_table::random::Random;
@@ -43,15 +44,19 @@ impl PeerTable {
             self.note_own(id);
         }
         while self.peers.counts().idle > self.max_idle() {
-            // All others may be own addresses of the file.
-            let victim = self.idle_victim(id).unwrap_or(id);
+            // All others may be own addresses of the file; a reserved peer goes before these.
+            let victim = self.idle_victim(id).or_else(|| self.own_victim(id)).unwrap_or(id);
             self.counters.peers_forgotten += 1;
-            self.peers.remove(victim);
+            self.forget(victim);
         }
         while self.peers.counts().banned > self.config.max_banned_peers.min(MOST) {
             let Some(victim) = self.ban_victim() else { break };
+            if self.peers.get(victim).is_reserved {
+                self.lift_ban(victim, Cause::BanDropped);
+                continue;
+            }
             self.counters.peers_forgotten += 1;
-            self.peers.remove(victim);
+            self.forget(victim);
         }
     }
 
@@ -59,13 +64,14 @@ impl PeerTable {
         self.config.max_idle_peers.min(MOST)
     }
 
-    /// The address of an Idle peer is known to be our own: the operator's record stays in the file as it is, anything
-    /// else is forgotten.
+    /// The address of an Idle peer is known to be our own: the operator's record stays in the file as it is, a reserved
+    /// peer stays reserved, anything else is forgotten.
     pub(super) fn note_own(&mut self, id: PeerId) {
-        if self.peers.get(id).is_from_file {
+        let entry = self.peers.get(id);
+        if entry.is_from_file || entry.is_reserved {
             self.peers.update(id, |entry| entry.is_own = true);
         } else {
-            self.peers.remove(id);
+            self.forget(id);
         }
     }
 
@@ -80,7 +86,7 @@ impl PeerTable {
             return self.peers.tellers().draw_of_largest(&mut self.random);
         }
         if self.peers.largest_crowds().is_empty() {
-            return self.peers.worst_idle();
+            return self.peers.worst_proven_idle();
         }
         let Some((worst_rank, _, worst)) = self.worst_of_crowd(newcomer) else {
             return Some(newcomer);
@@ -91,6 +97,11 @@ impl PeerTable {
         let rank = Rank::of(self.peers.get(newcomer));
         let loses = rank > worst_rank || (rank == worst_rank && self.random.coin());
         Some(if loses { newcomer } else { worst })
+    }
+
+    fn own_victim(&self, newcomer: PeerId) -> Option<PeerId> {
+        let is_reserved = self.peers.get(newcomer).is_reserved;
+        self.peers.first_own_idle().filter(|_| is_reserved)
     }
 
     /// Whether the peer is one of those that [`Self::worst_of_crowd`] chooses from.

@@ -31,7 +31,8 @@ pub(crate) enum Membership {
 pub(crate) struct Group {
     subnet: Subnet,
     known: u32,
-    taken_by: u32,
+    /// The peers whose dials and outgoing connections take the subnet.
+    takers: BTreeSet<PeerId>,
     ready: Bag<PeerId>,
     waiting: Bag<PeerId>,
     proven: BTreeSet<Ranked>,
@@ -66,7 +67,7 @@ impl Group {
         Self {
             subnet,
             known: 0,
-            taken_by: 0,
+            takers: BTreeSet::new(),
             ready: Bag::default(),
             waiting: Bag::default(),
             proven: BTreeSet::new(),
@@ -76,7 +77,7 @@ impl Group {
 
     pub(crate) fn summary(&self) -> Summary {
         Summary {
-            is_taken: self.taken_by > 0,
+            is_taken: !self.takers.is_empty(),
             has_ready: !self.ready.is_empty(),
             best_proven: self.proven.first().copied(),
             stalest_proven: self.proven.range(..Ranked::AFTER_PROVEN).next_back().copied(),
@@ -109,14 +110,19 @@ impl Group {
         self.banned.first().copied()
     }
 
+    /// A peer that takes the subnet, if it is taken.
+    pub(crate) fn taker(&self) -> Option<PeerId> {
+        self.takers.first().copied()
+    }
+
     fn enter(&mut self, id: PeerId, membership: Membership, positions: &mut Positions) {
         match membership {
             Membership::Ready => self.ready.insert(id, positions),
             Membership::Waiting => self.waiting.insert(id, positions),
             Membership::Proven(ranked) => drop(self.proven.insert(ranked)),
-            Membership::Outgoing { takes_subnet } => self.taken_by += u32::from(takes_subnet),
+            Membership::Outgoing { takes_subnet: true } => drop(self.takers.insert(id)),
             Membership::Banned(event) => drop(self.banned.insert((event, id))),
-            Membership::None => {}
+            Membership::Outgoing { takes_subnet: false } | Membership::None => {}
         }
     }
 
@@ -125,9 +131,9 @@ impl Group {
             Membership::Ready => self.ready.remove(id, positions),
             Membership::Waiting => self.waiting.remove(id, positions),
             Membership::Proven(ranked) => drop(self.proven.remove(&ranked)),
-            Membership::Outgoing { takes_subnet } => self.taken_by -= u32::from(takes_subnet),
+            Membership::Outgoing { takes_subnet: true } => drop(self.takers.remove(&id)),
             Membership::Banned(event) => drop(self.banned.remove(&(event, id))),
-            Membership::None => {}
+            Membership::Outgoing { takes_subnet: false } | Membership::None => {}
         }
     }
 }

@@ -10,6 +10,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
+use crate::change::{Cause, ChangeKind, Refusal};
 use crate::peer::{ConnectionId, ParkedId, Peer, PeerId, PeerStatus, is_peer_address};
 use crate::peer_table::entry::{Connection, Entry, Source};
 use crate::peer_table::parking::Parked;
@@ -28,31 +29,13 @@ pub enum Verdict {
     Refuse(Refusal),
 }
 
-/// Why an inbound socket is refused.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Refusal {
-    /// No peer can have its address.
-    NotAPeer,
-    /// It is the other end of a dial of ours.
-    Ourselves,
-    /// Its peer is banned.
-    Banned,
-    /// Its peer has a connection already.
-    Connected,
-    /// `max_simultaneous_incoming_connection_attempts`.
-    AttemptsFull,
-    /// `max_incoming_connections`.
-    IncomingFull,
-    /// `max_incoming_per_subnet`.
-    SubnetFull,
-}
-
 impl PeerTable {
     /// A socket came in from `remote` to our address `local`.
     pub fn on_inbound(&mut self, now: Now, remote: SocketAddr, local: IpAddr) -> Verdict {
-        let verdict = self.judge(now, canonical(remote), local.to_canonical());
+        let remote = canonical(remote);
+        let verdict = self.judge(now, remote, local.to_canonical());
         if let Verdict::Refuse(refusal) = verdict {
-            self.count_refusal(refusal);
+            self.note_refusal(remote.ip(), refusal);
         }
         verdict
     }
@@ -62,11 +45,10 @@ impl PeerTable {
         let ip = remote.to_canonical();
         let takes_slot = self.free_incoming() == Some(0);
         let is_own = self.own.contains(ip);
-        let id = self.peers.id_of(ip).unwrap_or_else(|| self.add_inbound(ip, is_own));
         let number = self.next_number();
         let deadline = self.handshake_deadline(now);
         self.counters.inbound_admitted += 1;
-        self.peers.update(id, |entry| {
+        let admit = |entry: &mut Entry| {
             debug_assert_eq!(entry.peer.status, PeerStatus::Idle, "{ip} is admitted");
             entry.peer.status = PeerStatus::InHandshaking;
             entry.is_own |= is_own;
@@ -75,7 +57,19 @@ impl PeerTable {
                 deadline,
                 ..Connection::new(number, now)
             });
-        });
+        };
+        let id = match self.peers.id_of(ip) {
+            Some(id) => {
+                self.transition(id, Cause::Admitted, admit);
+                id
+            }
+            None => {
+                let mut entry = self.new_entry(Peer::new(ip));
+                entry.source = Source::Admitted;
+                admit(&mut entry);
+                self.add_as(Cause::Admitted, entry)
+            }
+        };
         // Only now, as the peer that goes is one more Idle one, and may push out another: not the newcomer.
         if takes_slot {
             self.evict(now, ip);
@@ -126,9 +120,10 @@ impl PeerTable {
         self.unpark(id);
     }
 
-    pub(super) fn refuse_parked(&mut self, id: ParkedId) {
-        self.counters.refused_parked += 1;
-        self.unpark(id);
+    pub(super) fn refuse_parked(&mut self, id: ParkedId, refusal: Refusal) {
+        if let Some(ip) = self.unpark(id) {
+            self.note_refusal(ip, refusal);
+        }
         self.actions.push_back(Action::RefuseParked(id));
     }
 
@@ -139,7 +134,7 @@ impl PeerTable {
             return;
         };
         if peer.status == PeerStatus::Banned {
-            self.refuse_parked(parked);
+            self.refuse_parked(parked, Refusal::Parked);
         } else {
             self.parking.settle(|id, _| id == parked);
         }
@@ -150,13 +145,13 @@ impl PeerTable {
         self.parking.settle(|_, parked| parked.self_dial == Some(dial));
     }
 
-    fn unpark(&mut self, parked: ParkedId) {
-        let Some(socket) = self.parking.remove(parked) else {
-            return;
-        };
-        if let Some(id) = self.peers.id_of(socket.remote.ip()) {
+    /// Answers where the socket came from.
+    fn unpark(&mut self, parked: ParkedId) -> Option<IpAddr> {
+        let ip = self.parking.remove(parked)?.remote.ip();
+        if let Some(id) = self.peers.id_of(ip) {
             self.peers.update(id, |entry| entry.has_parked = false);
         }
+        Some(ip)
     }
 
     fn judge(&mut self, now: Now, remote: SocketAddr, local: IpAddr) -> Verdict {
@@ -180,6 +175,9 @@ impl PeerTable {
         if let (Some(id), Some(PeerStatus::Banned), None) = (known, status, self_dial) {
             self.on_banned_attempt(now, id);
             return Verdict::Refuse(Refusal::Banned);
+        }
+        if self_dial.is_none() && self.exclusion.excludes(ip) {
+            return Verdict::Refuse(Refusal::Denied);
         }
         if self.parking.has(ip) || self.is_held(ip) {
             return Verdict::Refuse(Refusal::Connected);
@@ -254,7 +252,8 @@ impl PeerTable {
         self.full_beside_total(ip)
     }
 
-    /// Whether `max_incoming_connections` alone is in the way of a socket of `ip`, and an eviction makes room.
+    /// Whether `max_incoming_connections` alone is in the way of a socket of `ip`, and an eviction makes room: for a
+    /// reserved peer, or with `evict_incoming`.
     fn can_make_room(&self, now: Now, ip: IpAddr) -> bool {
         self.free_incoming() == Some(0) && self.full_beside_total(ip).is_none() && self.may_evict(now, ip)
     }
@@ -278,23 +277,19 @@ impl PeerTable {
         (held >= limit).then_some(Refusal::SubnetFull)
     }
 
-    fn add_inbound(&mut self, ip: IpAddr, is_own: bool) -> PeerId {
-        let mut entry = self.new_entry(Peer::new(ip));
-        entry.is_own = is_own;
-        entry.source = Source::Admitted;
-        self.add(entry)
-    }
-
-    fn count_refusal(&mut self, refusal: Refusal) {
+    fn note_refusal(&mut self, ip: IpAddr, refusal: Refusal) {
+        self.log.record(ip, ChangeKind::Refused(refusal));
         let counters = &mut self.counters;
         *match refusal {
             Refusal::NotAPeer => &mut counters.refused_address,
             Refusal::Ourselves => &mut counters.refused_self,
             Refusal::Banned => &mut counters.refused_banned,
+            Refusal::Denied => &mut counters.refused_denied,
             Refusal::Connected => &mut counters.refused_connected,
             Refusal::AttemptsFull => &mut counters.refused_attempts_full,
             Refusal::IncomingFull => &mut counters.refused_incoming_full,
             Refusal::SubnetFull => &mut counters.refused_subnet_full,
+            Refusal::Parked => &mut counters.refused_parked,
         } += 1;
     }
 }

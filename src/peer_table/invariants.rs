@@ -12,6 +12,7 @@ impl PeerTable {
     pub fn check(&self) {
         self.peers.check();
         self.check_entries();
+        self.check_reserved();
         self.check_caps();
     }
 
@@ -33,13 +34,17 @@ impl PeerTable {
                 "{ip} has a new connection though it is held"
             );
             assert!(
-                !entry.is_own || entry.is_from_file || !is_idle_or_banned,
+                !entry.is_own || entry.is_from_file || entry.is_reserved || !is_idle_or_banned,
                 "{ip} is kept though it is our own"
             );
             assert!(
                 !entry.is_proven || entry.peer.last_alive_outgoing.is_some(),
                 "only a dial of ours proves a peer"
             );
+            let is_dialed = matches!(entry.peer.status, PeerStatus::OutConnecting);
+            assert_eq!(entry.is_denied, self.exclusion.excludes(ip), "{ip}");
+            assert!(!(entry.is_denied && is_dialed), "{ip} is dialed though it is denied");
+            assert!(!entry.is_beside_target || entry.is_outgoing(), "{ip}");
             self.check_deadline(entry);
         }
     }
@@ -49,10 +54,18 @@ impl PeerTable {
     fn check_deadline(&self, entry: &Entry) {
         let is_bounded = match entry.peer.status {
             PeerStatus::OutHandshaking | PeerStatus::InHandshaking => self.config.handshake_timeout.is_some(),
-            PeerStatus::Banned => self.config.ban_duration.is_some(),
+            PeerStatus::Banned => self.config.ban_duration.is_some() || entry.ban_times().until.is_some(),
             PeerStatus::Idle | PeerStatus::OutConnecting | PeerStatus::OutAlive | PeerStatus::InAlive => false,
         };
         assert_eq!(entry.deadline().is_some(), is_bounded, "{:?}", entry.peer);
+    }
+
+    /// The config names just the reserved peers.
+    fn check_reserved(&self) {
+        let named: BTreeSet<_> = self.config.reserved_peers.iter().copied().collect();
+        let reserved = self.peers.iter().filter(|entry| entry.is_reserved);
+        assert_eq!(reserved.map(|entry| entry.peer.ip).collect::<BTreeSet<_>>(), named);
+        assert_eq!(named.len(), self.config.reserved_peers.len());
     }
 
     pub(crate) fn check_caps(&self) {
@@ -86,7 +99,7 @@ impl PeerTable {
             "no outgoing connection is an outage"
         );
         let candidates: BTreeSet<_> = [false, true].map(|taken| self.peers.candidates().has_any(taken)).into();
-        let may_be_dialed = |entry: &Entry| entry.is_free() && entry.paused_until.is_none();
+        let may_be_dialed = |entry: &Entry| entry.is_free() && !entry.is_reserved && entry.paused_until.is_none();
         assert_eq!(candidates.contains(&true), self.peers.iter().any(may_be_dialed));
     }
 }

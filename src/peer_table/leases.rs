@@ -7,7 +7,8 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use crate::peer::{ConnectionId, PeerId, Revocation};
+use crate::change::Cause;
+use crate::peer::{ConnectionId, PeerId};
 use crate::peer_table::PeerTable;
 use crate::peer_table::time::{Moment, Now};
 
@@ -38,7 +39,7 @@ impl PeerTable {
     }
 
     /// Ends a connection under its lease, as if the application had closed it, and holds its address.
-    pub(super) fn end_leased(&mut self, now: Now, id: PeerId, why: Revocation) {
+    pub(super) fn end_leased(&mut self, now: Now, id: PeerId, cause: Cause) {
         let Some(connection) = self.connection_of(id) else {
             return;
         };
@@ -47,7 +48,7 @@ impl PeerTable {
         let until = now.after(at_most);
         self.hold = Some(Hold { connection, ip, until });
         self.peers.update(id, |entry| entry.is_held = true);
-        self.close_connection(now, id, why);
+        self.close_connection(now, id, cause);
     }
 
     pub(super) fn is_held(&self, ip: IpAddr) -> bool {

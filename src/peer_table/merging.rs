@@ -9,29 +9,37 @@ use chrono::{DateTime, Utc};
 
 use crate::peer::{Peer, PeerRecord, PeerStatus, is_peer_address};
 use crate::peer_table::PeerTable;
-use crate::peer_table::entry::Entry;
+use crate::peer_table::entry::{BanTimes, Entry};
 use crate::peer_table::rank::Rank;
+use crate::peer_table::reserved::longest_pause;
 use crate::peer_table::subnet::is_global;
 use crate::peer_table::tellers::Teller;
 use crate::peer_table::time::{Moment, Now};
 
 impl PeerTable {
     /// Takes over what the peer file held, in its order, and the operator's initial peers. The latter always get in, as
-    /// long as there is room for any; of the file's records the best do.
+    /// long as there is room for any, and reserved peers before them; of the file's records the best do.
     ///
     /// What the file says already is no change.
     pub fn load(&mut self, now: Now, records: Vec<PeerRecord>, initial: &[IpAddr]) {
+        let reserved: HashSet<_> = self.config.reserved_peers.iter().copied().collect();
         let mut entries: Vec<_> = records.into_iter().map(|record| self.loaded(now, record)).collect();
-        let initial: HashSet<_> = initial.iter().map(IpAddr::to_canonical).collect();
+        for entry in &mut entries {
+            entry.is_reserved = reserved.contains(&entry.peer.ip);
+        }
+        let initial = initial.iter().map(IpAddr::to_canonical);
+        let initial: HashSet<_> = initial.chain(reserved.iter().copied()).collect();
         for entry in entries.iter_mut().filter(|entry| initial.contains(&entry.peer.ip)) {
             entry.on_told();
         }
         let ips = entries.iter().map(|entry| entry.peer.ip);
         let known: HashSet<_> = ips.filter(|ip| initial.contains(ip)).collect();
-        let is_missing = |&ip: &IpAddr| !known.contains(&ip) && is_peer_address(ip) && !self.own.contains(ip);
+        let may_be_added = |ip| is_peer_address(ip) && !self.own.contains(ip) && !self.exclusion.excludes(ip);
+        let is_missing = |ip: &IpAddr| !known.contains(ip) && (reserved.contains(ip) || may_be_added(*ip));
         let mut missing: Vec<_> = initial.iter().copied().filter(is_missing).collect();
-        missing.sort_unstable();
-        missing.truncate(self.max_idle());
+        missing.sort_unstable_by_key(|ip| (!reserved.contains(ip), *ip));
+        let known_reserved = known.intersection(&reserved).count();
+        missing.truncate(self.max_idle().saturating_sub(known_reserved));
 
         let dropped = beyond_room(&entries, &initial, self.max_idle() - missing.len());
         let bans_begun = self.add_loaded(now, entries, &dropped);
@@ -40,8 +48,11 @@ impl PeerTable {
         self.peers.set_changes(bans_begun);
         self.counters.peers_added = 0;
         for ip in missing {
-            let entry = self.new_entry(Peer::new(ip));
-            self.add(entry);
+            if reserved.contains(&ip) {
+                self.add_reserved(ip);
+            } else {
+                self.add(self.new_entry(Peer::new(ip)));
+            }
         }
     }
 
@@ -68,11 +79,12 @@ impl PeerTable {
         if self.own.contains(ip) {
             return;
         }
-        if !is_peer_address(ip) || (self.config.global_peers_only && !is_global(ip)) {
+        let is_local = self.config.global_peers_only && !is_global(ip);
+        if !is_peer_address(ip) || is_local || self.exclusion.excludes(ip) {
             self.counters.addresses_refused += 1;
             return;
         }
-        let (changes, counters) = (self.peers.changes(), self.counters);
+        let (changes, counters, logged) = (self.peers.changes(), self.counters, self.log.mark());
         let entry = self.new_entry(Peer::new(ip));
         let id = self.add_told(entry, teller.map(Teller::at));
         self.keep_bounds(id);
@@ -80,6 +92,7 @@ impl PeerTable {
             // It was forgotten at once: nothing has changed.
             self.peers.set_changes(changes);
             self.counters = counters;
+            self.log.undo_to(logged);
         }
     }
 
@@ -97,7 +110,7 @@ impl PeerTable {
                 continue;
             }
             if !is_banned(&entry) {
-                entry.paused_until = self.pause_left(now, &entry.peer);
+                entry.paused_until = self.pause_left(now, &entry);
             }
             let is_banned = is_banned(&entry);
             let id = self.add(entry);
@@ -111,13 +124,13 @@ impl PeerTable {
     /// A ban goes on where it was. One without a beginning, or with one in the future, begins now: answers whether it
     /// does.
     fn resume_ban(&mut self, now: Now, entry: &mut Entry) -> bool {
-        let stored = entry.banned_at().or(entry.peer.last_failure);
-        let begun = stored.filter(|&at| at <= now.utc);
-        let banned_at = begun.unwrap_or(now.utc);
-        let ban_end = self.ban_end(now, banned_at);
+        let BanTimes { at, until } = entry.ban_times();
+        let begun = at.or(entry.peer.last_failure).filter(|&at| at <= now.utc);
+        let at = begun.unwrap_or(now.utc);
+        let ban_end = self.ban_end(now, at, until);
         let event = self.next_event();
         let rare = entry.rare_mut();
-        rare.banned_at = Some(banned_at);
+        rare.ban_times.at = Some(at);
         (rare.ban_end, rare.ban_event) = (ban_end, event);
         begun.is_none()
     }
@@ -131,11 +144,12 @@ impl PeerTable {
     }
 
     /// A peer with a streak waits until its last failure and the pause that followed from it.
-    fn pause_left(&mut self, now: Now, peer: &Peer) -> Option<Moment> {
+    fn pause_left(&mut self, now: Now, entry: &Entry) -> Option<Moment> {
+        let peer = &entry.peer;
         if peer.failures_in_row == 0 {
             return None;
         }
-        let pause = self.backoff(peer.failures_in_row);
+        let pause = self.backoff(peer.failures_in_row).min(longest_pause(entry));
         let pause = self.random.jittered(pause);
         let since = |failure: DateTime<Utc>| (now.utc - failure).to_std().unwrap_or_default();
         let waited = peer.last_failure.map_or(Duration::MAX, since);
@@ -158,7 +172,8 @@ fn beyond_room(entries: &[Entry], initial: &HashSet<IpAddr>, room: usize) -> Has
     }
     idle.sort_by_cached_key(|&index| {
         let entry = &entries[index];
-        (!initial.contains(&entry.peer.ip), Rank::of(entry), entry.tie)
+        let is_initial = initial.contains(&entry.peer.ip);
+        (!entry.is_reserved, !is_initial, Rank::of(entry), entry.tie)
     });
     idle.split_off(room).into_iter().collect()
 }

@@ -5,7 +5,8 @@ use std::collections::{HashMap, VecDeque};
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use crate::peer::{PeerId, PeerStatus, Revocation, is_peer_address};
+use crate::change::{Cause, Refusal};
+use crate::peer::{PeerId, PeerStatus, is_peer_address};
 use crate::peer_table::PeerTable;
 use crate::peer_table::time::{Moment, Now};
 
@@ -127,8 +128,7 @@ impl PeerTable {
     pub(super) fn is_ourselves(&mut self, now: Now, ip: IpAddr, local: SocketAddr) -> bool {
         let other_end = self.parking.other_end(ip, local);
         if let Some(parked) = other_end {
-            self.counters.refused_self += 1;
-            self.refuse_parked(parked);
+            self.refuse_parked(parked, Refusal::Ourselves);
             return true;
         }
         let is_reached = self.own.is_reached_by(local.ip(), ip);
@@ -141,9 +141,11 @@ impl PeerTable {
     /// A dial or connection of ours that left from `local` reached ourselves.
     pub(super) fn on_reached_ourselves(&mut self, now: Now, id: PeerId, local: IpAddr) {
         self.counters.dials_to_self += 1;
-        self.pace.on_dial_failed();
+        if !self.peers.get(id).is_beside_target {
+            self.pace.on_dial_failed();
+        }
         self.learn_own(now, self.peers.get(id).peer.ip, Some(local));
-        self.end_connection(now, id, Revocation::Ourselves, |entry| entry.is_own = true);
+        self.end_connection(now, id, Cause::Ourselves, |entry| entry.is_own = true);
     }
 
     /// The application says that the address is our own.
@@ -156,10 +158,10 @@ impl PeerTable {
         let Some(id) = self.peers.id_of(ip) else { return };
         match self.peers.get(id).peer.status {
             PeerStatus::Idle => self.keep_bounds(id),
-            PeerStatus::Banned => self.lift_ban(id),
-            PeerStatus::OutConnecting => self.call_off(now, id),
+            PeerStatus::Banned => self.lift_ban(id, Cause::Ourselves),
+            PeerStatus::OutConnecting => self.call_off(now, id, Cause::Ourselves),
             PeerStatus::OutHandshaking | PeerStatus::OutAlive | PeerStatus::InHandshaking | PeerStatus::InAlive => {
-                self.end_connection(now, id, Revocation::Feedback, |_| {});
+                self.end_connection(now, id, Cause::Ourselves, |_| {});
             }
         }
     }

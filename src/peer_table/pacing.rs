@@ -72,6 +72,11 @@ impl Pace {
         self.taken_subnet_at
     }
 
+    /// No dial before, because of this host's faults.
+    pub(crate) fn host_pause_end(&self) -> Moment {
+        self.host_pause_until
+    }
+
     /// Puts back the tokens that have become due. An outage has lasted since then, if there is one.
     pub(crate) fn refill(&mut self, now: Now, config: &NetworkConfig, outage_since: Option<Moment>) {
         while let Some(next) = self.next_token.filter(|&next| next <= now.moment()) {

@@ -4,56 +4,27 @@
 //! [`Peers::update`] is the one place where a peer changes. It compares the facts of the peer before and after and moves
 //! it where they differ. No rule is here, and no rule touches an index.
 
+mod facts;
 #[cfg(any(test, feature = "internals", feature = "sim"))]
 mod invariants;
 
 use std::collections::{BTreeSet, HashMap};
 use std::net::IpAddr;
 
-use chrono::{DateTime, Utc};
-
-use crate::peer::{OtherFields, Peer, PeerId, PeerRecord, PeerStatus};
+use self::facts::{Facts, has_knocked, is_stored};
+use crate::peer::{PeerId, PeerStatus, StoredPeer};
 use crate::peer_table::bag::{Bag, Numbered, Positions};
 use crate::peer_table::candidates::Candidates;
 use crate::peer_table::crowds::Crowds;
-use crate::peer_table::entry::{Entry, Source, is_outgoing};
-use crate::peer_table::groups::{Groups, Membership};
+use crate::peer_table::entry::Entry;
+use crate::peer_table::groups::Groups;
 use crate::peer_table::ip_key::IpKey;
 use crate::peer_table::random::Random;
-use crate::peer_table::rank::{Rank, Ranked};
+use crate::peer_table::rank::Ranked;
 use crate::peer_table::subnet::{GroupId, Subnet};
 use crate::peer_table::tellers::{Teller, Tellers};
 use crate::peer_table::time::Moment;
 use crate::stats::StatusCounts;
-
-/// A stored peer, as the peer file wants it.
-#[derive(Clone, Copy, Debug)]
-pub struct StoredPeer<'a> {
-    /// What is known of it.
-    pub peer: &'a Peer,
-    /// When it was banned.
-    pub banned_at: Option<DateTime<Utc>>,
-    /// It was admitted and never alive, and nobody told of it.
-    pub knocked: bool,
-    /// Fields of its record that this crate does not know.
-    pub other: Option<&'a OtherFields>,
-}
-
-impl StoredPeer<'_> {
-    /// A status other than `Banned` does not outlive a controller.
-    pub(crate) fn to_record(self) -> PeerRecord {
-        let mut peer = self.peer.clone();
-        if peer.status != PeerStatus::Banned {
-            peer.status = PeerStatus::Idle;
-        }
-        PeerRecord {
-            peer,
-            banned_at: self.banned_at,
-            knocked: self.knocked,
-            other: self.other.cloned().map(Box::new),
-        }
-    }
-}
 
 #[derive(Debug, Default)]
 pub(crate) struct Peers {
@@ -61,6 +32,8 @@ pub(crate) struct Peers {
     free: Vec<PeerId>,
     ids: HashMap<IpKey, PeerId>,
     counts: StatusCounts,
+    /// Of these, dials and connections that do not count for the target.
+    beside_target: StatusCounts,
     /// Best to worst, without banned peers and own addresses.
     order: BTreeSet<Ranked>,
     /// The peers that others may be told of, to draw from.
@@ -74,10 +47,19 @@ pub(crate) struct Peers {
     tellers: Tellers,
     /// By bans.
     ban_crowds: Crowds,
+    /// Proven Idle peers that may be forgotten.
+    proven_idle: BTreeSet<Ranked>,
+    /// Idle records of own addresses, without reserved ones.
+    own_idle: BTreeSet<PeerId>,
+    /// Reserved peers that may be dialed.
+    reserved: BTreeSet<Ranked>,
     /// Ends of the pauses of peers that could be dialed otherwise.
     pauses: BTreeSet<(Moment, PeerId)>,
+    /// Those of reserved peers among them.
+    reserved_pauses: BTreeSet<(Moment, PeerId)>,
     /// Ends of handshakes and of bans.
     deadlines: BTreeSet<(Moment, PeerId)>,
+    /// Dials under way that count for the target.
     connecting: BTreeSet<PeerId>,
     /// Outgoing connections that are alive, by since when.
     out_alive: BTreeSet<(Moment, PeerId)>,
@@ -86,66 +68,12 @@ pub(crate) struct Peers {
     strangers: BTreeSet<PeerId>,
     /// The subnets of those that were refused for want of room, where they are globally reachable: at most one each.
     refused: BTreeSet<Subnet>,
-    /// Connections that are alive and held by leases.
+    /// Connections that are alive and held by leases, but for those that neither rotation nor eviction may end.
     leased_outgoing: BTreeSet<PeerId>,
     leased_incoming: BTreeSet<PeerId>,
     /// How many inbound connections each subnet has.
     inbound: HashMap<Subnet, usize>,
     changes: u64,
-}
-
-/// What follows from the record of a peer. By default, of one that is not known.
-#[derive(Debug, Default)]
-struct Facts {
-    status: Option<PeerStatus>,
-    /// Its position in the order, unless it is banned or its address is our own.
-    ranked: Option<Ranked>,
-    is_advertisable: bool,
-    /// It is Idle, and nothing was ever tried with it.
-    is_untried: bool,
-    membership: Membership,
-    pause: Option<Moment>,
-    deadline: Option<Moment>,
-    out_alive_since: Option<Moment>,
-    has_failed_in_outage: bool,
-    is_stranger: bool,
-    /// Where no other newcomer that is refused is remembered.
-    refused_in: Option<Subnet>,
-    is_leased: bool,
-    /// What the peer file says of it.
-    stored: Option<(Peer, Option<DateTime<Utc>>, bool)>,
-}
-
-impl Facts {
-    fn of(entry: &Entry, id: PeerId) -> Self {
-        let status = entry.peer.status;
-        let ranked = entry.is_listed().then(|| Ranked::of(entry, id));
-        Self {
-            status: Some(status),
-            ranked,
-            is_untried: status == PeerStatus::Idle && ranked.is_some_and(|ranked| ranked.rank == Rank::NeverTried),
-            is_advertisable: entry.is_advertisable(),
-            membership: membership(entry, ranked),
-            pause: entry.paused_until.filter(|_| entry.is_free()),
-            deadline: entry.deadline(),
-            out_alive_since: (entry.connection.as_ref())
-                .filter(|_| status == PeerStatus::OutAlive)
-                .and_then(|connection| connection.alive_since),
-            has_failed_in_outage: entry.failures_in_outage > 0,
-            is_stranger: entry.is_stranger(),
-            refused_in: (entry.source == Source::Refused && entry.is_global).then(|| Subnet::of_inbound(entry.peer.ip)),
-            is_leased: entry.is_leased,
-            stored: is_stored(entry).then(|| (as_stored(&entry.peer), entry.banned_at(), has_knocked(entry))),
-        }
-    }
-
-    fn is(&self, status: PeerStatus) -> bool {
-        self.status == Some(status)
-    }
-
-    fn is_inbound(&self) -> bool {
-        self.is(PeerStatus::InHandshaking) || self.is(PeerStatus::InAlive)
-    }
 }
 
 impl Peers {
@@ -176,7 +104,8 @@ impl Peers {
         slots.iter().map(|entry| {
             entry.as_ref().filter(|entry| is_stored(entry)).map(|entry| StoredPeer {
                 peer: &entry.peer,
-                banned_at: entry.banned_at(),
+                banned_at: entry.ban_times().at,
+                banned_until: entry.ban_times().until,
                 knocked: has_knocked(entry),
                 other: entry.rare.as_ref().and_then(|rare| rare.other.as_deref()),
             })
@@ -202,15 +131,28 @@ impl Peers {
         Some(self.advertisable.members()[drawn])
     }
 
-    /// The worst Idle peer. Those that are passed over are connected.
-    pub(crate) fn worst_idle(&self) -> Option<PeerId> {
-        let from_worst = self.order.iter().rev().map(|ranked| ranked.id);
-        let mut idle = from_worst.filter(|&id| self.get(id).peer.status == PeerStatus::Idle);
-        idle.next()
+    /// The worst proven Idle peer that is not reserved.
+    pub(crate) fn worst_proven_idle(&self) -> Option<PeerId> {
+        self.proven_idle.last().map(|worst| worst.id)
+    }
+
+    /// A record of an own address that may be forgotten.
+    pub(crate) fn first_own_idle(&self) -> Option<PeerId> {
+        self.own_idle.first().copied()
+    }
+
+    /// The best reserved peer that may be dialed.
+    pub(crate) fn best_reserved(&self) -> Option<PeerId> {
+        self.reserved.first().map(|best| best.id)
     }
 
     pub(crate) fn counts(&self) -> &StatusCounts {
         &self.counts
+    }
+
+    /// How many dials or outgoing connections of this status count for the target.
+    pub(crate) fn count_for_target(&self, status: PeerStatus) -> usize {
+        self.counts.get(status) - self.beside_target.get(status)
     }
 
     pub(crate) fn groups(&self) -> &Groups {
@@ -237,6 +179,10 @@ impl Peers {
 
     pub(crate) fn next_pause_end(&self) -> Option<Moment> {
         self.pauses.first().map(|&(end, _)| end)
+    }
+
+    pub(crate) fn next_reserved_pause_end(&self) -> Option<Moment> {
+        self.reserved_pauses.first().map(|&(end, _)| end)
     }
 
     pub(crate) fn next_deadline(&self) -> Option<Moment> {
@@ -278,12 +224,12 @@ impl Peers {
         self.refused.contains(&subnet)
     }
 
-    /// Outgoing connections that are alive and held by leases.
+    /// Outgoing connections that are alive, held by leases, and count for the target.
     pub(crate) fn leased_outgoing(&self) -> impl Iterator<Item = PeerId> + use<'_> {
         self.leased_outgoing.iter().copied()
     }
 
-    /// Incoming connections that are alive and held by leases.
+    /// Incoming connections that are alive and held by leases, without those of reserved peers.
     pub(crate) fn leased_incoming(&self) -> impl Iterator<Item = PeerId> + use<'_> {
         self.leased_incoming.iter().copied()
     }
@@ -355,12 +301,12 @@ impl Peers {
     /// Moves a peer from where it stood to where it stands now.
     fn shift(&mut self, id: PeerId, ip: IpAddr, group: GroupId, before: &Facts, after: &Facts) {
         if before.status != after.status {
-            self.shift_status(id, ip, before, after);
+            self.shift_status(ip, before, after);
         }
-        if before.ranked != after.ranked {
-            before.ranked.map(|ranked| self.order.remove(&ranked));
-            self.order.extend(after.ranked);
-        }
+        self.shift_beside_target(before, after);
+        shift_ranked(&mut self.order, before.ranked, after.ranked);
+        shift_ranked(&mut self.proven_idle, before.proven_idle, after.proven_idle);
+        shift_ranked(&mut self.reserved, before.reserved, after.reserved);
         if before.is_advertisable != after.is_advertisable {
             let positions = &mut self.advertisable_positions;
             if after.is_advertisable {
@@ -378,37 +324,63 @@ impl Peers {
             self.crowds.shift(group, was.crowd, is.crowd);
             self.ban_crowds.shift(group, was.bans, is.bans);
         }
-        shift_timer(&mut self.pauses, id, before.pause, after.pause);
-        shift_timer(&mut self.deadlines, id, before.deadline, after.deadline);
-        shift_timer(&mut self.out_alive, id, before.out_alive_since, after.out_alive_since);
-        let in_outage = (before.has_failed_in_outage, after.has_failed_in_outage);
-        shift_member(&mut self.failed_in_outage, id, in_outage);
-        shift_member(&mut self.strangers, id, (before.is_stranger, after.is_stranger));
+        self.shift_timers(id, before, after);
+        self.shift_members(id, before, after);
         if before.refused_in != after.refused_in {
             before.refused_in.map(|subnet| self.refused.remove(&subnet));
             self.refused.extend(after.refused_in);
-        }
-        for (members, status) in [
-            (&mut self.leased_outgoing, PeerStatus::OutAlive),
-            (&mut self.leased_incoming, PeerStatus::InAlive),
-        ] {
-            let is_member = [before, after].map(|facts| facts.is_leased && facts.is(status));
-            shift_member(members, id, is_member.into());
         }
         if before.stored != after.stored {
             self.changes += 1;
         }
     }
 
-    fn shift_status(&mut self, id: PeerId, ip: IpAddr, before: &Facts, after: &Facts) {
+    fn shift_timers(&mut self, id: PeerId, before: &Facts, after: &Facts) {
+        shift_timer(&mut self.pauses, id, before.pause, after.pause);
+        shift_timer(
+            &mut self.reserved_pauses,
+            id,
+            before.reserved_pause,
+            after.reserved_pause,
+        );
+        shift_timer(&mut self.deadlines, id, before.deadline, after.deadline);
+        shift_timer(&mut self.out_alive, id, before.out_alive_since, after.out_alive_since);
+    }
+
+    fn shift_members(&mut self, id: PeerId, before: &Facts, after: &Facts) {
+        let is_dial = (before.is_ordinary_dial(), after.is_ordinary_dial());
+        shift_member(&mut self.connecting, id, is_dial);
+        let own_idle = (before.is_own_idle, after.is_own_idle);
+        shift_member(&mut self.own_idle, id, own_idle);
+        let in_outage = (before.has_failed_in_outage, after.has_failed_in_outage);
+        shift_member(&mut self.failed_in_outage, id, in_outage);
+        shift_member(&mut self.strangers, id, (before.is_stranger, after.is_stranger));
+        for (members, status) in [
+            (&mut self.leased_outgoing, PeerStatus::OutAlive),
+            (&mut self.leased_incoming, PeerStatus::InAlive),
+        ] {
+            let is_member = [before, after].map(|facts| facts.is_expendable && facts.is(status));
+            shift_member(members, id, is_member.into());
+        }
+    }
+
+    fn shift_beside_target(&mut self, before: &Facts, after: &Facts) {
+        let status_of = |facts: &Facts| facts.status.filter(|_| facts.is_beside_target);
+        if let Some(status) = status_of(before) {
+            *self.beside_target.get_mut(status) -= 1;
+        }
+        if let Some(status) = status_of(after) {
+            *self.beside_target.get_mut(status) += 1;
+        }
+    }
+
+    fn shift_status(&mut self, ip: IpAddr, before: &Facts, after: &Facts) {
         if let Some(status) = before.status {
             *self.counts.get_mut(status) -= 1;
         }
         if let Some(status) = after.status {
             *self.counts.get_mut(status) += 1;
         }
-        let connecting = [before, after].map(|facts| facts.is(PeerStatus::OutConnecting));
-        shift_member(&mut self.connecting, id, connecting.into());
         if before.is_inbound() != after.is_inbound() {
             let subnet = Subnet::of_inbound(ip);
             let count = self.inbound.entry(subnet).or_insert(0);
@@ -417,6 +389,13 @@ impl Peers {
                 self.inbound.remove(&subnet);
             }
         }
+    }
+}
+
+fn shift_ranked(order: &mut BTreeSet<Ranked>, before: Option<Ranked>, after: Option<Ranked>) {
+    if before != after {
+        before.map(|before| order.remove(&before));
+        order.extend(after);
     }
 }
 
@@ -433,41 +412,4 @@ fn shift_member(members: &mut BTreeSet<PeerId>, id: PeerId, (was, is): (bool, bo
     } else if is && !was {
         members.insert(id);
     }
-}
-
-fn membership(entry: &Entry, ranked: Option<Ranked>) -> Membership {
-    let status = entry.peer.status;
-    let may_be_dialed = entry.is_free() && entry.paused_until.is_none();
-    match status {
-        PeerStatus::Banned => Membership::Banned(entry.rare.as_ref().map_or(0, |rare| rare.ban_event)),
-        PeerStatus::Idle if entry.is_own => Membership::None,
-        PeerStatus::Idle => match (entry.is_proven, may_be_dialed, ranked) {
-            (true, true, Some(ranked)) => Membership::Proven(ranked),
-            (true, ..) => Membership::None,
-            (false, true, _) => Membership::Ready,
-            (false, false, _) => Membership::Waiting,
-        },
-        _ if is_outgoing(status) => Membership::Outgoing {
-            takes_subnet: entry.is_global,
-        },
-        _ => Membership::None,
-    }
-}
-
-/// An own address is stored only where the peer file named it.
-fn is_stored(entry: &Entry) -> bool {
-    !entry.is_own || entry.is_from_file
-}
-
-fn has_knocked(entry: &Entry) -> bool {
-    entry.source == Source::Admitted
-}
-
-/// A status that only passes through is not worth a dump.
-fn as_stored(peer: &Peer) -> Peer {
-    let status = match peer.status {
-        PeerStatus::OutConnecting | PeerStatus::OutHandshaking | PeerStatus::InHandshaking => PeerStatus::Idle,
-        status => status,
-    };
-    Peer { status, ..peer.clone() }
 }

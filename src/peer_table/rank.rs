@@ -26,6 +26,8 @@ pub(crate) enum Rank {
         streak: u32,
         last_failure: Micros,
     },
+    /// Neither dialed nor told of, by `denied` or `allowed`: nothing is lost with it.
+    Denied,
 }
 
 /// A peer's position in the order of peers. No two are the same.
@@ -43,6 +45,7 @@ pub(crate) struct Micros(i64);
 impl Rank {
     pub(crate) fn of(entry: &Entry) -> Self {
         match entry.peer.status {
+            _ if entry.is_denied => Self::Denied,
             PeerStatus::OutAlive => Self::OutAlive,
             PeerStatus::InAlive => Self::InAlive,
             PeerStatus::Idle

@@ -6,13 +6,15 @@
 //! been tried.
 //!
 //! A rotation that is due waits until all that it needs is there: the target is met by connections that are alive, one
-//! of them is held by a lease, no dial or outgoing handshake is under way, and no address is held.
+//! of them is held by a lease, no dial or outgoing handshake is under way, and no address is held. Connections beside the
+//! target, with reserved peers or dialed by hand, neither count nor end.
 
 #[cfg(test)]
 use std::time::Duration;
 
+use crate::change::Cause;
 use crate::config::NetworkConfig;
-use crate::peer::{ConnectionId, PeerId, PeerStatus, Revocation};
+use crate::peer::{ConnectionId, PeerId, PeerStatus};
 use crate::peer_table::PeerTable;
 use crate::peer_table::random::Random;
 use crate::peer_table::time::{Moment, Now};
@@ -68,8 +70,7 @@ impl PeerTable {
             return;
         }
         self.rotation.dial = None;
-        let counts = self.peers.counts();
-        if counts.out_handshaking + counts.out_alive <= self.config.target_outgoing_connections {
+        if self.outgoing_for_target() <= self.config.target_outgoing_connections {
             return;
         }
         let leased = self.peers.leased_outgoing();
@@ -77,7 +78,7 @@ impl PeerTable {
         let drawn = (!others.is_empty()).then(|| others[self.random.below(others.len())]);
         if let Some(victim) = drawn.or(new.first().copied()) {
             self.counters.rotated_out += 1;
-            self.end_leased(now, victim, Revocation::Rotated);
+            self.end_leased(now, victim, Cause::Rotated);
         }
     }
 
@@ -89,7 +90,8 @@ impl PeerTable {
 
     fn can_rotate(&self) -> bool {
         let counts = self.peers.counts();
-        let is_met = counts.out_alive == self.config.target_outgoing_connections;
+        let alive = self.peers.count_for_target(PeerStatus::OutAlive);
+        let is_met = alive == self.config.target_outgoing_connections;
         let is_quiet = counts.out_connecting == 0 && counts.out_handshaking == 0;
         let is_any_leased = self.peers.leased_outgoing().next().is_some();
         is_met && is_quiet && is_any_leased && self.hold.is_none()

@@ -1,5 +1,5 @@
-//! Which peers others are told of: all that are listed, but for our own addresses, those that `global_peers_only`
-//! excludes, and those that have only knocked, see `newcomers`.
+//! Which peers others are told of: all that are listed, but for our own addresses, those that `denied`,
+//! `allowed` or `global_peers_only` exclude, and those that have only knocked, see `newcomers`.
 //!
 //! If a node told everybody of its best peers, these would become hubs, and the rest would never be heard of. So there is
 //! a random sample to tell, beside the list from best to worst.
@@ -52,6 +52,7 @@ impl PeerTable {
 
     /// A new entry, with what the config says of its address.
     pub(super) fn with_config(&self, mut entry: Entry) -> Entry {
+        entry.is_denied = self.exclusion.excludes(entry.peer.ip);
         entry.may_be_told = !self.config.global_peers_only || entry.is_global;
         entry
     }

@@ -6,9 +6,12 @@ mod bans;
 mod changes;
 mod clocks;
 mod crossing;
+mod dial_state;
 mod dialing;
+mod dials_by_hand;
 mod evict_incoming;
 mod eviction;
+mod exclusion;
 mod inbound;
 mod loading;
 mod many_peers;
@@ -19,11 +22,14 @@ mod own_addresses;
 mod pacing;
 mod peer_lists;
 mod ranking;
+mod reserved;
+mod reserved_leased;
 mod rotation;
 mod scenarios;
 mod statistics;
 mod tellers;
 mod telling;
+mod watching;
 mod world;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -33,9 +39,9 @@ use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use super::inbound::Refusal;
 use super::random::Random;
 use super::*;
+use crate::change::Refusal;
 use crate::fault::DialFault;
 use crate::peer::PeerRecord;
 use crate::tests::{ip, start};
@@ -294,9 +300,20 @@ fn step(node: &mut Node, random: &mut Random, pool: &[IpAddr]) {
                 node.dial_err(peer, failures[random.below(4)]);
             }
         }
-        11 | 12 => node.report(peer, Report::Alive),
+        11 => node.report(peer, Report::Alive),
+        12 => {
+            let reports = [Report::Reserve, Report::Release, Report::Dial, Report::Dial];
+            node.report(peer, reports[random.below(4)]);
+        }
         13 => node.report(peer, [Report::Failed, Report::Closed][random.below(2)]),
-        14 => node.report(peer, [Report::Banned, Report::Unbanned][random.below(2)]),
+        14 => node.report(
+            peer,
+            [
+                Report::Banned,
+                Report::BannedFor(Duration::from_secs(9)),
+                Report::Unbanned,
+            ][random.below(3)],
+        ),
         15 | 16 => lease_report(node, random),
         17 => node.list(
             (0..random.below(12))

@@ -3,7 +3,7 @@
 use std::num::NonZeroU64;
 use std::time::Duration;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 
 /// The present, on both clocks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,6 +27,20 @@ impl Now {
     /// The moment `wait` from now.
     pub(crate) fn after(self, wait: Duration) -> Moment {
         Moment::of(self.since_start.saturating_add(wait))
+    }
+
+    /// The date and time of a moment, by the present clocks.
+    pub(crate) fn utc_at(self, moment: Moment) -> DateTime<Utc> {
+        let ago = TimeDelta::from_std(self.moment().since(moment)).unwrap_or_default();
+        let then = self.utc_after(moment.since(self.moment()));
+        then.checked_sub_signed(ago).unwrap_or(DateTime::<Utc>::MIN_UTC)
+    }
+
+    /// The date and time `wait` from now.
+    pub(crate) fn utc_after(self, wait: Duration) -> DateTime<Utc> {
+        let wait = TimeDelta::from_std(wait).ok();
+        wait.and_then(|wait| self.utc.checked_add_signed(wait))
+            .unwrap_or(DateTime::<Utc>::MAX_UTC)
     }
 }
 

@@ -3,7 +3,8 @@
 use std::net::{IpAddr, Ipv6Addr, TcpListener as StdListener};
 use std::time::Duration;
 
-use network::{NetworkConfig, PeerStatus};
+use futures::SinkExt;
+use network::{Feedback, NetworkConfig, PeerStatus};
 
 use crate::loopback::{Block, Node, is_reset};
 use crate::{NODE, REMOTE, SHORT, child};
@@ -182,4 +183,41 @@ async fn a_dial_that_reaches_ourselves_leaves_no_peer() {
         (0, Vec::new())
     );
     assert_eq!(node.net.stats().incoming_connections.used, 0);
+}
+
+#[tokio::test]
+async fn reserved_peers_are_connected_beside_the_target() {
+    let block = Block::new();
+    let listeners = [REMOTE, REMOTE + 1].map(|host| block.listen(host));
+    let mut config = block.config(NODE, &[]);
+    config.target_outgoing_connections = 0;
+    config.reserved_peers = vec![block.ip(REMOTE)];
+    config.retry_backoff = SHORT;
+    let mut node = Node::trusting(config).await;
+    node.until(|node| node.count(PeerStatus::OutAlive) == 1).await;
+    let _ = node.net.start_send_unpin(Feedback::Reserve(block.ip(REMOTE + 1)));
+    node.until(|node| node.count(PeerStatus::OutAlive) == 2).await;
+    assert_eq!(node.net.stats().outgoing_connections.used, 0);
+
+    // It comes back by itself.
+    node.held.retain(|candidate| candidate.ip != block.ip(REMOTE));
+    node.net.feedback_peer_closed(block.ip(REMOTE)).await;
+    node.until(|node| node.count(PeerStatus::OutAlive) == 2).await;
+    drop(listeners);
+}
+
+#[tokio::test]
+async fn a_peer_that_nobody_knows_is_dialed_by_hand() {
+    let block = Block::new();
+    let listener = block.listen(REMOTE);
+    let mut config = block.config(NODE, &[]);
+    config.target_outgoing_connections = 0;
+    let mut node = Node::new(config).await;
+    node.net
+        .feedback_sink()
+        .report(Feedback::Dial(block.ip(REMOTE)))
+        .unwrap();
+    let candidate = node.candidate().await;
+    assert_eq!((candidate.ip, candidate.is_outgoing), (block.ip(REMOTE), true));
+    drop(listener);
 }

@@ -11,6 +11,7 @@ mod contract;
 mod crossing;
 mod dialing;
 mod dumps;
+mod handles;
 #[path = "../support/loopback.rs"]
 mod loopback;
 mod overload;

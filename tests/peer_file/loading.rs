@@ -142,7 +142,13 @@ async fn a_bad_address_is_an_error() {
 
 #[tokio::test]
 async fn a_bad_time_is_an_error() {
-    for field in ["last_alive", "last_failure", "last_alive_outgoing", "banned_at"] {
+    for field in [
+        "last_alive",
+        "last_failure",
+        "last_alive_outgoing",
+        "banned_at",
+        "banned_until",
+    ] {
         for time in [
             "",
             "yesterday",

@@ -18,7 +18,7 @@ const EXAMPLE: &str = include_str!("../../peers.example.json");
 
 /// Peers with all fields in all combinations.
 fn records() -> Vec<PeerRecord> {
-    (0..64_u32).map(record).collect()
+    (0..128_u32).map(record).collect()
 }
 
 fn record(number: u32) -> PeerRecord {
@@ -39,6 +39,7 @@ fn record(number: u32) -> PeerRecord {
     let mut record = PeerRecord::from(peer);
     // A ban without a beginning would begin at the load.
     record.banned_at = record.banned_at.or(time(number).filter(|_| has(1)));
+    record.banned_until = time(3 * number).filter(|_| has(1) && has(6));
     record.knocked = !has(2) && has(4);
     record
 }

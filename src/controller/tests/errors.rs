@@ -1,8 +1,10 @@
 //! What errors say: each thing once, and what would help.
 
 use std::error::Error;
+use std::io;
 
 use super::*;
+use crate::peer_file::{FileError, PeerFileError};
 
 const CAUSE: &str = "what the system said";
 

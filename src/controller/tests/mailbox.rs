@@ -5,6 +5,7 @@ use std::thread;
 use PeerStatus::{Banned, Idle, InAlive, InHandshaking, OutConnecting};
 
 use super::*;
+use crate::controller::mailbox::MergedReports;
 
 /// Absent addresses that one poll takes.
 const BUDGET: u64 = 1_000;
@@ -236,4 +237,75 @@ async fn nothing_is_said_of_a_connection_after_it_was_found_to_be_ours() {
     }
     node.no_event();
     assert_eq!((node.status(LOW), node.counters().feedback_stale), (None, 2));
+}
+
+fn merged(reports: &[Report], has_connection: bool) -> Vec<Report> {
+    let mut merged = MergedReports::default();
+    for &report in reports {
+        merged.add(report);
+    }
+    merged.iter(has_connection, Report::Failed).collect()
+}
+
+#[test]
+fn reports_are_applied_in_the_order_of_the_design_whatever_their_order() {
+    let ban = Report::BannedFor(seconds(5));
+    let reversed = [
+        Report::Dial,
+        Report::Ourselves,
+        Report::Release,
+        Report::Reserve,
+        Report::Dial,
+        Report::Unbanned,
+        Report::Banned,
+        ban,
+    ];
+    let applied = [ban, Report::Reserve, Report::Ourselves, Report::Dial];
+    assert_eq!(merged(&reversed, true), applied);
+    let ended = [
+        Report::Release,
+        Report::Dial,
+        Report::Alive,
+        Report::Closed,
+        Report::Failed,
+    ];
+    let applied = [Report::Alive, Report::Closed, Report::Release, Report::Dial];
+    assert_eq!(merged(&ended, true), applied);
+}
+
+#[test]
+fn of_bans_with_and_without_a_term_the_last_one_counts() {
+    let ban = Report::BannedFor(seconds(5));
+    assert_eq!(merged(&[ban, Report::Banned], false), [Report::Banned]);
+    assert_eq!(merged(&[Report::Banned, ban], false), [ban]);
+    assert_eq!(merged(&[ban, Report::Unbanned], true), [ban, Report::Unbanned]);
+    assert_eq!(merged(&[ban, Report::Unbanned], false), [Report::Unbanned]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_sink_says_of_reserved_peers_and_dials_is_applied_by_the_next_poll() {
+    let mut node = Node::knowing(passive(), &[]).await;
+    let sink = node.feedback_sink();
+    sink.report(Feedback::Reserve(ip(LOW))).unwrap();
+    sink.report(Feedback::Dial(ip("::ffff:220.1.0.1"))).unwrap();
+    node.no_event();
+    assert_eq!(node.config().reserved_peers, [ip(LOW)]);
+    assert_eq!([LOW, HIGH].map(|peer| node.status(peer)), [Some(OutConnecting); 2]);
+    sink.report(Feedback::Release(ip(LOW))).unwrap();
+    node.no_event();
+    assert!(node.config().reserved_peers.is_empty());
+    assert_eq!(node.status(LOW), Some(OutConnecting), "a release ends nothing");
+}
+
+/// A flood of others pushes out none of them.
+#[tokio::test(start_paused = true)]
+async fn what_concerns_reserved_peers_is_taken_in_however_full_the_mailbox_is() {
+    let mut config = passive();
+    (config.max_idle_peers, config.max_banned_peers) = (10, 0);
+    let mut node = Node::knowing(config, &[]).await;
+    let sink = node.feedback_sink();
+    flood(&sink, 0..2_000);
+    sink.report(Feedback::Reserve(ip(LOW))).unwrap();
+    node.no_event();
+    assert_eq!(node.config().reserved_peers, [ip(LOW)]);
 }

@@ -200,7 +200,7 @@ async fn the_application_says_so_by_every_way() {
         say(&mut node);
         node.no_event();
         assert_eq!(node.status(LOW), None);
-        assert_eq!(lease.revoked().now_or_never(), Some(Revocation::Feedback));
+        assert_eq!(lease.revoked().now_or_never(), Some(Revocation::Ourselves));
         node.list(&[LOW]);
         assert_eq!(node.peers().count(), 0);
     }

@@ -1,6 +1,7 @@
 //! Seeded runs of everything that can happen to a controller. It is polled when its task is woken and at no other time;
 //! the fixture then finds that one poll more has nothing to do, so no wake-up was lost.
 
+use super::watching::Follower;
 use super::*;
 
 const SEEDS: u64 = 24;
@@ -47,6 +48,7 @@ const ERRORS: [ErrorKind; 6] = [
 /// What a run keeps of the node's events, and what it saw.
 struct Run {
     node: Node,
+    follower: Follower,
     lots: Lots,
     probes: Vec<IncomingProbe>,
     leases: Vec<PeerLease>,
@@ -65,8 +67,10 @@ impl Run {
         config.max_idle_peers = 6;
         config.max_banned_peers = 2;
         config.ban_duration = Some(seconds(40));
+        let mut node = Node::knowing(config, &[]).await;
         Self {
-            node: Node::knowing(config, &[]).await,
+            follower: Follower::of(&mut node),
+            node,
             lots: Lots(seed * 7919 + 1),
             probes: Vec::new(),
             leases: Vec::new(),
@@ -127,12 +131,16 @@ impl Run {
     }
 
     fn report(&mut self, peer: &str) {
-        let feedback: [fn(IpAddr) -> Feedback; 5] = [
+        let feedback: [fn(IpAddr) -> Feedback; 9] = [
             Feedback::Alive,
             Feedback::Failed,
             Feedback::Closed,
             Feedback::Banned,
             Feedback::Unbanned,
+            |ip| Feedback::BannedFor(ip, seconds(4)),
+            Feedback::Reserve,
+            Feedback::Release,
+            Feedback::Dial,
         ];
         let feedback = self.lots.draw(&feedback)(ip(peer));
         self.node.feedback_sink().report(feedback).unwrap();
@@ -181,9 +189,11 @@ async fn run(seed: u64) -> (Vec<(IpAddr, bool)>, Stats) {
     for _ in 0..STEPS {
         run.step().await;
         run.settle();
+        run.follower.follow(&run.node);
     }
     let open = run.sockets.len();
     run.node.close().await.unwrap();
+    run.follower.follow(&run.node);
     assert_eq!(
         run.node.world.live_sockets(),
         open,

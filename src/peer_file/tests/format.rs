@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::super::{PeerFileError, encode_head, encode_record, encode_tail, read::parse};
 use crate::peer::{OtherFields, Peer, PeerRecord, PeerStatus};
 
-const KNOWN_FIELDS: [&str; 8] = [
+const KNOWN_FIELDS: [&str; 9] = [
     "ip",
     "status",
     "last_alive",
@@ -17,6 +17,7 @@ const KNOWN_FIELDS: [&str; 8] = [
     "last_alive_outgoing",
     "failures_in_row",
     "banned_at",
+    "banned_until",
     "knocked",
 ];
 
@@ -24,14 +25,7 @@ fn encoded(records: &[PeerRecord]) -> String {
     let mut out = Vec::new();
     encode_head(&mut out);
     for (index, record) in records.iter().enumerate() {
-        encode_record(
-            &mut out,
-            index == 0,
-            &record.peer,
-            record.banned_at,
-            record.knocked,
-            record.other.as_deref(),
-        );
+        encode_record(&mut out, index == 0, record.as_stored());
     }
     encode_tail(&mut out, !records.is_empty());
     String::from_utf8(out).expect("JSON is UTF-8")
@@ -41,6 +35,7 @@ fn record(peer: Peer) -> PeerRecord {
     PeerRecord {
         peer,
         banned_at: None,
+        banned_until: None,
         knocked: false,
         other: None,
     }
@@ -66,6 +61,7 @@ fn a_peer_is_a_line() {
             ..peer("2001:db8::7")
         },
         banned_at: at("2026-01-03T00:00:00.000000001Z"),
+        banned_until: at("2026-01-04T00:00:00Z"),
         knocked: false,
         other: Some(Box::new(OtherFields::from_iter([("note".to_owned(), json!("a\nb"))]))),
     };
@@ -78,7 +74,7 @@ fn a_peer_is_a_line() {
         encoded(&[alive, banned]),
         r#"[
   {"ip":"192.0.2.1","status":"OutAlive","last_alive":null,"last_failure":null},
-  {"ip":"2001:db8::7","status":"Banned","last_alive":"2026-01-02T03:04:05Z","last_failure":"2026-01-03T00:00:00.500Z","last_alive_outgoing":"2026-01-02T03:04:05.000001Z","failures_in_row":3,"banned_at":"2026-01-03T00:00:00.000000001Z","note":"a\nb"}
+  {"ip":"2001:db8::7","status":"Banned","last_alive":"2026-01-02T03:04:05Z","last_failure":"2026-01-03T00:00:00.500Z","last_alive_outgoing":"2026-01-02T03:04:05.000001Z","failures_in_row":3,"banned_at":"2026-01-03T00:00:00.000000001Z","banned_until":"2026-01-04T00:00:00Z","note":"a\nb"}
 ]
 "#
     );
@@ -96,12 +92,13 @@ fn no_failure_in_a_row_is_written_where_the_times_would_imply_one() {
 }
 
 #[test]
-fn a_peer_that_is_not_banned_is_written_without_the_beginning_of_a_ban() {
+fn a_peer_that_is_not_banned_is_written_without_the_times_of_a_ban() {
     let unbanned = PeerRecord {
         banned_at: at("2026-01-02T03:04:05Z"),
+        banned_until: at("2026-01-03T03:04:05Z"),
         ..record(peer("192.0.2.1"))
     };
-    assert!(!encoded(&[unbanned]).contains("banned_at"));
+    assert!(!encoded(&[unbanned]).contains("banned_"));
 }
 
 #[test]
@@ -179,7 +176,7 @@ fn other_fields() -> impl Strategy<Value = Option<Box<OtherFields>>> {
 }
 
 prop_compose! {
-    /// A record as it comes out of the file: its peer Idle or Banned, and a ban's beginning known if it can be.
+    /// A record as it comes out of the file: its peer Idle or Banned, and the times of a ban known if they can be.
     fn records()(
         ip in addresses(),
         is_banned: bool,
@@ -188,6 +185,7 @@ prop_compose! {
         last_alive_outgoing in times(),
         failures_in_row in prop_oneof![0..3_u32, any::<u32>()],
         banned_at in times(),
+        banned_until in times(),
         knocked: bool,
         other in other_fields(),
     ) -> PeerRecord {
@@ -195,6 +193,7 @@ prop_compose! {
         PeerRecord {
             peer: Peer { status, last_alive, last_failure, last_alive_outgoing, failures_in_row, ..Peer::new(ip) },
             banned_at: banned_at.or(last_failure).filter(|_| is_banned),
+            banned_until: banned_until.filter(|_| is_banned),
             knocked: knocked && last_alive.is_none(),
             other,
         }

@@ -183,7 +183,13 @@ fn a_bad_time_is_an_error() {
         "0000-01-01T00:00:00+01:00",
         "",
     ];
-    for field in ["last_alive", "last_failure", "last_alive_outgoing", "banned_at"] {
+    for field in [
+        "last_alive",
+        "last_failure",
+        "last_alive_outgoing",
+        "banned_at",
+        "banned_until",
+    ] {
         let number = format!("invalid type: integer `1767323045`, {expected}");
         assert_field_error(&format!("\"{field}\":1767323045"), "", &number);
         for text in no_times {
@@ -223,6 +229,7 @@ fn a_field_that_stands_twice_is_an_error() {
         ("last_alive_outgoing", "null"),
         ("failures_in_row", "0"),
         ("banned_at", "null"),
+        ("banned_until", "null"),
         ("knocked", "true"),
     ] {
         let first = if field == "ip" {
@@ -318,6 +325,7 @@ fn only_the_address_is_required() {
         PeerRecord {
             peer: crate::Peer::new("192.0.2.1".parse().unwrap()),
             banned_at: None,
+            banned_until: None,
             knocked: false,
             other: None
         }
@@ -395,6 +403,40 @@ fn only_a_ban_has_a_beginning() {
     );
     assert_eq!(banned_at(r#""status":"Banned""#), None);
     assert_eq!(banned_at(&format!(r#""status":"Idle","banned_at":"{first}""#)), None);
+}
+
+#[test]
+fn only_a_ban_has_an_end() {
+    let until = |fields: &str| one(&format!("[{{\"ip\":\"192.0.2.1\",{fields}}}]")).banned_until;
+    let time = "2026-01-01T00:00:00Z";
+    assert_eq!(
+        until(&format!(r#""status":"Banned","banned_until":"{time}""#)),
+        at(time)
+    );
+    assert_eq!(until(&format!(r#""status":"Banned","last_failure":"{time}""#)), None);
+    assert_eq!(until(&format!(r#""status":"Idle","banned_until":"{time}""#)), None);
+}
+
+#[test]
+fn of_several_bans_of_an_address_the_one_that_was_set_later_says_when_it_ends() {
+    let ban = |set: &str, until: Option<&str>| {
+        let until = until.map_or("null".to_owned(), |until| format!("\"2026-01-{until}T00:00:00Z\""));
+        format!(
+            r#"{{"ip":"192.0.2.1","status":"Banned","banned_at":"2026-01-{set}T00:00:00Z","banned_until":{until}}}"#
+        )
+    };
+    let cases = [
+        (ban("01", Some("20")), ban("02", Some("10")), Some("10")),
+        (ban("01", Some("20")), ban("02", None), None),
+        (ban("01", None), ban("01", Some("20")), Some("20")),
+        (ban("01", Some("10")), ban("01", Some("20")), Some("20")),
+    ];
+    for (one_ban, other_ban, until) in cases {
+        let until = until.and_then(|day| at(&format!("2026-01-{day}T00:00:00Z")));
+        for text in [format!("[{one_ban},{other_ban}]"), format!("[{other_ban},{one_ban}]")] {
+            assert_eq!(one(&text).banned_until, until, "{text}");
+        }
+    }
 }
 
 #[test]

@@ -7,6 +7,7 @@ use crate::peer::{PeerId, PeerStatus};
 use crate::peer_table::bag::Numbered;
 use crate::peer_table::groups::{Membership, Summary};
 use crate::peer_table::rank::Rank;
+use crate::peer_table::rank::Ranked;
 use crate::peer_table::subnet::Subnet;
 use crate::stats::StatusCounts;
 
@@ -17,17 +18,27 @@ impl Peers {
         let facts: Vec<_> = ids()
             .filter_map(|id| Some((id, Facts::of(self.find(id)?, id))))
             .collect();
-        let mut counts = StatusCounts::default();
+        let (mut counts, mut beside_target) = (StatusCounts::default(), StatusCounts::default());
         for status in facts.iter().filter_map(|(_, facts)| facts.status) {
             *counts.get_mut(status) += 1;
         }
-        assert_eq!(self.counts, counts);
+        for status in facts
+            .iter()
+            .filter_map(|(_, facts)| facts.status.filter(|_| facts.is_beside_target))
+        {
+            *beside_target.get_mut(status) += 1;
+        }
+        assert_eq!((self.counts, self.beside_target), (counts, beside_target));
         assert_eq!(self.ids.len(), facts.len());
         assert_eq!(self.entries.len(), facts.len() + self.free.len());
         assert!(self.ids.iter().all(|(&key, &id)| key == self.get(id).peer.ip.into()));
 
-        let order: BTreeSet<_> = facts.iter().filter_map(|(_, facts)| facts.ranked).collect();
-        assert_eq!(self.order, order);
+        let ranked = |of: fn(&Facts) -> Option<Ranked>| -> BTreeSet<_> {
+            facts.iter().filter_map(|(_, facts)| of(facts)).collect()
+        };
+        assert_eq!(self.order, ranked(|facts| facts.ranked));
+        assert_eq!(self.proven_idle, ranked(|facts| facts.proven_idle));
+        assert_eq!(self.reserved, ranked(|facts| facts.reserved));
         let advertisable: BTreeSet<_> = facts
             .iter()
             .filter(|(_, it)| it.is_advertisable)
@@ -38,16 +49,27 @@ impl Peers {
             self.advertisable.members().iter().copied().collect::<BTreeSet<_>>(),
             advertisable
         );
+        self.check_timers(&facts);
+        self.check_members(&facts);
+        self.check_groups(&facts);
+    }
+
+    fn check_timers(&self, facts: &[(PeerId, Facts)]) {
         let timers = |of: fn(&Facts) -> Option<_>| -> BTreeSet<_> {
             facts.iter().filter_map(|(id, facts)| Some((of(facts)?, *id))).collect()
         };
         assert_eq!(self.pauses, timers(|facts| facts.pause));
+        assert_eq!(self.reserved_pauses, timers(|facts| facts.reserved_pause));
         assert_eq!(self.deadlines, timers(|facts| facts.deadline));
         assert_eq!(self.out_alive, timers(|facts| facts.out_alive_since));
+    }
+
+    fn check_members(&self, facts: &[(PeerId, Facts)]) {
         let members = |of: fn(&Facts) -> bool| -> BTreeSet<_> {
             facts.iter().filter(|(_, facts)| of(facts)).map(|&(id, _)| id).collect()
         };
-        assert_eq!(self.connecting, members(|facts| facts.is(PeerStatus::OutConnecting)));
+        assert_eq!(self.connecting, members(Facts::is_ordinary_dial));
+        assert_eq!(self.own_idle, members(|facts| facts.is_own_idle));
         self.tellers.check(&members(|facts| facts.is_untried));
         assert_eq!(self.strangers, members(|facts| facts.is_stranger));
         let refused: Vec<_> = facts.iter().filter_map(|(_, facts)| facts.refused_in).collect();
@@ -57,12 +79,11 @@ impl Peers {
         let leased = |status| {
             facts
                 .iter()
-                .filter(move |(_, facts)| facts.is_leased && facts.is(status))
+                .filter(move |(_, facts)| facts.is_expendable && facts.is(status))
         };
         let ids = |status| leased(status).map(|&(id, _)| id).collect::<BTreeSet<_>>();
         assert_eq!(self.leased_outgoing, ids(PeerStatus::OutAlive));
         assert_eq!(self.leased_incoming, ids(PeerStatus::InAlive));
-        self.check_groups(&facts);
     }
 
     fn check_groups(&self, facts: &[(PeerId, Facts)]) {

@@ -84,6 +84,100 @@ fn a_ban_without_a_duration_lasts_until_it_is_lifted() {
     assert_eq!(node.status(peer), Some(PeerStatus::OutConnecting));
 }
 
+#[test]
+fn a_ban_with_a_term_of_its_own_ends_after_it() {
+    let secs = Duration::from_secs;
+    for ban_duration in [None, Some(secs(50)), Some(secs(500))] {
+        let mut config = config();
+        (config.ban_duration, config.target_outgoing_connections) = (ban_duration, 0);
+        let mut node = Node::new(config);
+        let peer = ip("61.1.0.1");
+        node.report(peer, Report::BannedFor(secs(100)));
+        node.wait(secs(100) - Duration::from_nanos(1));
+        node.poll();
+        assert_eq!(node.status(peer), Some(PeerStatus::Banned));
+        node.wait(Duration::from_nanos(1));
+        node.poll();
+        assert_eq!(node.status(peer), Some(PeerStatus::Idle));
+        assert_eq!(node.table.stats().counters.bans_ended, 1);
+    }
+}
+
+#[test]
+fn the_last_ban_says_how_long_it_lasts() {
+    let secs = Duration::from_secs;
+    let (plain, short, long) = (
+        Report::Banned,
+        Report::BannedFor(secs(10)),
+        Report::BannedFor(secs(1_000)),
+    );
+    for (bans, lasts) in [
+        ([plain, short], 10),
+        ([short, plain], 100),
+        ([long, short], 10),
+        ([short, long], 1_000),
+    ] {
+        let mut config = config();
+        (config.ban_duration, config.target_outgoing_connections) = (Some(secs(100)), 0);
+        let mut node = Node::new(config);
+        bans.into_iter().for_each(|ban| node.report(ip("61.1.0.1"), ban));
+        assert_eq!(node.table.next_deadline(), Some(secs(lasts)), "{bans:?}");
+    }
+}
+
+#[test]
+fn the_longest_term_is_stored_and_ends_late() {
+    let mut node = Node::new(config());
+    node.report(ip("61.1.0.1"), Report::BannedFor(Duration::MAX));
+    let stored = node.table.stored_from(0).flatten().next().unwrap().banned_until;
+    assert_eq!(stored, Some(DateTime::<Utc>::MAX_UTC));
+    node.wait(Duration::from_secs(1_000_000_000));
+    node.poll();
+    assert_eq!(node.status(ip("61.1.0.1")), Some(PeerStatus::Banned));
+}
+
+#[test]
+fn a_ban_without_any_term_ends_at_once_and_so_does_the_connection() {
+    let mut node = Node::new(config());
+    node.inbound(ip("61.1.0.1"));
+    node.report(ip("61.1.0.1"), Report::BannedFor(Duration::ZERO));
+    assert_eq!(
+        (node.status(ip("61.1.0.1")), node.ended.len()),
+        (Some(PeerStatus::Banned), 1)
+    );
+    node.table.on_time(node.now);
+    assert_eq!(node.status(ip("61.1.0.1")), Some(PeerStatus::Idle));
+}
+
+#[test]
+fn a_loaded_ban_with_a_term_of_its_own_ends_then() {
+    for (until, left_now) in [(90, 90), (5_000, 5_000), (-1, 0)] {
+        let mut world = loaded(Some(600), None);
+        let mut peer = record(Peer::new(lone(2)));
+        peer.peer.status = PeerStatus::Banned;
+        peer.banned_at = Some(start() - TimeDelta::seconds(600));
+        peer.banned_until = Some(start() + TimeDelta::seconds(until));
+        world.load(vec![peer]);
+        assert_eq!(world.table.changes(), 0);
+        let entry = world.table.peers.by_ip(lone(2)).unwrap();
+        assert_eq!(entry.deadline().unwrap().since_start(), Duration::from_secs(left_now));
+        assert_eq!(entry.ban_times().until, Some(start() + TimeDelta::seconds(until)));
+    }
+}
+
+#[test]
+fn a_ban_that_ends_leaves_no_term_for_the_next_one() {
+    let mut config = config();
+    config.target_outgoing_connections = 0;
+    let mut node = Node::new(config);
+    let peer = ip("61.1.0.1");
+    node.report(peer, Report::BannedFor(Duration::from_secs(10)));
+    node.report(peer, Report::Unbanned);
+    assert_eq!(node.table.stored_from(0).flatten().next().unwrap().banned_until, None);
+    node.report(peer, Report::Banned);
+    assert_eq!(node.table.next_deadline(), None);
+}
+
 const TERM: Duration = Duration::from_secs(3_600);
 
 /// A node with a ban in its file, set and last tested so many seconds ago.

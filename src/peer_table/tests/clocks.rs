@@ -93,6 +93,7 @@ fn a_restart_after_a_jump_frees_a_ban_by_no_more_than_the_jump() {
         let stored = before.table.stored_from(0).flatten().next().unwrap();
         let records = vec![PeerRecord {
             banned_at: stored.banned_at,
+            banned_until: stored.banned_until,
             ..record(stored.peer.clone())
         }];
         let mut world = World::new(before.table.config.clone(), 4);

@@ -16,12 +16,7 @@ fn loading_keeps_the_bounds_and_is_no_change() {
             peer.status = PeerStatus::Banned;
             peer.last_failure = Some(start() - TimeDelta::hours(i64::from(host)));
         }
-        records.push(PeerRecord {
-            peer,
-            banned_at: None,
-            knocked: false,
-            other: None,
-        });
+        records.push(record(peer));
     }
     node.load(records);
     node.settle();

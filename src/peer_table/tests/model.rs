@@ -2,11 +2,13 @@
 //!
 //! `PROPTEST_RNG_SEED` replays a run, or makes another one; `PROPTEST_CASES` makes it longer.
 
+mod dial_states;
 mod dials;
 mod known;
 mod rules;
 mod script;
 mod trial;
+mod watching;
 
 use std::cell::{Cell, RefCell};
 
@@ -71,10 +73,16 @@ fn steps() -> impl Strategy<Value = Step> {
     let end = || select([Report::Alive, Report::Failed, Report::Closed].to_vec());
     let reports = [
         Report::Banned,
+        Report::BannedFor(Duration::from_secs(30)),
+        Report::BannedFor(Duration::from_secs(100_000)),
         Report::Unbanned,
         Report::Failed,
         Report::Closed,
         Report::Ourselves,
+        Report::Reserve,
+        Report::Release,
+        Report::Dial,
+        Report::Dial,
     ];
     let any_report = move || select(reports.to_vec());
     let lease = || {
@@ -85,6 +93,7 @@ fn steps() -> impl Strategy<Value = Step> {
                 Report::Failed,
                 Report::Closed,
                 Report::Banned,
+                Report::BannedFor(Duration::from_secs(3)),
             ]
             .to_vec(),
         )
@@ -107,7 +116,7 @@ fn steps() -> impl Strategy<Value = Step> {
         12 => (0..9_usize, port()).prop_map(|(dial, port)| Step::DialSucceeds { dial, port }),
         6 => (0..9_usize, failures()).prop_map(|(dial, failure)| Step::DialFails(dial, failure)),
         4 => (peer(), prop::bool::weighted(0.9), Just(Report::Alive)).prop_map(report),
-        2 => (peer(), prop::bool::weighted(0.8), any_report()).prop_map(report),
+        3 => (peer(), prop::bool::weighted(0.8), any_report()).prop_map(report),
         8 => (0..16_usize, lease()).prop_map(|(lease, report)| Step::LeaseReport(lease, report)),
         3 => (0..16_usize, end()).prop_map(|(lease, report)| Step::LeaseReport(lease, report)),
         4 => list.prop_map(|(teller, peers)| Step::PeerList { teller, peers }),
@@ -131,8 +140,17 @@ fn configs() -> impl Strategy<Value = NetworkConfig> {
         select(vec![None, Some(2), Some(15)]),
         any::<bool>(),
     );
-    (outgoing, incoming, kept, times).prop_map(|(outgoing, incoming, kept, times)| {
+    let prefixes = |some: &'static [&str]| select(vec![&[][..], &[], &[], some]);
+    let denied = prefixes(&["60.1.1.0/24", "60.3.0.1", "60.1.1.2", "2001:db8::/32"]);
+    let allowed = prefixes(&["60.0.0.0/8", "127.0.0.0/8", "2001:db8::/31"]);
+    let lists = (denied, allowed).prop_map(|lists| {
+        <[_; 2]>::from(lists).map(|list| list.iter().map(|prefix| prefix.parse().unwrap()).collect())
+    });
+    let reserved = vec(0..PEERS.len(), 0..3);
+    let lists = (lists, reserved);
+    (outgoing, incoming, kept, times, lists).prop_map(|(outgoing, incoming, kept, times, (lists, reserved))| {
         let mut config = config();
+        [config.denied, config.allowed] = lists;
         (
             config.target_outgoing_connections,
             config.max_simultaneous_outgoing_connection_attempts,
@@ -147,6 +165,9 @@ fn configs() -> impl Strategy<Value = NetworkConfig> {
         config.handshake_timeout = times.1.map(Duration::from_secs);
         config.rotation_interval = times.2.map(Duration::from_secs);
         config.evict_incoming = times.3;
+        let reserved = reserved.into_iter().map(|peer| ip(PEERS[peer]));
+        config.reserved_peers = reserved.filter(|ip| !ip.is_multicast()).collect();
+        config.reserved_peers.truncate(config.max_idle_peers / 2);
         config
     })
 }

@@ -12,12 +12,7 @@ fn peers_stand_as_the_design_says() {
         let mut peer = Peer::new(ip(text));
         (peer.last_alive_outgoing, peer.last_alive, peer.last_failure) = (out, alive, failure);
         peer.failures_in_row = streak;
-        records.push(PeerRecord {
-            peer,
-            banned_at: None,
-            knocked: false,
-            other: None,
-        });
+        records.push(record(peer));
     };
     add("60.14.0.1", None, None, time(1), 2);
     add("60.13.0.1", None, None, time(2), 2);
@@ -39,19 +34,14 @@ fn peers_stand_as_the_design_says() {
 #[test]
 fn times_in_the_future_are_kept_and_not_believed() {
     let mut node = Node::new(config());
-    let record = |text: &str, alive: DateTime<Utc>| {
+    let met = |text: &str, alive: DateTime<Utc>| {
         let mut peer = Peer::new(ip(text));
         (peer.last_alive, peer.last_alive_outgoing) = (Some(alive), Some(alive));
-        PeerRecord {
-            peer,
-            banned_at: None,
-            knocked: false,
-            other: None,
-        }
+        record(peer)
     };
     let year = TimeDelta::days(365);
     let future = start() + year;
-    node.load(vec![record("60.1.0.1", future), record("60.2.0.1", start() - year)]);
+    node.load(vec![met("60.1.0.1", future), met("60.2.0.1", start() - year)]);
     node.settle();
     assert_eq!(node.table.peer(ip("60.1.0.1")).unwrap().last_alive, Some(future));
     node.connect(ip("60.2.0.1"));

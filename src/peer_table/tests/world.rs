@@ -277,10 +277,8 @@ pub(super) fn unproven(ip: IpAddr) -> PeerRecord {
 
 pub(super) fn record(peer: Peer) -> PeerRecord {
     PeerRecord {
-        peer,
         banned_at: None,
-        knocked: false,
-        other: None,
+        ..peer.into()
     }
 }
 

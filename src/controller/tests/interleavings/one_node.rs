@@ -100,6 +100,20 @@ async fn with_one_peer_that_is_ourselves() {
     }
 }
 
+/// Reserved, released, and dialed by hand, whether the target wants it or not.
+#[tokio::test(start_paused = true)]
+async fn with_one_peer_that_the_operator_asks_for() {
+    for target in [0, 1] {
+        let mut stimuli = some();
+        stimuli.extend([Report::Reserve, Report::Release, Report::Dial].map(Stimulus::Reports));
+        let setup = Setup {
+            config: searched(target),
+            ..one(&[LOW], stimuli, 1)
+        };
+        explore::<Trial>(&setup).await.shows(3_000);
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn with_two_peers_and_one_slot_in_each_direction() {
     let mut config = searched(1);
@@ -170,9 +184,27 @@ async fn with_a_rotation_under_way() {
 #[tokio::test(start_paused = true)]
 async fn with_one_incoming_slot_that_newcomers_take() {
     let mut config = searched(0);
-    (config.max_incoming_connections, config.evict_incoming) = (1, true);
-    let setup = Setup {
-        config,
+    config.evict_incoming = true;
+    explore_up_to::<Trial>(9, &with_one_slot(config)).await.shows(1_000);
+}
+
+/// No other newcomer takes it.
+#[tokio::test(start_paused = true)]
+async fn with_one_incoming_slot_that_a_reserved_peer_takes() {
+    let mut config = searched(0);
+    config.reserved_peers = vec![ip(HIGH)];
+    let mut setup = with_one_slot(config);
+    setup.stimuli.push(Stimulus::Dialed(Answer::Ok));
+    explore_up_to::<Trial>(8, &setup).await.shows(1_000);
+}
+
+/// For one incoming connection.
+fn with_one_slot(config: NetworkConfig) -> Setup {
+    Setup {
+        config: NetworkConfig {
+            max_incoming_connections: 1,
+            ..config
+        },
         us: US,
         peers: &[LOW, HIGH],
         beginning: Vec::new(),
@@ -190,6 +222,5 @@ async fn with_one_incoming_slot_that_newcomers_take() {
         ],
         most_unpolled: 2,
         most_undecided: 1,
-    };
-    explore_up_to::<Trial>(9, &setup).await.shows(1_000);
+    }
 }

@@ -9,6 +9,7 @@ use PeerStatus::{Banned, InHandshaking, OutHandshaking};
 use self::pauses::{Connection, Pauses};
 pub(super) use self::view::View;
 use super::*;
+use crate::controller::tests::watching::Follower;
 
 pub(super) const CONNECT_TIMEOUT: Duration = seconds(5);
 pub(super) const HANDSHAKE_TIMEOUT: Duration = seconds(8);
@@ -127,6 +128,7 @@ pub(super) struct Held {
 
 pub(super) struct Trial {
     pub(super) node: Node,
+    follower: Follower,
     pub(super) peers: Vec<Known>,
     us: &'static str,
     pub(super) names: &'static [&'static str],
@@ -147,8 +149,10 @@ impl World for Trial {
     async fn new(setup: &Setup) -> Self {
         let mut config = setup.config.clone();
         config.initial_peers = setup.peers[..setup.known].iter().map(|peer| ip(peer)).collect();
+        let mut node = Node::new(config).await;
         let mut trial = Self {
-            node: Node::new(config).await,
+            follower: Follower::of(&mut node),
+            node,
             peers: setup.peers.iter().map(|_| Known::default()).collect(),
             us: setup.us,
             names: setup.peers,
@@ -204,6 +208,7 @@ impl World for Trial {
             self.check_turned_away(before);
         }
         self.keep_account();
+        self.follower.follow(&self.node);
         if before.is_some() {
             self.check();
         }
@@ -256,9 +261,14 @@ impl Trial {
             }
             Stimulus::Dies => undecided.any(|inbound| !inbound.is_dead),
             Stimulus::Reports(Report::Alive | Report::Failed | Report::Closed) => is_connected,
-            Stimulus::Reports(Report::Banned) => status != Some(Banned) && known.own_since.is_none(),
+            Stimulus::Reports(Report::Banned | Report::BannedFor(_)) => {
+                status != Some(Banned) && known.own_since.is_none()
+            }
             Stimulus::Reports(Report::Ourselves) => known.own_since.is_none(),
             Stimulus::Reports(Report::Unbanned) => status == Some(Banned),
+            Stimulus::Reports(Report::Reserve) => !self.is_reserved(peer),
+            Stimulus::Reports(Report::Release) => self.is_reserved(peer),
+            Stimulus::Reports(Report::Dial) => self.may_want_dial(peer),
             Stimulus::Lease(_) | Stimulus::DropsLease => known.held.is_some(),
             Stimulus::DropsHeldLease => known.stale.is_some() && self.is_held(peer),
             Stimulus::StaleLeaseBans => known.stale.is_some() && status != Some(Banned),
@@ -269,6 +279,17 @@ impl Trial {
     pub(super) fn is_held(&self, peer: usize) -> bool {
         let held = self.node.net.engine.table().held();
         held.is_some_and(|(held, _)| held == ip(self.names[peer]))
+    }
+
+    pub(super) fn is_reserved(&self, peer: usize) -> bool {
+        self.node.config().reserved_peers.contains(&ip(self.names[peer]))
+    }
+
+    /// It is not connected, dialed, banned or our own, nor is a dial of it wanted yet.
+    fn may_want_dial(&self, peer: usize) -> bool {
+        let is_absent = matches!(self.status(peer), None | Some(PeerStatus::Idle));
+        let table = self.node.net.engine.table();
+        is_absent && self.peers[peer].own_since.is_none() && !table.is_wanted(ip(self.names[peer]))
     }
 
     /// Its number among the dials of the peer.
@@ -296,8 +317,8 @@ impl Trial {
             Stimulus::DropsLease => self.use_lease(peer, None),
             Stimulus::DropsHeldLease => drop(self.peers[peer].stale.take()),
             Stimulus::StaleLeaseBans => {
-                self.peers[peer].stale.take().unwrap().banned();
-                self.peers[peer].reported.push(Some(Report::Banned));
+                self.peers[peer].stale.take().unwrap().banned_for(BAN_DURATION);
+                self.peers[peer].reported.push(Some(Report::BannedFor(BAN_DURATION)));
             }
         }
         self.unpolled += 1;
@@ -340,13 +361,15 @@ impl Trial {
             (Report::Failed | Report::Closed, held) => {
                 known.stale = held.take().map(|held| held.lease).or(known.stale.take());
             }
-            (Report::Alive | Report::Banned | Report::Unbanned | Report::Ourselves, _) => {}
+            (Report::Alive | Report::Banned | Report::BannedFor(_) | Report::Unbanned | Report::Ourselves, _) => {}
+            (Report::Reserve | Report::Release | Report::Dial, _) => {}
         }
         drop(match report {
             Report::Alive => self.node.feedback_peer_alive(ip),
             Report::Failed => self.node.feedback_peer_failed(ip),
             Report::Closed => self.node.feedback_peer_closed(ip),
             Report::Banned => self.node.feedback_peer_banned(ip),
+            Report::BannedFor(_) | Report::Reserve | Report::Release | Report::Dial => self.node.net.report(ip, report),
             Report::Unbanned => self.node.feedback_peer_unbanned(ip),
             Report::Ourselves => self.node.feedback_ourselves(ip),
         });
@@ -366,7 +389,9 @@ impl Trial {
             Some(Report::Closed) => lease.closed(),
             Some(Report::Banned) => lease.banned(),
             None => drop(lease),
+            Some(Report::BannedFor(term)) => lease.banned_for(term),
             Some(Report::Alive | Report::Unbanned | Report::Ourselves) => unreachable!("no end of a lease"),
+            Some(Report::Reserve | Report::Release | Report::Dial) => unreachable!("not of a lease"),
         }
     }
 

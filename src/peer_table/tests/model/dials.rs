@@ -37,6 +37,12 @@ impl Model {
     pub(super) fn on_next_dial(&mut self, now: Now, dial: Option<(ConnectionId, IpAddr)>) {
         self.refill(now);
         self.drop_own();
+        let first = self.beside_choices(now);
+        if let Some(&expected) = first.first() {
+            let (id, ip) = dial.expect("a dial beside the target is due");
+            assert_eq!(ip, expected);
+            return self.start_beside(id, ip);
+        }
         let lawful = self.choices(now);
         match dial {
             Some((id, ip)) => {
@@ -55,10 +61,24 @@ impl Model {
         let own = self.learnt.iter().map(|&(until, ..)| until);
         let hold = self.exchanges.held.map(|(.., until)| until);
         let exact = ends.chain(waits).chain(outage).chain(own).chain(hold).min();
-        let all = [exact.map(|end| (end, end)), self.next_dial_time(now)];
+        let all = [
+            exact.map(|end| (end, end)),
+            self.next_dial_time(now),
+            self.next_beside_time(now),
+        ];
         all.into_iter()
             .flatten()
             .reduce(|one, other| (one.0.min(other.0), one.1.min(other.1)))
+    }
+
+    fn next_beside_time(&self, now: Now) -> Option<(Duration, Duration)> {
+        let gate = self.beside_gate()?;
+        if !self.wanted.is_empty() || self.peers.values().any(|peer| self.is_reserved_candidate(peer, now)) {
+            return Some((gate, gate));
+        }
+        let paused = self.peers.values().filter(|peer| peer.reserved && self.is_free(peer));
+        let next = paused.filter_map(|peer| Some(peer.pause?.0)).min()?;
+        Some((next.max(gate), next.max(gate)))
     }
 
     fn next_dial_time(&self, now: Now) -> Option<(Duration, Duration)> {
@@ -76,19 +96,15 @@ impl Model {
 
     /// The shortage is dialed at once, each failed dial replaced at once, each further one after `dial_stagger`; each
     /// costs a token.
-    fn gate(&self) -> Option<Duration> {
-        let under_way = self.count(PeerStatus::OutConnecting);
-        let attempts = under_way + self.count(PeerStatus::OutHandshaking);
-        let limit = self.config.max_simultaneous_outgoing_connection_attempts;
+    pub(super) fn gate(&self) -> Option<Duration> {
+        let under_way = self.count_for_target(PeerStatus::OutConnecting);
         let rotation = self.exchanges.rotation_due.filter(|_| self.may_rotate());
         let due = if self.shortage() == 0 {
             rotation?.0
         } else {
             Duration::ZERO
         };
-        if attempts >= limit {
-            return None;
-        }
+        let host_pause_end = self.beside_gate()?;
         let at_once = self.shortage() == 0 || under_way < self.shortage() || self.pace.replacements > 0;
         let race_at = if at_once { Duration::ZERO } else { self.pace.race_at };
         let token_at = if self.pace.tokens > 0 {
@@ -96,13 +112,13 @@ impl Model {
         } else {
             self.pace.next_token
         };
-        let gates = [due, race_at, self.pace.host_pause_until, token_at.unwrap_or_default()];
+        let gates = [due, race_at, host_pause_end, token_at.unwrap_or_default()];
         gates.into_iter().max()
     }
 
     /// The turn's own kind of peers from subnets that are not taken; then from taken ones, if none of those was dialed
     /// for 10 s; then the other kind likewise.
-    fn choices(&self, now: Now) -> Vec<IpAddr> {
+    pub(super) fn choices(&self, now: Now) -> Vec<IpAddr> {
         if self.gate().is_none_or(|gate| gate > now.since_start) {
             return Vec::new();
         }
@@ -132,12 +148,17 @@ impl Model {
     }
 
     /// By an outgoing connection, or a dial, of a globally reachable address of the same subnet.
-    fn is_taken(&self, ip: IpAddr) -> bool {
+    pub(super) fn is_taken(&self, ip: IpAddr) -> bool {
         let mut outgoing = self
             .peers
             .values()
             .filter(|peer| peer.is_outgoing() && is_global(peer.ip));
         outgoing.any(|peer| network(peer.ip) == network(ip))
+    }
+
+    pub(super) fn takes_subnet_of(&self, taker: IpAddr, ip: IpAddr) -> bool {
+        let is_outgoing = self.peers.get(&taker).is_some_and(Known::is_outgoing);
+        is_outgoing && is_global(taker) && network(taker) == network(ip)
     }
 
     fn start(&mut self, now: Now, id: ConnectionId, ip: IpAddr) {
@@ -202,11 +223,12 @@ impl Model {
         }
     }
 
-    fn is_candidate(&self, peer: &Known, now: Now) -> bool {
-        self.is_free(peer) && !peer.pauses(now.since_start)
+    pub(super) fn is_candidate(&self, peer: &Known, now: Now) -> bool {
+        self.is_free(peer) && !peer.reserved && !peer.pauses(now.since_start)
     }
 
-    fn is_free(&self, peer: &Known) -> bool {
-        peer.is_idle() && !peer.own && self.parked_of(peer.ip).is_none() && !self.is_held(peer.ip)
+    pub(super) fn is_free(&self, peer: &Known) -> bool {
+        let is_excluded = peer.own || peer.denied;
+        peer.is_idle() && !is_excluded && self.parked_of(peer.ip).is_none() && !self.is_held(peer.ip)
     }
 }

@@ -21,6 +21,10 @@ pub(super) struct Known {
     pub(super) streak: u32,
     pub(super) proven: bool,
     pub(super) own: bool,
+    pub(super) denied: bool,
+    pub(super) reserved: bool,
+    /// Its dial or outgoing connection is none of the target.
+    pub(super) beside: bool,
     /// It was in the peer file.
     pub(super) from_file: bool,
     /// It was admitted, or refused for want of room; neither told of by somebody nor alive.
@@ -39,6 +43,8 @@ pub(super) struct Known {
     pub(super) pause: Option<(Duration, Duration)>,
     pub(super) unroutable: u32,
     pub(super) banned_at: Option<DateTime<Utc>>,
+    /// The end of a ban with a term of its own.
+    pub(super) banned_until: Option<DateTime<Utc>>,
     /// The last event that concerned the ban.
     pub(super) ban_event: u64,
     pub(super) deadline: Option<Duration>,
@@ -75,7 +81,7 @@ impl When {
 pub(super) type Key = (u8, Reverse<Option<DateTime<Utc>>>, u32, Option<DateTime<Utc>>, u32);
 
 /// What the peer file says of a peer.
-pub(super) type Stored = (IpAddr, PeerStatus, [Option<DateTime<Utc>>; 4], u32, bool);
+pub(super) type Stored = (IpAddr, PeerStatus, [Option<DateTime<Utc>>; 5], u32, bool);
 
 impl Known {
     pub(super) fn new(ip: IpAddr, tie: u32) -> Self {
@@ -89,6 +95,9 @@ impl Known {
             streak: 0,
             proven: false,
             own: false,
+            denied: false,
+            reserved: false,
+            beside: false,
             from_file: false,
             knocked: false,
             refused: false,
@@ -100,6 +109,7 @@ impl Known {
             pause: None,
             unroutable: 0,
             banned_at: None,
+            banned_until: None,
             ban_event: 0,
             deadline: None,
             connection: None,
@@ -117,6 +127,7 @@ impl Known {
             alive_outgoing: When::loaded(peer.last_alive_outgoing, utc),
             streak: peer.failures_in_row,
             banned_at: record.banned_at,
+            banned_until: record.banned_until,
             from_file: true,
             knocked: record.knocked,
             ..Self::new(peer.ip, tie)
@@ -131,7 +142,7 @@ impl Known {
 
     /// Idle, and nothing was ever tried with it.
     pub(super) fn is_untried(&self) -> bool {
-        self.is_idle() && !self.own && self.key().0 == 5
+        self.is_idle() && !self.own && !self.reserved && self.key().0 == 5
     }
 
     /// Whether it is dialed, or connected by a dial.
@@ -174,6 +185,7 @@ impl Known {
         let ever = alive.is_some() || failure.is_some() || self.streak > 0;
         let by_newest = |class, time| (class, Reverse(time), 0, None, self.tie);
         match self.status {
+            _ if self.denied => by_newest(7, None),
             PeerStatus::OutAlive => by_newest(1, None),
             PeerStatus::InAlive => by_newest(2, None),
             _ if self.proven && self.streak == 0 => by_newest(3, believed(self.alive_outgoing)),
@@ -213,6 +225,7 @@ impl Known {
             shown.last_failure,
             shown.last_alive_outgoing,
             self.banned_at,
+            self.banned_until,
         ];
         (!self.own || self.from_file).then_some((self.ip, status, times, self.streak, self.knocked))
     }

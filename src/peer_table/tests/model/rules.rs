@@ -1,17 +1,22 @@
 //! The rules of the design over plain peers: everything is scanned and sorted, nothing is indexed.
 
+mod forgetting;
 mod inbound;
 mod leased;
 mod own_addresses;
+mod reserved;
 
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
 
+use self::forgetting::largest_crowds;
 use self::leased::Exchanges;
+use self::reserved::longest_pause;
 use super::dials::DialPace;
-use super::known::{Known, When, network, teller};
+use super::known::{Known, When};
 use super::script::Script;
+use crate::IpPrefix;
 use crate::fault::DialFault;
 use crate::peer::{ConnectionId, ParkedId, PeerRecord, PeerStatus, Revocation, is_peer_address};
 use crate::peer_table::random::Random;
@@ -30,6 +35,8 @@ pub(super) struct Model {
     pub(super) peers: BTreeMap<IpAddr, Known>,
     pub(super) parked: Vec<Parked>,
     pub(super) pace: DialPace,
+    /// Addresses that are to be dialed once.
+    pub(super) wanted: Vec<IpAddr>,
     pub(super) is_proven_turn: bool,
     pub(super) exchanges: Exchanges,
     pub(super) actions: Vec<Action>,
@@ -72,6 +79,7 @@ impl Model {
             peers: BTreeMap::new(),
             parked: Vec::new(),
             pace,
+            wanted: Vec::new(),
             is_proven_turn: true,
             actions: Vec::new(),
             stale: 0,
@@ -87,9 +95,13 @@ impl Model {
         }
     }
 
-    /// Answers how many bans began only now.
+    /// Answers how many bans began only now, and how many peers were added.
     pub(super) fn load(&mut self, now: Now, records: &[PeerRecord]) -> usize {
-        let loaded = |record: &PeerRecord| Known::loaded(record, self.random.tie(record.peer.ip), now.utc);
+        let loaded = |record: &PeerRecord| Known {
+            denied: self.is_denied(record.peer.ip),
+            reserved: self.config.reserved_peers.contains(&record.peer.ip),
+            ..Known::loaded(record, self.random.tie(record.peer.ip), now.utc)
+        };
         let mut peers: Vec<_> = records.iter().map(loaded).collect();
         let mut bans: Vec<_> = peers.iter_mut().filter(|peer| is_banned(peer)).collect();
         bans.sort_by_key(|peer| peer.believed_failure());
@@ -103,18 +115,24 @@ impl Model {
             peer.ban_event = self.events;
             let served = since(at.unwrap_or(now.utc), now);
             let left = |duration: Duration| now.since_start + duration.saturating_sub(served);
-            peer.deadline = self.config.ban_duration.map(left);
+            peer.deadline = match peer.banned_until {
+                Some(until) => Some(now.since_start + (until - now.utc).to_std().unwrap_or_default()),
+                None => self.config.ban_duration.map(left),
+            };
         }
+        let is_missing = |ip: &IpAddr| !peers.iter().any(|peer| peer.ip == *ip);
+        let missing: Vec<_> = self.config.reserved_peers.iter().copied().filter(is_missing).collect();
         let mut idle: Vec<_> = peers.iter().filter(|peer| !is_banned(peer)).collect();
-        idle.sort_by_key(|peer| peer.key());
+        idle.sort_by_key(|peer| (!peer.reserved, peer.key()));
         let kept: Vec<_> = idle
             .iter()
-            .take(self.config.max_idle_peers)
+            .take(self.config.max_idle_peers - missing.len())
             .map(|peer| peer.ip)
             .collect();
         for mut peer in peers {
             let ip = peer.ip;
             peer.own = self.is_own(ip);
+            peer.knocked &= !peer.reserved || peer.own;
             if is_banned(&peer) {
                 self.peers.insert(ip, peer);
                 self.keep_bounds(ip);
@@ -122,6 +140,12 @@ impl Model {
                 peer.pause = self.pause_left(now, &peer);
                 self.peers.insert(ip, peer);
             }
+        }
+        for ip in missing {
+            self.add(ip);
+            let own = self.is_own(ip);
+            (self.peer_mut(ip).reserved, self.peer_mut(ip).own) = (true, own);
+            begun += usize::from(!own);
         }
         begun
     }
@@ -134,7 +158,8 @@ impl Model {
         if let Some(peer) = self.peers.get_mut(&ip).filter(|peer| !(peer.own && peer.from_file)) {
             (peer.knocked, peer.refused) = (false, false);
         }
-        let may_be_added = is_peer_address(ip) && !self.is_own(ip) && !self.peers.contains_key(&ip);
+        let is_fresh = !self.is_own(ip) && !self.peers.contains_key(&ip);
+        let may_be_added = is_peer_address(ip) && is_fresh && !self.is_denied(ip);
         if may_be_added {
             self.add(ip);
             self.peer_mut(ip).teller = teller.map(|teller| teller.to_canonical());
@@ -186,12 +211,14 @@ impl Model {
         peer.status = PeerStatus::OutHandshaking;
         (peer.unroutable, peer.deadline) = (0, deadline);
         (peer.since, peer.local_port) = (now.since_start, Some(local.port()));
-        self.pace.race_at = now.since_start + self.config.dial_stagger;
+        if !self.peer(ip).beside {
+            self.pace.race_at = now.since_start + self.config.dial_stagger;
+        }
         if let Some(loser) = self.crossing(ip) {
             self.refuse_parked(loser);
         }
         self.settle_suspects(id);
-        if self.shortage() == 0 {
+        if self.shortage() == 0 && !self.peer(ip).beside {
             self.pace.replacements = 0;
             self.call_off_all(now);
         }
@@ -200,7 +227,8 @@ impl Model {
 
     pub(super) fn on_dial_failed(&mut self, now: Now, id: ConnectionId, fault: DialFault) {
         let Some(ip) = self.peer_of(id) else { return };
-        self.pace.replacements += 1;
+        let beside = self.peer(ip).beside;
+        self.pace.replacements += usize::from(!beside);
         if fault == DialFault::Host {
             let pause = Duration::from_millis(100 << self.pace.host_faults.min(16));
             self.pace.host_faults += 1;
@@ -213,7 +241,7 @@ impl Model {
         }
         let is_outage = self.is_outage(now);
         let was_in_outage = fault == DialFault::TimedOut && self.sent_into_outage.contains(&id);
-        if fault == (DialFault::Unroutable { at_once: true }) {
+        if fault == (DialFault::Unroutable { at_once: true }) && !beside {
             self.refund();
         }
         let peer = self.peer_mut(ip);
@@ -235,7 +263,7 @@ impl Model {
         } else {
             self.backoff(failures)
         };
-        self.peer_mut(ip).pause = Some(jittered(now, pause));
+        self.rest(now, ip, pause);
         self.end(now, ip, NO_LEASE);
     }
 
@@ -246,7 +274,11 @@ impl Model {
         let current = connection.and_then(|id| self.peer_of(id));
         let is_connected = current.is_some_and(|ip| self.peer(ip).status.is_connected());
         match report {
-            Report::Banned => self.ban(now, ip),
+            Report::Banned => self.ban(now, ip, None),
+            Report::BannedFor(term) => self.ban(now, ip, Some(term)),
+            Report::Reserve => self.reserve(now, ip),
+            Report::Release => self.release(ip),
+            Report::Dial => self.want_dial(ip),
             Report::Ourselves if is_peer_address(ip) => self.on_ourselves(now, ip),
             Report::Unbanned if status == Some(PeerStatus::Banned) => self.lift_ban(ip),
             Report::Alive if is_connected => {
@@ -292,12 +324,18 @@ impl Model {
     }
 
     pub(super) fn shortage(&self) -> usize {
-        let connected = self.count(PeerStatus::OutHandshaking) + self.count(PeerStatus::OutAlive);
+        let connected = [PeerStatus::OutHandshaking, PeerStatus::OutAlive].map(|status| self.count_for_target(status));
+        let connected: usize = connected.iter().sum();
         self.config.target_outgoing_connections.saturating_sub(connected)
     }
 
     pub(super) fn count(&self, status: PeerStatus) -> usize {
         self.peers.values().filter(|peer| peer.status == status).count()
+    }
+
+    pub(super) fn count_for_target(&self, status: PeerStatus) -> usize {
+        let counted = |peer: &&Known| peer.status == status && !peer.beside;
+        self.peers.values().filter(counted).count()
     }
 
     pub(super) fn parked_of(&self, ip: IpAddr) -> Option<&Parked> {
@@ -311,7 +349,7 @@ impl Model {
 
     /// The peers that others are told of.
     pub(super) fn told(&self) -> Vec<IpAddr> {
-        self.ips(|peer| !is_banned(peer) && !peer.own && !self.is_own(peer.ip) && !peer.knocked)
+        self.ips(|peer| !is_banned(peer) && !peer.own && !self.is_own(peer.ip) && !peer.knocked && !peer.denied)
     }
 
     pub(super) fn peer(&self, ip: IpAddr) -> &Known {
@@ -339,7 +377,15 @@ impl Model {
     }
 
     fn add(&mut self, ip: IpAddr) {
-        self.peers.insert(ip, Known::new(ip, self.random.tie(ip)));
+        let denied = self.is_denied(ip);
+        let known = Known::new(ip, self.random.tie(ip));
+        self.peers.insert(ip, Known { denied, ..known });
+    }
+
+    pub(super) fn is_denied(&self, ip: IpAddr) -> bool {
+        let NetworkConfig { denied, allowed, .. } = &self.config;
+        let is_in = |prefixes: &[IpPrefix]| prefixes.iter().any(|prefix| prefix.contains(ip));
+        is_in(denied) || !(allowed.is_empty() || is_in(allowed))
     }
 
     fn on_alive(&mut self, now: Now, ip: IpAddr) {
@@ -367,8 +413,8 @@ impl Model {
     fn close(&mut self, now: Now, ip: IpAddr, why: Revocation) {
         if self.peer(ip).is_outgoing() {
             let pause = self.pause_after_end(now, ip);
-            let peer = self.peer_mut(ip);
-            (peer.pause, peer.outage_failures) = (Some(jittered(now, pause)), 0);
+            self.rest(now, ip, pause);
+            self.peer_mut(ip).outage_failures = 0;
         }
         self.end(now, ip, why);
     }
@@ -396,7 +442,7 @@ impl Model {
             } else {
                 self.backoff(streak)
             };
-            self.peer_mut(ip).pause = Some(jittered(now, pause.max(least)));
+            self.rest(now, ip, pause.max(least));
         }
         self.end(now, ip, why);
     }
@@ -416,12 +462,12 @@ impl Model {
         pause.min(12 * self.config.retry_backoff)
     }
 
-    fn ban(&mut self, now: Now, ip: IpAddr) {
+    fn ban(&mut self, now: Now, ip: IpAddr, term: Option<Duration>) {
         let connected = self.peers.get(&ip).is_some_and(|peer| peer.status.is_connected());
         if !is_peer_address(ip) || self.is_own(ip) {
             self.stale += 1;
             if connected {
-                self.end(now, ip, Revocation::Banned);
+                self.end(now, ip, Revocation::Ourselves);
             }
             self.doubt(ip);
             return;
@@ -430,11 +476,13 @@ impl Model {
             self.add(ip);
         }
         self.events += 1;
-        let (event, deadline) = (self.events, self.config.ban_duration.map(|time| now.since_start + time));
+        let lasts = term.or(self.config.ban_duration);
+        let (event, deadline) = (self.events, lasts.map(|time| now.since_start + time));
         let peer = self.peer_mut(ip);
         let dial = peer.connection.filter(|_| peer.status == PeerStatus::OutConnecting);
         peer.fails(now.utc);
         (peer.banned_at, peer.ban_event) = (Some(now.utc), event);
+        peer.banned_until = term.map(|term| now.utc + term);
         (peer.pause, peer.outage_failures) = (None, 0);
         self.actions.extend(dial.map(Action::CallOff));
         self.end_by(now, ip, PeerStatus::Banned, Revocation::Banned, deadline);
@@ -442,7 +490,7 @@ impl Model {
 
     fn lift_ban(&mut self, ip: IpAddr) {
         let peer = self.peer_mut(ip);
-        (peer.banned_at, peer.deadline) = (None, None);
+        (peer.banned_at, peer.banned_until, peer.deadline) = (None, None, None);
         peer.status = PeerStatus::Idle;
         self.keep_bounds(ip);
     }
@@ -450,7 +498,7 @@ impl Model {
     /// In whatever order: it matters only where the list is full.
     fn call_off_all(&mut self, now: Now) {
         loop {
-            let dialed = self.ips(|peer| peer.status == PeerStatus::OutConnecting);
+            let dialed = self.ips(|peer| peer.status == PeerStatus::OutConnecting && !peer.beside);
             if dialed.is_empty() {
                 break;
             }
@@ -470,7 +518,7 @@ impl Model {
         let peer = self.peer_mut(ip);
         let (connection, was) = (peer.connection.take(), peer.status);
         (peer.status, peer.deadline, peer.alive_since) = (to, deadline, None);
-        (peer.local_port, peer.is_leased) = (None, false);
+        (peer.local_port, peer.is_leased, peer.beside) = (None, false, false);
         if self.count(PeerStatus::OutAlive) == 0 {
             self.outage_since.get_or_insert(now.since_start);
         }
@@ -501,104 +549,13 @@ impl Model {
         self.actions.push(Action::RefuseParked(id));
     }
 
-    fn keep_bounds(&mut self, ip: IpAddr) {
-        if self.peer(ip).is_idle() && (self.peer(ip).own || self.is_own(ip)) {
-            if self.peer(ip).from_file {
-                self.peer_mut(ip).own = true;
-            } else {
-                self.forget(ip);
-            }
-        }
-        while self.count(PeerStatus::Idle) > self.config.max_idle_peers {
-            let victims = self.idle_victims(ip);
-            if victims.is_empty() {
-                self.forget(ip);
-            } else {
-                self.forget_one(&victims);
-            }
-        }
-        while self.count(PeerStatus::Banned) > self.config.max_banned_peers {
-            let banned = self.peers.values().filter(|peer| is_banned(peer));
-            let crowds = largest_crowds(banned);
-            let quietest = |crowd: &Vec<&Known>| crowd.iter().map(|peer| peer.ban_event).min();
-            let mut quietest: Vec<_> = crowds.iter().filter_map(quietest).collect();
-            quietest.sort_unstable();
-            // Of more than five subnets, five are drawn.
-            quietest.truncate(if crowds.len() <= 5 { 1 } else { usize::MAX });
-            let victims = self.ips(|peer| is_banned(peer) && quietest.contains(&peer.ban_event));
-            self.forget_one(&victims);
-        }
-    }
-
-    /// The worst of the subnets that hold most unproven Idle peers; of more than five such, of any five. The newcomer
-    /// among them that is as good as the worst of the others wins or loses.
-    fn idle_victims(&self, newcomer: IpAddr) -> Vec<IpAddr> {
-        let greedy = self.told_beyond_share();
-        if !greedy.is_empty() {
-            return greedy;
-        }
-        let unproven = |peer: &&Known| peer.is_idle() && !peer.own && !peer.proven;
-        let crowds = largest_crowds(self.peers.values().filter(unproven));
-        if crowds.is_empty() {
-            let idle = self.peers.values().filter(|peer| peer.is_idle() && !peer.own);
-            return idle
-                .max_by_key(|peer| peer.key())
-                .map(|peer| peer.ip)
-                .into_iter()
-                .collect();
-        }
-        let competes = crowds.iter().flatten().any(|peer| peer.ip == newcomer);
-        let others = |crowd: &Vec<&Known>| {
-            let others = crowd.iter().filter(|peer| peer.ip != newcomer);
-            others.max_by_key(|peer| peer.key()).map(|peer| peer.ip)
-        };
-        let mut worst: Vec<_> = crowds.iter().filter_map(others).collect();
-        // Subnets are drawn until five peers are looked at.
-        if crowds.len() <= 5 && crowds.iter().map(Vec::len).sum::<usize>() <= 5 {
-            worst.sort_by_key(|&ip| std::cmp::Reverse(self.peer(ip).key()));
-            worst.truncate(1);
-        }
-        if !competes {
-            return worst;
-        }
-        let rank = |ip: IpAddr| self.peer(ip).rank();
-        let loses = worst.is_empty() || worst.iter().any(|&ip| rank(newcomer) >= rank(ip));
-        let mut victims = worst;
-        victims.retain(|&ip| rank(newcomer) <= rank(ip));
-        victims.extend(loses.then_some(newcomer));
-        victims
-    }
-
-    /// The untried peers of the tellers that hold most of them, if that is more than the share of one.
-    fn told_beyond_share(&self) -> Vec<IpAddr> {
-        let mut told: BTreeMap<_, Vec<IpAddr>> = BTreeMap::new();
-        for peer in self.peers.values().filter(|peer| peer.is_untried()) {
-            if let Some(by) = peer.teller {
-                told.entry(teller(by)).or_default().push(peer.ip);
-            }
-        }
-        let most = told.values().map(Vec::len).max().unwrap_or(0);
-        let is_greedy = most > self.config.max_idle_peers / SHARE.divisor && most > SHARE.least;
-        let largest = told.into_values().filter(|told| is_greedy && told.len() == most);
-        largest.flatten().collect()
-    }
-
-    fn forget_one(&mut self, victims: &[IpAddr]) {
-        let victim = self.script.victim(victims);
-        self.forget(victim);
-    }
-
-    pub(super) fn forget(&mut self, ip: IpAddr) {
-        self.peers.remove(&ip);
-    }
-
     fn handshake_deadline(&self, now: Now) -> Option<Duration> {
         self.config.handshake_timeout.map(|timeout| now.since_start + timeout)
     }
 
     fn pause_left(&self, now: Now, peer: &Known) -> Option<(Duration, Duration)> {
         let waited = since(peer.failure.filter(|_| peer.streak > 0)?.stored, now);
-        let pause = self.backoff(peer.streak);
+        let pause = self.backoff(peer.streak).min(longest_pause(peer));
         let longest = self.config.max_retry_backoff;
         let end = |pause: Duration| now.since_start + pause.saturating_sub(waited).min(longest);
         let (shortest, longest) = jitter(pause);
@@ -637,12 +594,4 @@ fn jitter(pause: Duration) -> (Duration, Duration) {
 fn jittered(now: Now, pause: Duration) -> (Duration, Duration) {
     let (shortest, longest) = jitter(pause);
     (now.since_start + shortest, now.since_start + longest)
-}
-
-/// The subnets that hold most of these peers.
-fn largest_crowds<'a>(peers: impl Iterator<Item = &'a Known>) -> Vec<Vec<&'a Known>> {
-    let mut crowds: BTreeMap<_, Vec<&Known>> = BTreeMap::new();
-    peers.for_each(|peer| crowds.entry(network(peer.ip)).or_default().push(peer));
-    let most = crowds.values().map(Vec::len).max();
-    crowds.into_values().filter(|crowd| Some(crowd.len()) == most).collect()
 }

@@ -3,6 +3,7 @@
 use super::known::{Known, Stored};
 use super::rules::{Model, SHARE};
 use super::script::Script;
+use super::watching::Watcher;
 use super::*;
 use crate::peer_file;
 use crate::peer_table::entry::Source;
@@ -61,6 +62,7 @@ pub(super) struct Trial {
     leases: VecDeque<(ConnectionId, IpAddr)>,
     sockets: Vec<(ParkedId, SocketAddr)>,
     stored: Vec<Stored>,
+    watcher: Watcher,
     steps: usize,
     /// What happened how often, before the last restart.
     happened: BTreeMap<&'static str, u64>,
@@ -72,9 +74,10 @@ impl Trial {
             utc: start(),
             since_start: Duration::ZERO,
         };
-        let table = new_table(config.clone(), listen, seed, now);
-        Self {
-            model: Model::new(config, listen, table.random.clone(), now),
+        let table = new_table(config, listen, seed, now);
+        let mut trial = Self {
+            watcher: Watcher::default(),
+            model: Model::new(table.config.clone(), listen, table.random.clone(), now),
             table,
             now,
             listen,
@@ -84,7 +87,9 @@ impl Trial {
             stored: Vec::new(),
             steps: 0,
             happened: BTreeMap::new(),
-        }
+        };
+        trial.apply_load(now, Vec::new());
+        trial
     }
 
     pub(super) fn step(&mut self, step: &Step) {
@@ -176,10 +181,14 @@ impl Trial {
             self.inbound(remote, ip(US), true);
         }
         assert_eq!(self.table.next_settled(), None);
-        while let Some(dial) = self.apply(
-            |table| table.next_dial(now),
-            |model, &dial| model.on_next_dial(now, dial),
-        ) {
+        loop {
+            let due = self.compare_dial_states();
+            let dial = self.apply(
+                |table| table.next_dial(now),
+                |model, &dial| model.on_next_dial(now, dial),
+            );
+            self.check_due(&due, dial.map(|(_, ip)| ip));
+            let Some(dial) = dial else { break };
             self.dials.push(dial);
         }
         self.compare_deadline();
@@ -188,6 +197,33 @@ impl Trial {
         self.steps += 1;
         if self.steps.is_multiple_of(STEPS_PER_CHECK) {
             self.table.check();
+        }
+    }
+
+    /// The table tells of each peer what the model does. Answers which are due, unless an own address is among the
+    /// candidates that was not seen to be one: it is passed over when it is drawn.
+    fn compare_dial_states(&self) -> Option<Vec<IpAddr>> {
+        let peers: BTreeSet<_> = PEERS.iter().map(|peer| ip(peer).to_canonical()).collect();
+        let is_unseen = |peer: &Known| peer.is_idle() && !peer.own && self.model.is_own(peer.ip);
+        if self.model.peers.values().any(is_unseen) {
+            return None;
+        }
+        let mut due = Vec::new();
+        for &peer in &peers {
+            let state = self.table.dial_state(self.now, peer);
+            assert_eq!(state, self.model.dial_state(self.now, peer, &state), "of {peer}");
+            due.extend((state == DialState::Due).then_some(peer));
+        }
+        Some(due)
+    }
+
+    /// What is dialed was due, and if nothing is then nothing was.
+    fn check_due(&mut self, due: &Option<Vec<IpAddr>>, dialed: Option<IpAddr>) {
+        let Some(due) = due else { return };
+        match dialed {
+            Some(ip) => assert!(due.contains(&ip), "{ip} is dialed, and was not due"),
+            // What was wanted may have been dropped meanwhile.
+            None => assert!(due.is_empty(), "{due:?} are due, and none is dialed"),
         }
     }
 
@@ -253,13 +289,7 @@ impl Trial {
         peer_file::encode_head(&mut file);
         let stored: Vec<_> = self.table.stored_from(0).flatten().collect();
         for (place, record) in stored.iter().enumerate() {
-            let StoredPeer {
-                peer,
-                banned_at,
-                knocked,
-                other,
-            } = *record;
-            peer_file::encode_record(&mut file, place == 0, peer, banned_at, knocked, other);
+            peer_file::encode_record(&mut file, place == 0, *record);
         }
         peer_file::encode_tail(&mut file, !stored.is_empty());
         let records = peer_file::parse(&file).unwrap();
@@ -281,16 +311,18 @@ impl Trial {
             assert_eq!(
                 changes > 0,
                 begun > 0,
-                "loading is no change, but for bans that begin now"
+                "loading is no change, but for bans that begin now and reserved peers"
             );
         });
         self.stored = self.model.stored();
+        self.watcher = Watcher::of(&mut self.table);
     }
 
     /// Lets the same happen to both, and compares all that can be seen of them.
     fn apply<R>(&mut self, act: impl FnOnce(&mut PeerTable) -> R, tell: impl Fn(&mut Model, &R)) -> R {
         let changes = self.table.changes();
         let result = act(&mut self.table);
+        self.watcher.follow(&mut self.table);
         let actions: Vec<_> = std::iter::from_fn(|| self.table.next_action()).collect();
         self.follow(&result, &actions, tell);
         self.obey(&actions);
@@ -406,16 +438,17 @@ impl Model {
         let (has_parked, is_held) = (self.parked_of(ip).is_some(), self.is_held(ip));
         let peer = self.peers.get_mut(&ip)?;
         peer.teller = peer.teller.filter(|_| peer.is_untried());
-        if peer.is_idle() && peer.from_file && !peer.own {
+        if peer.is_idle() && (peer.from_file || peer.reserved) && !peer.own {
             // An own address that the file names is noticed when it was to be dialed.
             peer.own = entry.is_own;
         }
         let seen = (
             &entry.peer,
-            (entry.is_proven, entry.is_own, entry.source),
+            (entry.is_proven, entry.is_own, entry.is_reserved, entry.is_beside_target),
+            entry.source,
             entry.connection.map(|connection| connection.number),
             entry.deadline().map(Moment::since_start),
-            entry.banned_at(),
+            (entry.ban_times().at, entry.ban_times().until),
             table.peers.tellers().of(id),
             (entry.has_parked, entry.is_held),
         );
@@ -427,10 +460,11 @@ impl Model {
         };
         let expected = (
             &shown,
-            (peer.proven, peer.own, source),
+            (peer.proven, peer.own, peer.reserved, peer.beside),
+            source,
             peer.connection.map(|connection| connection.number),
             peer.deadline,
-            peer.banned_at,
+            (peer.banned_at, peer.banned_until),
             peer.teller.map(Teller::at),
             (has_parked, is_held),
         );

@@ -158,6 +158,8 @@ impl Trial {
                 let [all, attempts] = [stats.outgoing_connections, stats.outgoing_attempts];
                 let may_dial = all.used < all.limit && attempts.used < attempts.limit;
                 let next = table.next_dial_time();
+                let is_asked_for = self.is_reserved(peer) || table.is_wanted(ip(self.names[peer]));
+                let may_dial = may_dial || (is_asked_for && known.own_since.is_none());
                 assert!(!may_dial || next.is_some(), "never dialed again");
                 if let (true, Some(next)) = (self.has_pauses(), next) {
                     known.pauses.check_next(next);

@@ -115,7 +115,8 @@ fn backoff(config: &NetworkConfig, failures: u32) -> Duration {
 impl Trial {
     /// Whether the pauses are followed.
     pub(super) fn has_pauses(&self) -> bool {
-        self.names.len() == 1
+        let ends_pauses = [Report::Reserve, Report::Dial].map(Stimulus::Reports);
+        self.names.len() == 1 && !ends_pauses.iter().any(|stimulus| self.stimuli.contains(stimulus))
     }
 
     /// Whether an inbound socket of the peer is held, not handed over.
@@ -134,7 +135,7 @@ impl Trial {
                     (known.pauses.streak, known.pauses.failures) = (0, 0);
                 }
             }
-            (Some(Report::Banned), _) => {
+            (Some(Report::Banned | Report::BannedFor(_)), _) => {
                 known.connection = None;
                 (known.pauses.until, known.pauses.failures) = (None, 0);
             }
@@ -145,7 +146,7 @@ impl Trial {
             (Some(Report::Failed | Report::Closed) | None, Some(_)) => {
                 self.note_end(peer, report != Some(Report::Closed), is_crossed);
             }
-            (_, None) | (Some(Report::Unbanned), _) => {}
+            (_, None) | (Some(Report::Unbanned | Report::Reserve | Report::Release | Report::Dial), _) => {}
         }
     }
 

@@ -33,6 +33,9 @@ struct PeerView {
     is_alive: bool,
     has_stale_lease: bool,
     reported: Vec<Option<Discriminant<Report>>>,
+    is_reserved: bool,
+    is_wanted: bool,
+    counts_beside: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -100,6 +103,9 @@ impl Trial {
                 .iter()
                 .map(|report| report.as_ref().map(discriminant))
                 .collect(),
+            is_reserved: self.is_reserved(peer),
+            is_wanted: self.node.engine.table().is_wanted(ip(self.names[peer])),
+            counts_beside: self.node.engine.table().is_beside_target(ip(self.names[peer])),
         }
     }
 

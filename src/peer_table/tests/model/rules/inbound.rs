@@ -2,7 +2,7 @@
 
 use super::super::known::inbound_network;
 use super::*;
-use crate::peer_table::inbound::Refusal;
+use crate::change::Refusal;
 use crate::peer_table::subnet::is_global;
 
 impl Model {
@@ -35,6 +35,9 @@ impl Model {
             peer.ban_event = event;
             peer.fails(now.utc);
             return Verdict::Refuse(Refusal::Banned);
+        }
+        if self.is_denied(ip) && suspect.is_none() {
+            return Verdict::Refuse(Refusal::Denied);
         }
         let we_are_lower = local < ip;
         let is_connected = match status {

@@ -52,7 +52,7 @@ impl Model {
     /// As many as the target are alive, one of them is leased, nothing is dialed, nobody is held.
     pub(in super::super) fn may_rotate(&self) -> bool {
         let dialed = self.count(PeerStatus::OutConnecting) + self.count(PeerStatus::OutHandshaking);
-        let alive = self.count(PeerStatus::OutAlive);
+        let alive = self.count_for_target(PeerStatus::OutAlive);
         let is_leased = !self.leased(PeerStatus::OutAlive).is_empty();
         alive == self.config.target_outgoing_connections && is_leased && dialed == 0 && self.exchanges.held.is_none()
     }
@@ -66,7 +66,7 @@ impl Model {
     /// A dial of ours has come alive: first the new, then the old.
     pub(super) fn finish_rotation(&mut self, now: Now, ip: IpAddr) {
         let is_rotation = self.exchanges.rotation.is_some() && self.exchanges.rotation == self.peer(ip).connection;
-        let connected = self.count(PeerStatus::OutHandshaking) + self.count(PeerStatus::OutAlive);
+        let connected = self.count_for_target(PeerStatus::OutHandshaking) + self.count_for_target(PeerStatus::OutAlive);
         if !is_rotation || connected <= self.config.target_outgoing_connections {
             return;
         }
@@ -88,12 +88,12 @@ impl Model {
             let ends = at + self.config.max_retry_backoff;
             inbound_network(other) == inbound_network(ip) && is_global(ip) && ends > now.since_start
         });
-        self.config.evict_incoming
+        let may_gain = self.config.evict_incoming && self.exchanges.evict_at <= now.since_start && !has_gained;
+        (may_gain || self.is_reserved(ip))
             && self.incoming() == self.config.max_incoming_connections
             && self.full_beside_total(ip).is_none()
             && self.exchanges.held.is_none()
-            && self.exchanges.evict_at <= now.since_start
-            && !(rotates || has_gained || self.leased(PeerStatus::InAlive).is_empty())
+            && !(rotates || self.leased(PeerStatus::InAlive).is_empty())
     }
 
     /// Of the subnet with most of them the youngest; of several such, the youngest of all.
@@ -102,13 +102,20 @@ impl Model {
         let crowds = largest_crowds(leased.iter().map(|&ip| self.peer(ip)));
         let youngest = crowds.into_iter().flatten().max_by_key(|peer| peer.connection);
         let victim = youngest.expect("somebody can be evicted").ip;
-        self.exchanges.evict_at = now.since_start + Duration::from_secs(1);
-        self.exchanges.gained.push((now.since_start, newcomer));
+        if !self.is_reserved(newcomer) {
+            self.exchanges.evict_at = now.since_start + Duration::from_secs(1);
+            self.exchanges.gained.push((now.since_start, newcomer));
+        }
         self.exchange(now, victim, Revocation::Evicted);
     }
 
+    fn is_reserved(&self, ip: IpAddr) -> bool {
+        self.peers.get(&ip).is_some_and(|peer| peer.reserved)
+    }
+
+    /// Of reserved peers and beside the target none is ended.
     fn leased(&self, status: PeerStatus) -> Vec<IpAddr> {
-        self.ips(|peer| peer.is_leased && peer.status == status)
+        self.ips(|peer| peer.is_leased && peer.status == status && !peer.reserved && !peer.beside)
     }
 
     /// As if it had been closed; and its address is held.

@@ -39,7 +39,7 @@ impl Model {
     pub(in super::super) fn on_reached_ourselves(&mut self, now: Now, ip: IpAddr, local: IpAddr) {
         self.learn_own(now, ip, Some(local));
         self.peer_mut(ip).own = true;
-        self.pace.replacements += 1;
+        self.pace.replacements += usize::from(!self.peer(ip).beside);
         self.end(now, ip, Revocation::Ourselves);
     }
 
@@ -52,7 +52,7 @@ impl Model {
             status => {
                 let dial = peer.connection.filter(|_| status == PeerStatus::OutConnecting);
                 self.actions.extend(dial.map(Action::CallOff));
-                self.end(now, ip, Revocation::Feedback);
+                self.end(now, ip, Revocation::Ourselves);
             }
         }
     }
