@@ -9,6 +9,12 @@ use crate::peer_table::random::Random;
 use crate::peer_table::rank::Ranked;
 use crate::peer_table::subnet::GroupId;
 
+/// In a rotation a subnet weighs no more than with so many known peers, so that one with thousands is not drawn always.
+const WEIGHTIEST: usize = 32;
+/// How many subnets are drawn until one is accepted by its weight. Where all are small, the last one is taken: then they
+/// weigh alike anyway.
+const DRAWS: usize = 64;
+
 /// Which kind of peers a dial is for; the two take turns.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Turn {
@@ -56,6 +62,24 @@ impl Candidates {
                 groups.get(subnet).draw(random)
             }
         }
+    }
+
+    /// An unproven peer for a rotation: a subnet weighs by its known peers, up to [`WEIGHTIEST`]. So peers of large subnets
+    /// get incoming connections, too, which a uniform draw of subnets hardly gives them.
+    pub(crate) fn draw_by_size(&self, from_taken: bool, groups: &Groups, random: &mut Random) -> Option<PeerId> {
+        let lots = if from_taken { &self.taken } else { &self.untaken };
+        let subnets = lots.unproven.members();
+        if subnets.is_empty() {
+            return None;
+        }
+        let mut subnet = subnets[random.below(subnets.len())];
+        for _ in 0..DRAWS {
+            if random.below(WEIGHTIEST) < groups.get(subnet).known() {
+                break;
+            }
+            subnet = subnets[random.below(subnets.len())];
+        }
+        groups.get(subnet).draw(random)
     }
 
     /// The proven peer without a streak that has not been alive for longest; if each has a streak, the best.

@@ -207,7 +207,8 @@ impl PeerTable {
     }
 
     /// The turn's own kind from subnets that are not taken, then from those that are; then the other kind likewise. A
-    /// rotation prefers the proven peer that has not been alive for longest: the best one is who was rotated out last.
+    /// rotation draws subnets by their size, and prefers the proven peer that has not been alive for longest: the best one
+    /// is what was rotated out last.
     pub fn choose(&mut self, now: Now) -> Option<(PeerId, bool)> {
         let may_take_again = self.pace.next_to_taken_subnet() <= now.moment();
         let turns = [self.turn, self.turn.other()];
@@ -219,6 +220,7 @@ impl PeerTable {
             let candidates = peers.candidates();
             let id = match turn {
                 Turn::Proven if rotates => candidates.stalest_proven(from_taken)?,
+                Turn::Unproven if rotates => candidates.draw_by_size(from_taken, peers.groups(), random)?,
                 Turn::Proven | Turn::Unproven => candidates.choose(turn, from_taken, peers.groups(), random)?,
             };
             Some((id, from_taken))

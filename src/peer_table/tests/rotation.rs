@@ -292,6 +292,36 @@ fn a_proven_turn_tries_who_has_not_been_alive_for_longest() {
     assert_eq!(tried, [3, 4, 2, 5].map(peer), "who failed since comes last");
 }
 
+/// How many of 100 rotations dial a peer of the subnet that so many are known of, beside 4 peers alone in theirs.
+fn dialed_of_crowd(known: u8) -> usize {
+    let mut node = at_target(1, 1);
+    let crowd: Vec<_> = (1..=known).map(|host| IpAddr::from([90, 1, 1, host])).collect();
+    let alone = (10..14).map(peer);
+    node.list(crowd.iter().copied().chain(alone));
+    let mut count = 0;
+    for _ in 0..100 {
+        node.wait(INTERVAL * 5 / 4);
+        node.poll();
+        let dialed: Vec<_> = node.dials.values().copied().collect();
+        assert_eq!(dialed.len(), 1);
+        count += usize::from(crowd.contains(&dialed[0]));
+        node.dial_err(dialed[0], DialFault::Peer);
+        // As never tried.
+        node.report(dialed[0], Report::Banned);
+        node.report(dialed[0], Report::Unbanned);
+        node.poll();
+    }
+    count
+}
+
+#[test]
+fn a_large_subnet_weighs_more_than_a_small_one_but_not_without_end() {
+    assert!((5..40).contains(&dialed_of_crowd(1)));
+    assert!((50..90).contains(&dialed_of_crowd(8)));
+    // It weighs 32 to 4, not 200 to 4.
+    assert!((75..97).contains(&dialed_of_crowd(200)));
+}
+
 #[test]
 fn the_address_is_held_until_the_lease_is_dropped() {
     let mut node = at_target(1, 1);
