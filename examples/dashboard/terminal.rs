@@ -74,9 +74,11 @@ mod tests {
 
     use super::*;
 
-    #[test]
-    #[ignore = "it panics, in a terminal that the next test makes"]
-    fn panics() {
+    const NAME: &str = "terminal::tests::a_panic_restores_the_terminal_before_its_message";
+    /// Set where this test runs once more, in a terminal, to panic there.
+    const IN_TERMINAL: &str = "PANIC_IN_THIS_TERMINAL";
+
+    fn panic_on_purpose() {
         let mut screen = Screen::take().unwrap();
         screen.draw(|_| {}).unwrap();
         panic!("on purpose");
@@ -84,11 +86,11 @@ mod tests {
 
     #[test]
     fn a_panic_restores_the_terminal_before_its_message() {
+        if env::var_os(IN_TERMINAL).is_some() {
+            return panic_on_purpose();
+        }
         let tests = env::current_exe().unwrap();
-        let command = format!(
-            "'{}' --ignored --exact --nocapture terminal::tests::panics",
-            tests.display()
-        );
+        let command = format!("{IN_TERMINAL}=1 '{}' --exact --nocapture {NAME}", tests.display());
         let mut script = Command::new("script");
         script.args(["--quiet", "--command", &format!("{command}; stty -a"), "/dev/null"]);
         let Ok(output) = script.env("SHELL", "/bin/sh").output() else {

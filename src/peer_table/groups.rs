@@ -86,6 +86,11 @@ impl Group {
         }
     }
 
+    /// How many peers of the subnet are known.
+    pub(crate) fn known(&self) -> usize {
+        self.known.try_into().unwrap_or(usize::MAX)
+    }
+
     /// An unproven peer that may be dialed, by lot; there has to be one.
     pub(crate) fn draw(&self, random: &mut Random) -> Option<PeerId> {
         let ready = self.ready.members();
@@ -187,12 +192,5 @@ impl Groups {
     #[cfg(any(test, feature = "internals", feature = "sim"))]
     pub(crate) fn iter(&self) -> impl Iterator<Item = (Subnet, GroupId, &Group)> {
         self.ids.iter().map(|(&subnet, &id)| (subnet, id, self.get(id)))
-    }
-}
-
-#[cfg(any(test, feature = "internals", feature = "sim"))]
-impl Group {
-    pub(crate) fn known(&self) -> usize {
-        self.known.try_into().unwrap_or(usize::MAX)
     }
 }
