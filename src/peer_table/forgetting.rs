@@ -60,9 +60,11 @@ impl PeerTable {
             if self.peers.counts().idle <= self.max_idle() {
                 break;
             }
-            let newcomer = newcomer.filter(|&id| self.peers.find(id).is_some());
+            let newcomer = newcomer.filter(|&id| self.is_idle(id));
             // All others may be own addresses of the file; a reserved peer goes before these.
             let victim = self.idle_victim(newcomer).or_else(|| self.own_victim(newcomer));
+            let newcomer = newcomer.filter(|&id| !self.peers.get(id).is_reserved);
+            // None is left while a new config releases reserved peers one by one.
             let Some(victim) = victim.or(newcomer) else { break };
             self.counters.peers_forgotten += 1;
             self.forget(victim);
@@ -131,6 +133,12 @@ impl PeerTable {
     fn own_victim(&self, newcomer: Option<PeerId>) -> Option<PeerId> {
         let goes_before = newcomer.is_none_or(|id| self.peers.get(id).is_reserved);
         self.peers.first_own_idle().filter(|_| goes_before)
+    }
+
+    /// Whether the peer is known still, and Idle.
+    fn is_idle(&self, id: PeerId) -> bool {
+        let entry = self.peers.find(id);
+        entry.is_some_and(|entry| entry.peer.status == PeerStatus::Idle)
     }
 
     /// Whether the peer is one of those that [`Self::worst_of_crowd`] chooses from.

@@ -96,12 +96,12 @@ fn attempts_follow_their_cap_either_way() {
     node.poll();
     assert_eq!(node.dials.len(), 2);
     reconfigure(&mut node, |config| {
-        config.max_simultaneous_outgoing_connection_attempts = 3
+        config.max_simultaneous_outgoing_connection_attempts = 3;
     });
     node.poll();
     assert_eq!(node.dials.len(), 3);
     reconfigure(&mut node, |config| {
-        config.max_simultaneous_outgoing_connection_attempts = 1
+        config.max_simultaneous_outgoing_connection_attempts = 1;
     });
     node.poll();
     assert_eq!(node.dials.len(), 3, "none is called off");
@@ -139,15 +139,15 @@ fn incoming_attempts_follow_their_cap_either_way() {
     let mut node = connected(0);
     let full = Verdict::Refuse(Refusal::AttemptsFull);
     reconfigure(&mut node, |config| {
-        config.max_simultaneous_incoming_connection_attempts = 1
+        config.max_simultaneous_incoming_connection_attempts = 1;
     });
     assert_eq!([0, 1].map(|number| node.inbound(lone(number))), [Verdict::Admit, full]);
     reconfigure(&mut node, |config| {
-        config.max_simultaneous_incoming_connection_attempts = 2
+        config.max_simultaneous_incoming_connection_attempts = 2;
     });
     assert_eq!([2, 3].map(|number| node.inbound(lone(number))), [Verdict::Admit, full]);
     reconfigure(&mut node, |config| {
-        config.max_simultaneous_incoming_connection_attempts = 1
+        config.max_simultaneous_incoming_connection_attempts = 1;
     });
     node.report(lone(0), Report::Alive);
     assert_eq!(node.inbound(lone(4)), full);
@@ -307,11 +307,11 @@ fn the_bucket_follows_the_cap_on_attempts() {
         }
     };
     reconfigure(&mut node, |config| {
-        config.max_simultaneous_outgoing_connection_attempts = 3
+        config.max_simultaneous_outgoing_connection_attempts = 3;
     });
     assert_eq!(burst(&mut node), 6);
     reconfigure(&mut node, |config| {
-        config.max_simultaneous_outgoing_connection_attempts = 5
+        config.max_simultaneous_outgoing_connection_attempts = 5;
     });
     assert_eq!(burst(&mut node), 4, "what it holds more");
     reconfigure(&mut node, |config| config.dial_stagger = Duration::from_millis(100));
@@ -370,7 +370,7 @@ fn leases_of_denied_peers_are_revoked_and_other_connections_stay() {
         node.lease(lone(number));
     }
     reconfigure(&mut node, |config| {
-        config.denied = prefixes(&["60.0.0.0/16", "60.1.0.0/16", "60.9.0.0/16"])
+        config.denied = prefixes(&["60.0.0.0/16", "60.1.0.0/16", "60.9.0.0/16"]);
     });
     assert!(node.revoked.is_empty());
     finish(&mut node);
@@ -455,7 +455,7 @@ fn reserved_peers_change_as_reserve_and_release_change_them() {
     assert_eq!(node.table.config().reserved_peers, [lone(3)]);
     assert_eq!(node.table.stats().counters.feedback_stale, 0);
     let mapped = changed(&node, |config| {
-        config.reserved_peers = vec![ip("::ffff:60.3.0.1"), lone(3)]
+        config.reserved_peers = vec![ip("::ffff:60.3.0.1"), lone(3)];
     });
     node.table.reconfigure(node.now, mapped).unwrap();
     assert_eq!(node.table.config().reserved_peers, [lone(3)]);

@@ -158,6 +158,14 @@ impl Trial {
             }
             Step::Jump(days) => self.now.utc += TimeDelta::days(days),
             Step::Restart(seed) => self.restart(seed),
+            Step::Reconfigure(ref config) => {
+                let reconfigure = |table: &mut PeerTable| {
+                    table.reconfigure(now, NetworkConfig::clone(config)).unwrap();
+                    table.config.clone()
+                };
+                self.apply(reconfigure, |model, config| model.reconfigure(now, config));
+                self.compare_order();
+            }
         }
     }
 

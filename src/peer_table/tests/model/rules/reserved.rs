@@ -20,6 +20,10 @@ impl Model {
             return;
         }
         self.config.reserved_peers.push(ip);
+        self.on_reserved(now, ip);
+    }
+
+    pub(super) fn on_reserved(&mut self, now: Now, ip: IpAddr) {
         if !self.peers.contains_key(&ip) {
             self.add(ip);
             self.peer_mut(ip).own = self.is_own(ip);

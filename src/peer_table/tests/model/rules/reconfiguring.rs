@@ -1,0 +1,68 @@
+//! What the design says of a new config.
+
+use super::*;
+
+impl Model {
+    pub(in super::super) fn reconfigure(&mut self, now: Now, new: &NetworkConfig) {
+        let old = std::mem::replace(&mut self.config, new.clone());
+        self.change_pace(now, &old);
+        self.has_new_lists |= (&old.denied, &old.allowed) != (&new.denied, &new.allowed);
+        if old.rotation_interval != new.rotation_interval {
+            self.exchanges.plan_rotation(new, now);
+        }
+        if new.target_outgoing_connections < old.target_outgoing_connections && self.shortage() == 0 {
+            self.pace.replacements = 0;
+            self.call_off_all(now);
+        }
+        for ip in old.reserved_peers {
+            if !new.reserved_peers.contains(&ip) {
+                self.peer_mut(ip).reserved = false;
+                self.keep_bounds(ip);
+            }
+        }
+        for &ip in &new.reserved_peers {
+            if self.peers.get(&ip).is_none_or(|peer| !peer.reserved) {
+                self.on_reserved(now, ip);
+            }
+        }
+    }
+
+    /// What is left to do is done by the next call, as few peers are known.
+    pub(super) fn finish_reconfiguring(&mut self, now: Now) {
+        self.forget_idle(None);
+        self.drop_bans();
+        if !std::mem::take(&mut self.has_new_lists) {
+            return;
+        }
+        for ip in self.ips(|_| true) {
+            let denied = self.is_denied(ip);
+            self.peer_mut(ip).denied = denied;
+        }
+        loop {
+            let denied = self.ips(|peer| peer.denied && (peer.status == PeerStatus::OutConnecting || peer.is_leased));
+            if denied.is_empty() {
+                break;
+            }
+            // In whatever order: it matters only where the list is full.
+            let has_room = self.count(PeerStatus::Idle) + denied.len() <= self.config.max_idle_peers;
+            let ip = denied[if has_room { 0 } else { self.script.ask(denied.len()) }];
+            if self.peer(ip).status == PeerStatus::OutConnecting {
+                self.actions.extend(self.peer(ip).connection.map(Action::CallOff));
+                self.end(now, ip, NO_LEASE);
+            } else {
+                self.close(now, ip, Revocation::Denied);
+            }
+        }
+    }
+
+    fn change_pace(&mut self, now: Now, old: &NetworkConfig) {
+        let [was, is] = [old, &self.config].map(|config| 2 * config.max_simultaneous_outgoing_connection_attempts);
+        let stagger = self.config.dial_stagger;
+        let soonest = now.since_start + self.interval(now.since_start);
+        let pace = &mut self.pace;
+        pace.tokens = (pace.tokens + is.saturating_sub(was)).min(is);
+        pace.next_token = pace.next_token.filter(|_| pace.tokens < is);
+        pace.next_token = pace.next_token.map(|next| next.min(soonest));
+        pace.race_at = pace.race_at.min(now.since_start + stagger);
+    }
+}
