@@ -173,7 +173,8 @@ impl Model {
         }
     }
 
-    pub(super) fn on_time(&mut self, now: Now) {
+    /// `order` is that of the peers in the table.
+    pub(super) fn on_time(&mut self, now: Now, order: &[IpAddr]) {
         self.judge_outage(now);
         let due = |peer: &Known| peer.deadline.filter(|&deadline| deadline <= now.since_start);
         while let Some(first) = self.peers.values().filter_map(due).min() {
@@ -190,7 +191,7 @@ impl Model {
             self.refuse_parked(overdue.id);
         }
         self.end_hold(now);
-        self.finish_reconfiguring(now);
+        self.finish_reconfiguring(now, order);
         self.forget_own(now);
     }
 
@@ -214,7 +215,7 @@ impl Model {
             return Reached::Nothing;
         }
         if self.is_denied(ip) {
-            self.peer_mut(ip).denied = true;
+            self.note_denied(ip);
             self.end(now, ip, NO_LEASE);
             return Reached::Nothing;
         }
@@ -511,7 +512,7 @@ impl Model {
         let peer = self.peer_mut(ip);
         (peer.banned_at, peer.banned_until, peer.deadline) = (None, None, None);
         peer.status = PeerStatus::Idle;
-        self.keep_bounds(ip);
+        self.keep_idle_bound(ip);
     }
 
     /// In whatever order: it matters only where the list is full.

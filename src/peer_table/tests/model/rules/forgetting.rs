@@ -5,6 +5,11 @@ use super::*;
 
 impl Model {
     pub(super) fn keep_bounds(&mut self, ip: IpAddr) {
+        self.keep_idle_bound(ip);
+        self.drop_bans();
+    }
+
+    pub(super) fn keep_idle_bound(&mut self, ip: IpAddr) {
         if self.peer(ip).is_idle() && (self.peer(ip).own || self.is_own(ip)) {
             if self.peer(ip).from_file || self.peer(ip).reserved {
                 self.peer_mut(ip).own = true;
@@ -13,7 +18,6 @@ impl Model {
             }
         }
         self.forget_idle(Some(ip));
-        self.drop_bans();
     }
 
     pub(super) fn forget_idle(&mut self, newcomer: Option<IpAddr>) {

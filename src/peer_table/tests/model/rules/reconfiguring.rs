@@ -27,31 +27,34 @@ impl Model {
         }
     }
 
-    /// What is left to do is done by the next call, as few peers are known.
-    pub(super) fn finish_reconfiguring(&mut self, now: Now) {
+    /// What is left to do is done by the next call, as few peers are known; in this order, as those that are denied are
+    /// forgotten first.
+    pub(super) fn finish_reconfiguring(&mut self, now: Now, order: &[IpAddr]) {
         self.forget_idle(None);
         self.drop_bans();
         if !std::mem::take(&mut self.has_new_lists) {
             return;
         }
-        for ip in self.ips(|_| true) {
-            let denied = self.is_denied(ip);
-            self.peer_mut(ip).denied = denied;
+        for ip in order {
+            let Some(peer) = self.peers.get(ip) else { continue };
+            let (status, is_leased) = (peer.status, peer.is_leased);
+            self.note_denied(*ip);
+            if !self.peer(*ip).denied {
+                continue;
+            }
+            if status == PeerStatus::OutConnecting {
+                self.actions.extend(self.peer(*ip).connection.map(Action::CallOff));
+                self.end(now, *ip, NO_LEASE);
+            } else if is_leased {
+                self.close(now, *ip, Revocation::Denied);
+            }
         }
-        loop {
-            let denied = self.ips(|peer| peer.denied && (peer.status == PeerStatus::OutConnecting || peer.is_leased));
-            if denied.is_empty() {
-                break;
-            }
-            // In whatever order: it matters only where the list is full.
-            let has_room = self.count(PeerStatus::Idle) + denied.len() <= self.config.max_idle_peers;
-            let ip = denied[if has_room { 0 } else { self.script.ask(denied.len()) }];
-            if self.peer(ip).status == PeerStatus::OutConnecting {
-                self.actions.extend(self.peer(ip).connection.map(Action::CallOff));
-                self.end(now, ip, NO_LEASE);
-            } else {
-                self.close(now, ip, Revocation::Denied);
-            }
+    }
+
+    pub(super) fn note_denied(&mut self, ip: IpAddr) {
+        let denied = self.is_denied(ip);
+        if let Some(peer) = self.peers.get_mut(&ip) {
+            peer.denied = denied;
         }
     }
 

@@ -50,6 +50,7 @@ impl Model {
     }
 
     pub(super) fn want_dial(&mut self, ip: IpAddr) {
+        self.note_denied(ip);
         let most = self
             .config
             .max_idle_peers
