@@ -80,16 +80,19 @@ impl PeerTable {
 
     /// Does some of what is left to do.
     pub(super) fn go_on_reconfiguring(&mut self, now: Now) {
-        self.forget_idle(None);
-        self.drop_bans();
         for _ in 0..SLOTS_PER_CALL {
-            let Some(slot) = self.reconfiguring.cursor else { return };
+            let Some(slot) = self.reconfiguring.cursor else { break };
             let has_more = slot < self.peers.slots();
             self.reconfiguring.cursor = has_more.then_some(slot + 1);
             if let Some(id) = self.peers.in_slot(slot) {
                 self.note_lists(id);
                 self.end_denied(now, id);
             }
+        }
+        // Only then, as denied peers are forgotten first.
+        if self.reconfiguring.cursor.is_none() {
+            self.forget_idle(None);
+            self.drop_bans();
         }
     }
 

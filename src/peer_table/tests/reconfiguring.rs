@@ -352,6 +352,19 @@ fn denied_peers_leave_candidates_and_lists_at_once_and_by_and_by() {
 }
 
 #[test]
+fn denied_peers_are_forgotten_before_others() {
+    let mut node = connected(0);
+    node.list((1..=20).map(|host| IpAddr::from([60, 1, 0, host])));
+    reconfigure(&mut node, |config| {
+        config.denied = prefixes(&["60.1.0.0/28"]);
+        config.max_idle_peers = 5;
+    });
+    finish(&mut node);
+    let known: BTreeSet<_> = node.table.peers().map(|peer| peer.ip).collect();
+    assert_eq!(known, (16..=20).map(|host| IpAddr::from([60, 1, 0, host])).collect());
+}
+
+#[test]
 fn what_is_not_allowed_any_more_is_denied() {
     let mut node = connected(0);
     node.list([ip("60.1.0.1"), ip("70.1.0.1")]);

@@ -30,12 +30,8 @@ impl Model {
     /// What is left to do is done by the next call, as few peers are known; in this order, as those that are denied are
     /// forgotten first.
     pub(super) fn finish_reconfiguring(&mut self, now: Now, order: &[IpAddr]) {
-        self.forget_idle(None);
-        self.drop_bans();
-        if !std::mem::take(&mut self.has_new_lists) {
-            return;
-        }
-        for ip in order {
+        let has_new_lists = std::mem::take(&mut self.has_new_lists);
+        for ip in order.iter().filter(|_| has_new_lists) {
             let Some(peer) = self.peers.get(ip) else { continue };
             let (status, is_leased) = (peer.status, peer.is_leased);
             self.note_denied(*ip);
@@ -49,6 +45,8 @@ impl Model {
                 self.close(now, *ip, Revocation::Denied);
             }
         }
+        self.forget_idle(None);
+        self.drop_bans();
     }
 
     pub(super) fn note_denied(&mut self, ip: IpAddr) {
