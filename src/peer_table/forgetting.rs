@@ -46,12 +46,16 @@ impl PeerTable {
 
     /// The same where no ban was added.
     pub(super) fn keep_idle_bound(&mut self, id: PeerId) {
+        self.note_if_own(id);
+        self.forget_idle(Some(id));
+    }
+
+    pub(super) fn note_if_own(&mut self, id: PeerId) {
         let entry = self.peers.get(id);
         let is_own = entry.is_own || self.own.contains(entry.peer.ip);
         if is_own && entry.peer.status == PeerStatus::Idle {
             self.note_own(id);
         }
-        self.forget_idle(Some(id));
     }
 
     /// Forgets some of the Idle peers that are too many: one by the newcomer, more where the cap was lowered.
@@ -64,7 +68,6 @@ impl PeerTable {
             // All others may be own addresses of the file; a reserved peer goes before these.
             let victim = self.idle_victim(newcomer).or_else(|| self.own_victim(newcomer));
             let newcomer = newcomer.filter(|&id| !self.peers.get(id).is_reserved);
-            // None is left while a new config releases reserved peers one by one.
             let Some(victim) = victim.or(newcomer) else { break };
             self.counters.peers_forgotten += 1;
             self.forget(victim);

@@ -60,21 +60,21 @@ impl PeerTable {
         self.config.check_change(&config)?;
         let reserved = distinct(&config.reserved_peers);
         config.reserved_peers.clone_from(&self.config.reserved_peers);
-        #[cfg(any(test, feature = "internals", feature = "sim"))]
-        self.inherit(&config);
         let before = std::mem::replace(&mut self.config, config);
         self.pace.reconfigure(now, &before, &self.config, self.outage.since());
         if before.rotation_interval != self.config.rotation_interval {
             self.rotation.begin(&self.config, &mut self.random, now);
-        }
-        if before.target_outgoing_connections > self.config.target_outgoing_connections {
-            self.call_off_surplus(now);
         }
         if !has_same_lists(&before, &self.config) {
             self.exclusion = Exclusion::new(&self.config);
             self.reconfiguring.cursor = Some(0);
         }
         self.reserve_just(now, &reserved);
+        if before.target_outgoing_connections > self.config.target_outgoing_connections {
+            self.call_off_surplus(now);
+        }
+        #[cfg(any(test, feature = "internals", feature = "sim"))]
+        self.inherit(&before);
         Ok(())
     }
 
@@ -150,30 +150,35 @@ impl PeerTable {
         }
     }
 
-    /// Reserves and releases peers so that just these are reserved.
+    /// Reserves and releases peers so that just these are reserved. None is forgotten yet: it may be the next one reserved.
     fn reserve_just(&mut self, now: Now, reserved: &[IpAddr]) {
         let wanted: HashSet<_> = reserved.iter().copied().collect();
         let before = std::mem::replace(&mut self.config.reserved_peers, reserved.to_vec());
         let released = before.into_iter().filter(|ip| !wanted.contains(ip));
-        released.for_each(|ip| self.on_released(ip));
+        for ip in released {
+            if let Some(id) = self.on_released(ip) {
+                self.note_if_own(id);
+            }
+        }
         for &ip in reserved {
             if !self.is_reserved(ip) {
-                self.on_reserved(now, ip);
+                let id = self.on_reserved(now, ip);
+                self.note_if_own(id);
             }
         }
     }
 
     #[cfg(any(test, feature = "internals", feature = "sim"))]
-    fn inherit(&mut self, config: &NetworkConfig) {
+    fn inherit(&mut self, before: &NetworkConfig) {
         let used = self.usages().map(|usage| usage.used);
         let inherited = &mut self.reconfiguring.inherited;
         inherited.used = used;
-        let per_subnet = self.config.max_incoming_per_subnet.unwrap_or(usize::MAX);
+        let per_subnet = before.max_incoming_per_subnet.unwrap_or(usize::MAX);
         inherited.per_subnet = inherited.per_subnet.max(per_subnet);
         let has_timeout = |config: &NetworkConfig| config.handshake_timeout.is_some();
-        inherited.handshake_timeout |= has_timeout(&self.config) != has_timeout(config);
+        inherited.handshake_timeout |= has_timeout(&self.config) != has_timeout(before);
         let has_term = |config: &NetworkConfig| config.ban_duration.is_some();
-        inherited.ban_duration |= has_term(&self.config) != has_term(config);
+        inherited.ban_duration |= has_term(&self.config) != has_term(before);
     }
 }
 

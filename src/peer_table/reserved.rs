@@ -59,11 +59,12 @@ impl PeerTable {
             return;
         }
         self.config.reserved_peers.push(ip);
-        self.on_reserved(now, ip);
+        let id = self.on_reserved(now, ip);
+        self.keep_bounds(id);
     }
 
     /// The config names it since now.
-    pub(super) fn on_reserved(&mut self, now: Now, ip: IpAddr) {
+    pub(super) fn on_reserved(&mut self, now: Now, ip: IpAddr) -> PeerId {
         let soonest = now.after(self.random.jittered(LONGEST_PAUSE));
         let id = self.peers.id_of(ip).unwrap_or_else(|| self.add_reserved(ip));
         self.peers.update(id, |entry| {
@@ -72,7 +73,7 @@ impl PeerTable {
             entry.is_beside_target |= entry.is_outgoing();
             entry.paused_until = entry.paused_until.map(|until| until.min(soonest));
         });
-        self.keep_bounds(id);
+        id
     }
 
     /// Its connection stays, and counts beside the target until it ends.
@@ -82,15 +83,16 @@ impl PeerTable {
             return;
         }
         self.config.reserved_peers.retain(|&reserved| reserved != ip);
-        self.on_released(ip);
+        if let Some(id) = self.on_released(ip) {
+            self.keep_bounds(id);
+        }
     }
 
     /// The config does not name it any more.
-    pub(super) fn on_released(&mut self, ip: IpAddr) {
-        if let Some(id) = self.peers.id_of(ip) {
-            self.peers.update(id, |entry| entry.is_reserved = false);
-            self.keep_bounds(id);
-        }
+    pub(super) fn on_released(&mut self, ip: IpAddr) -> Option<PeerId> {
+        let id = self.peers.id_of(ip)?;
+        self.peers.update(id, |entry| entry.is_reserved = false);
+        Some(id)
     }
 
     /// Wants one dial of the address.

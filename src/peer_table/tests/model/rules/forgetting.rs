@@ -10,6 +10,11 @@ impl Model {
     }
 
     pub(super) fn keep_idle_bound(&mut self, ip: IpAddr) {
+        self.note_if_own(ip);
+        self.forget_idle(Some(ip));
+    }
+
+    pub(super) fn note_if_own(&mut self, ip: IpAddr) {
         if self.peer(ip).is_idle() && (self.peer(ip).own || self.is_own(ip)) {
             if self.peer(ip).from_file || self.peer(ip).reserved {
                 self.peer_mut(ip).own = true;
@@ -17,7 +22,6 @@ impl Model {
                 self.forget(ip);
             }
         }
-        self.forget_idle(Some(ip));
     }
 
     pub(super) fn forget_idle(&mut self, newcomer: Option<IpAddr>) {
@@ -30,7 +34,6 @@ impl Model {
             match newcomer {
                 _ if !victims.is_empty() => self.forget_one(&victims),
                 Some(newcomer) if !newcomer.reserved => self.forget(newcomer.ip),
-                // While one reserved peer after the other is released.
                 _ if own.is_empty() => break,
                 _ => self.forget_one(&own),
             }

@@ -10,20 +10,21 @@ impl Model {
         if old.rotation_interval != new.rotation_interval {
             self.exchanges.plan_rotation(new, now);
         }
-        if new.target_outgoing_connections < old.target_outgoing_connections && self.shortage() == 0 {
-            self.pace.replacements = 0;
-            self.call_off_all(now);
-        }
         for ip in old.reserved_peers {
             if !new.reserved_peers.contains(&ip) {
                 self.peer_mut(ip).reserved = false;
-                self.keep_bounds(ip);
+                self.note_if_own(ip);
             }
         }
         for &ip in &new.reserved_peers {
             if self.peers.get(&ip).is_none_or(|peer| !peer.reserved) {
                 self.on_reserved(now, ip);
+                self.note_if_own(ip);
             }
+        }
+        if new.target_outgoing_connections < old.target_outgoing_connections && self.shortage() == 0 {
+            self.pace.replacements = 0;
+            self.call_off_all(now);
         }
     }
 

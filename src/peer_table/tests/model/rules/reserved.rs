@@ -21,6 +21,7 @@ impl Model {
         }
         self.config.reserved_peers.push(ip);
         self.on_reserved(now, ip);
+        self.keep_bounds(ip);
     }
 
     pub(super) fn on_reserved(&mut self, now: Now, ip: IpAddr) {
@@ -36,7 +37,6 @@ impl Model {
         peer.beside |= peer.is_outgoing();
         let (shortest, longest) = jittered(now, longest_pause(peer));
         peer.pause = peer.pause.map(|pause| (pause.0.min(shortest), pause.1.min(longest)));
-        self.keep_bounds(ip);
     }
 
     pub(super) fn release(&mut self, ip: IpAddr) {
