@@ -1,6 +1,7 @@
 //! What a controller is told at its start: [`NetworkConfig`], the [`Clock`] it lives by, and [`ConfigError`] for what
 //! cannot work.
 
+mod changing;
 mod seconds;
 #[cfg(test)]
 mod tests;

@@ -16,6 +16,7 @@ mod lease;
 mod mailbox;
 mod open_connections;
 mod questions;
+mod reconfiguring;
 #[cfg(feature = "metrics")]
 mod recorder;
 mod reports;
@@ -375,7 +376,8 @@ impl<T: Transport> NetworkController<T> {
         self.engine.stats()
     }
 
-    /// What the controller was started with. [`Feedback::Reserve`] and [`Feedback::Release`] change its `reserved_peers`.
+    /// What the controller goes by: what it was started with, or [reconfigured](Self::reconfigure) to.
+    /// [`Feedback::Reserve`] and [`Feedback::Release`] change its `reserved_peers`.
     #[must_use]
     pub fn config(&self) -> &NetworkConfig {
         self.engine.table().config()

@@ -107,6 +107,18 @@ impl<F: FileSystem> DumpInterval<F> {
         }
     }
 
+    /// Another interval from now on. A dump that is awaited comes no later than it would after a change made now.
+    pub(crate) fn set_interval(&mut self, interval: Duration) {
+        self.interval = interval;
+        let latest = Instant::now() + interval.min(FAR_FUTURE);
+        if let State::Armed { due, timer } = &mut self.state
+            && *due > latest
+        {
+            (*due, *timer) = (latest, None);
+            self.waker.wake();
+        }
+    }
+
     /// Lets a dump begin with the next poll, unless one is in flight.
     pub(crate) fn dump_now(&mut self) {
         if !self.is_dumping() {

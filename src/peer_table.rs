@@ -28,6 +28,7 @@
 //! | which addresses `denied` and `allowed` exclude | `exclusion` |
 //! | this node's own addresses | `own_addresses` |
 //! | which peers others are told of | `telling` |
+//! | a new config for a table that has peers | `reconfiguring` |
 //!
 //! What the rules do to peers is recorded in `log` while anybody watches.
 
@@ -59,6 +60,7 @@ mod parking;
 mod peers;
 mod random;
 mod rank;
+mod reconfiguring;
 mod reserved;
 mod rotation;
 mod subnet;
@@ -68,7 +70,7 @@ mod telling;
 mod tests;
 mod time;
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::VecDeque;
 use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroU64;
 use std::time::Duration;
@@ -93,6 +95,7 @@ use self::own_addresses::OwnAddresses;
 use self::pacing::Pace;
 use self::parking::Parking;
 use self::peers::Peers;
+use self::reconfiguring::{Reconfiguring, distinct};
 use self::reserved::WantedDials;
 use self::rotation::Rotation;
 use self::tellers::Teller;
@@ -124,6 +127,7 @@ pub struct PeerTable {
     peers: Peers,
     parking: Parking,
     exclusion: Exclusion,
+    reconfiguring: Reconfiguring,
     wanted: WantedDials,
     own: OwnAddresses,
     pace: Pace,
@@ -149,9 +153,7 @@ pub struct PeerTable {
 impl PeerTable {
     /// An empty table of a node that listens at `listen`, for a valid `config`.
     pub fn new(mut config: NetworkConfig, listen: SocketAddr, seed: u64, now: Now) -> Self {
-        let mut seen = HashSet::new();
-        let reserved = config.reserved_peers.iter().map(IpAddr::to_canonical);
-        config.reserved_peers = reserved.filter(|&ip| seen.insert(ip)).collect();
+        config.reserved_peers = distinct(&config.reserved_peers);
         let mut random = Random::new(seed);
         Self {
             rotation: Rotation::new(&config, &mut random, now),
@@ -161,6 +163,7 @@ impl PeerTable {
             peers: Peers::default(),
             parking: Parking::default(),
             exclusion: Exclusion::new(&config),
+            reconfiguring: Reconfiguring::default(),
             wanted: WantedDials::default(),
             own: OwnAddresses::new(listen, config.peer_port.unwrap_or(listen.port())),
             pace: Pace::new(&config),
@@ -196,6 +199,7 @@ impl PeerTable {
             self.refuse_parked(id, Refusal::Parked);
         }
         self.end_overdue_hold(now);
+        self.go_on_reconfiguring(now);
         self.end_pauses(now);
         self.forget_own(now);
     }
@@ -206,6 +210,7 @@ impl PeerTable {
         let first = earlier(first, self.next_outage_change());
         let first = earlier(first, self.own.next_deadline());
         let first = earlier(first, self.next_hold_end());
+        let first = earlier(first, self.next_reconfiguring());
         earlier(first, self.next_dial_at()).map(Moment::since_start)
     }
 
@@ -234,7 +239,7 @@ impl PeerTable {
         self.log.pop()
     }
 
-    /// What it was made with.
+    /// What it goes by.
     pub fn config(&self) -> &NetworkConfig {
         &self.config
     }

@@ -139,6 +139,7 @@ fn queries_do_not_wait<T: Transport>() {
     let _: fn(&Stats) -> String = Stats::open_metrics;
     let _: fn(&NetworkController<T>, IpAddr) -> Option<&Peer> = NetworkController::peer;
     let _: fn(&NetworkController<T>, IpAddr) -> DialState = NetworkController::dial_state;
+    let _: fn(&mut NetworkController<T>, NetworkConfig) -> Result<(), ConfigError> = NetworkController::reconfigure;
     let _: fn(&NetworkController<T>) -> Stats = NetworkController::stats;
     let _: fn(&NetworkController<T>) -> &NetworkConfig = NetworkController::config;
     let _: fn(&NetworkController<T>) -> SocketAddr = NetworkController::local_addr;
@@ -173,6 +174,7 @@ fn what_waits_can_be_spawned<T: Transport>() {
         is::<Result<Vec<IpAddr>, NetworkError>>(handle.good_peer_ips(100));
         is::<Result<Vec<IpAddr>, NetworkError>>(handle.sample_peer_ips(100));
         is::<Result<DialState, NetworkError>>(handle.dial_state(ip));
+        is::<Result<(), NetworkError>>(handle.reconfigure(NetworkConfig::in_memory(0)));
         is::<Result<(), NetworkError>>(handle.close());
     };
     let _ = |path: PathBuf, peers: Vec<PeerRecord>| {

@@ -1,6 +1,7 @@
 //! The dump of the table into the peer file: when it is due, how far it has come, how the last one ended.
 
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use futures::StreamExt;
@@ -96,6 +97,13 @@ impl Dumping {
         }
         cx.waker().wake_by_ref();
         Poll::Pending
+    }
+
+    /// See [`DumpInterval::set_interval`].
+    pub(super) fn set_interval(&mut self, interval: Duration) {
+        if let Some(dumps) = &mut self.interval {
+            dumps.set_interval(interval);
+        }
     }
 
     /// Lets others have the file.

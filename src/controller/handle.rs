@@ -9,6 +9,7 @@ use std::task::{Context, Poll};
 use futures::Sink;
 use tokio::sync::oneshot;
 
+use crate::config::NetworkConfig;
 use crate::controller::feedback::Input;
 use crate::controller::mailbox::Mailbox;
 use crate::controller::questions::{Answer, Answers, Asked};
@@ -131,6 +132,23 @@ impl NetworkHandle {
     /// [`NetworkError::Closed`]
     pub async fn dial_state(&self, ip: IpAddr) -> Result<DialState, NetworkError> {
         self.ask(move |net| net.dial_state(ip)).await
+    }
+
+    /// Goes on with another configuration, as
+    /// [`NetworkController::reconfigure`](crate::NetworkController::reconfigure) does: in order with questions, so that
+    /// those asked after it see it.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future before the controller's next poll changes nothing; after it, everything.
+    ///
+    /// # Errors
+    ///
+    /// [`NetworkError::Config`] if the configuration cannot work, or changes a field that a running controller cannot
+    /// change; nothing is changed then. [`NetworkError::Closed`] once the controller is closed or dropped.
+    pub async fn reconfigure(&self, config: NetworkConfig) -> Result<(), NetworkError> {
+        let changed = self.ask(move |net| net.reconfigure(config)).await?;
+        changed.map_err(NetworkError::from)
     }
 
     /// Closes the controller as [`NetworkController::close`](crate::NetworkController::close) does, and waits until that

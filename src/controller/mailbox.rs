@@ -191,18 +191,8 @@ impl Mailbox {
 /// For the controller.
 impl Mailbox {
     pub(crate) fn new(config: &NetworkConfig, wakers: Arc<Wakers>) -> Self {
-        let caps = [
-            config.max_idle_peers,
-            config.max_banned_peers,
-            config.target_outgoing_connections,
-            config.max_simultaneous_outgoing_connection_attempts,
-            config.max_incoming_connections,
-        ];
-        let state = State {
-            max_absent: caps.into_iter().fold(0, usize::saturating_add),
-            max_listed: config.max_idle_peers,
-            ..State::default()
-        };
+        let mut state = State::default();
+        state.set_bounds(config);
         Self {
             wakers,
             is_dirty: AtomicBool::new(false),
@@ -210,6 +200,11 @@ impl Mailbox {
             places: Arc::new(Semaphore::new(MAX_WAITING)),
             state: Mutex::new(state),
         }
+    }
+
+    /// What is there beyond a bound that was lowered stays until it is taken.
+    pub(crate) fn set_bounds(&self, config: &NetworkConfig) {
+        self.state().set_bounds(config);
     }
 
     /// A connection is handed over. What was reported of its address before goes before what is reported from now on.
@@ -327,6 +322,18 @@ impl Mailbox {
 }
 
 impl State {
+    fn set_bounds(&mut self, config: &NetworkConfig) {
+        let caps = [
+            config.max_idle_peers,
+            config.max_banned_peers,
+            config.target_outgoing_connections,
+            config.max_simultaneous_outgoing_connection_attempts,
+            config.max_incoming_connections,
+        ];
+        self.max_absent = caps.into_iter().fold(0, usize::saturating_add);
+        self.max_listed = config.max_idle_peers;
+    }
+
     /// Answers with what was there.
     fn close(&mut self) -> Self {
         let closed = Self {

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
+use crate::config::{ConfigError, NetworkConfig};
 use crate::peer::Peer;
 use crate::peer_table::{DialState, PeerTable};
 use crate::stats::Stats;
@@ -18,6 +19,7 @@ pub(crate) trait Answers {
     fn stats(&self) -> Stats;
     fn dial_state(&self, ip: IpAddr) -> DialState;
     fn sample_peer_ips(&mut self, limit: usize) -> Vec<IpAddr>;
+    fn reconfigure(&mut self, config: NetworkConfig) -> Result<(), ConfigError>;
 }
 
 pub(crate) trait Question: Send {
@@ -38,6 +40,8 @@ pub(crate) trait Answer: Send + 'static {
 impl Answer for Stats {}
 
 impl Answer for DialState {}
+
+impl Answer for Result<(), ConfigError> {}
 
 impl Answer for Option<Peer> {}
 

@@ -6,6 +6,7 @@ use std::pin::Pin;
 use std::task::Context;
 
 use crate::change::Reporter;
+use crate::config::{ConfigError, NetworkConfig};
 use crate::controller::engine::Engine;
 use crate::controller::mailbox::{Listed, QueuedReports};
 use crate::controller::questions::Answers;
@@ -147,6 +148,10 @@ impl<T: Transport> Answers for Pin<&mut Engine<T>> {
 
     fn sample_peer_ips(&mut self, limit: usize) -> Vec<IpAddr> {
         self.as_mut().project().table.sample_peer_ips(limit)
+    }
+
+    fn reconfigure(&mut self, config: NetworkConfig) -> Result<(), ConfigError> {
+        Engine::reconfigure(self.as_mut(), config)
     }
 
     fn stats(&self) -> Stats {

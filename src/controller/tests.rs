@@ -20,6 +20,7 @@ mod mailbox;
 mod ourselves;
 mod panics;
 mod random_runs;
+mod reconfiguring;
 #[cfg(feature = "metrics")]
 mod recorder;
 mod records;

@@ -55,7 +55,7 @@ impl PeerTable {
             let rare = entry.rare_mut();
             (rare.ban_times, rare.ban_end) = (BanTimes::default(), None);
         });
-        self.keep_bounds(id);
+        self.keep_idle_bound(id);
     }
 
     /// A banned peer tried to connect.

@@ -121,7 +121,7 @@ impl PeerTable {
             },
             status if status.is_connected() => DialState::Connected,
             _ if entry.is_own => DialState::Own,
-            _ if entry.is_denied => DialState::Denied,
+            _ if self.exclusion.excludes(entry.peer.ip) => DialState::Denied,
             PeerStatus::Banned => DialState::Banned {
                 until: entry.deadline().map(|end| now.utc_at(end)),
                 since: entry.ban_times().at,

@@ -13,7 +13,7 @@ use crate::peer_table::entry::Connection;
 use crate::peer_table::time::{Moment, Now, earlier};
 use crate::peer_table::{Action, PeerTable};
 
-/// How many candidates that turn out to be our own addresses are passed over in one call.
+/// How many candidates that turn out to be denied, or our own addresses, are passed over in one call.
 const OWN_PER_CALL: usize = 64;
 
 /// What a dial reached.
@@ -62,7 +62,11 @@ impl PeerTable {
             return Reached::Ourselves;
         }
         if self.parking.rival(dial, ip).is_some() {
-            self.give_way(now, id);
+            self.give_way(now, id, Cause::CameIn);
+            return Reached::Nothing;
+        }
+        if self.is_denied_now(id) {
+            self.give_way(now, id, Cause::Denied);
             return Reached::Nothing;
         }
         self.counters.dials_succeeded += 1;
@@ -107,7 +111,7 @@ impl PeerTable {
         }
         self.pace.on_no_host_fault();
         if self.rival_of(dial).is_some() {
-            return self.give_way(now, id);
+            return self.give_way(now, id, Cause::CameIn);
         }
         match fault {
             DialFault::Unroutable { at_once } => {
@@ -158,10 +162,10 @@ impl PeerTable {
         self.end_connection(now, id, cause, |_| {});
     }
 
-    /// A dial has settled and its peer has come in meanwhile: that socket takes the slot.
-    fn give_way(&mut self, now: Now, id: PeerId) {
+    /// A dial has settled, and its peer has come in meanwhile, so that that socket takes the slot, or is denied now.
+    fn give_way(&mut self, now: Now, id: PeerId, cause: Cause) {
         self.counters.dials_called_off += 1;
-        self.end_connection(now, id, Cause::CameIn, |_| {});
+        self.end_connection(now, id, cause, |_| {});
     }
 
     /// From when on one more dial is wanted and allowed; `None` if none is wanted.
@@ -198,6 +202,9 @@ impl PeerTable {
     fn choose_other(&mut self, now: Now) -> Option<(PeerId, bool)> {
         for _ in 0..OWN_PER_CALL {
             let (id, to_taken) = self.choose(now)?;
+            if self.is_denied_now(id) {
+                continue;
+            }
             if !self.own.contains(self.peers.get(id).peer.ip) {
                 return Some((id, to_taken));
             }
@@ -242,7 +249,7 @@ impl PeerTable {
     }
 
     /// Calls off the dials under way for the target once the target is met.
-    fn call_off_surplus(&mut self, now: Now) {
+    pub(super) fn call_off_surplus(&mut self, now: Now) {
         if self.shortage() > 0 {
             return;
         }

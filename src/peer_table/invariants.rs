@@ -6,6 +6,7 @@ use crate::peer::PeerStatus;
 use crate::peer_table::PeerTable;
 use crate::peer_table::entry::Entry;
 use crate::peer_table::subnet::Subnet;
+use crate::stats::Usage;
 
 impl PeerTable {
     /// Panics unless every invariant of the design holds.
@@ -42,8 +43,10 @@ impl PeerTable {
                 "only a dial of ours proves a peer"
             );
             let is_dialed = matches!(entry.peer.status, PeerStatus::OutConnecting);
-            assert_eq!(entry.is_denied, self.exclusion.excludes(ip), "{ip}");
-            assert!(!(entry.is_denied && is_dialed), "{ip} is dialed though it is denied");
+            if self.reconfiguring.cursor.is_none() {
+                assert_eq!((entry.is_denied, entry.may_be_told), self.said_by_lists(entry), "{ip}");
+                assert!(!(entry.is_denied && is_dialed), "{ip} is dialed though it is denied");
+            }
             assert!(!entry.is_beside_target || entry.is_outgoing(), "{ip}");
             self.check_deadline(entry);
         }
@@ -57,7 +60,16 @@ impl PeerTable {
             PeerStatus::Banned => self.config.ban_duration.is_some() || entry.ban_times().until.is_some(),
             PeerStatus::Idle | PeerStatus::OutConnecting | PeerStatus::OutAlive | PeerStatus::InAlive => false,
         };
-        assert_eq!(entry.deadline().is_some(), is_bounded, "{:?}", entry.peer);
+        let inherited = &self.reconfiguring.inherited;
+        let may_differ = match entry.peer.status {
+            PeerStatus::Banned => inherited.ban_duration,
+            _ => inherited.handshake_timeout && is_handshaking(entry),
+        };
+        assert!(
+            may_differ || entry.deadline().is_some() == is_bounded,
+            "{:?}",
+            entry.peer
+        );
     }
 
     /// The config names just the reserved peers.
@@ -68,21 +80,28 @@ impl PeerTable {
         assert_eq!(named.len(), self.config.reserved_peers.len());
     }
 
-    pub(crate) fn check_caps(&self) {
+    /// How full each cap is, the target first.
+    pub(super) fn usages(&self) -> [Usage; 6] {
         let stats = self.stats();
-        for usage in [
+        [
+            stats.outgoing_connections,
             stats.outgoing_attempts,
             stats.incoming_attempts,
             stats.incoming_connections,
             stats.idle_peers,
             stats.banned_peers,
-        ] {
-            assert!(usage.used <= usage.limit, "{stats:?}");
-        }
+        ]
+    }
+
+    pub(crate) fn check_caps(&self) {
+        let stats = self.stats();
+        let inherited = &self.reconfiguring.inherited;
         // The new connection of a rotation comes before another one ends, and may stay.
-        let outgoing = stats.outgoing_connections;
-        let spare = usize::from(stats.counters.rotations > 0);
-        assert!(outgoing.used <= outgoing.limit + spare, "{stats:?}");
+        let spare = [usize::from(stats.counters.rotations > 0), 0, 0, 0, 0, 0];
+        for ((usage, inherited), spare) in self.usages().iter().zip(inherited.used).zip(spare) {
+            let most = usage.limit.saturating_add(spare).max(inherited);
+            assert!(usage.used <= most, "{stats:?}");
+        }
         let mut inbound: HashMap<Subnet, usize> = HashMap::new();
         for entry in self.peers.iter() {
             if matches!(entry.peer.status, PeerStatus::InHandshaking | PeerStatus::InAlive) {
@@ -92,6 +111,7 @@ impl PeerTable {
         for (&subnet, &count) in &inbound {
             assert_eq!(self.peers.inbound_from(subnet), count);
             let limit = self.config.max_incoming_per_subnet.unwrap_or(usize::MAX);
+            let limit = limit.max(inherited.per_subnet);
             assert!(count + self.parking.in_subnet(subnet) <= limit, "{subnet:?}");
         }
         assert!(
@@ -102,4 +122,11 @@ impl PeerTable {
         let may_be_dialed = |entry: &Entry| entry.is_free() && !entry.is_reserved && entry.paused_until.is_none();
         assert_eq!(candidates.contains(&true), self.peers.iter().any(may_be_dialed));
     }
+}
+
+fn is_handshaking(entry: &Entry) -> bool {
+    matches!(
+        entry.peer.status,
+        PeerStatus::OutHandshaking | PeerStatus::InHandshaking
+    )
 }

@@ -84,6 +84,10 @@ impl PeerTable {
             self.counters.addresses_refused += 1;
             return;
         }
+        if self.peers.counts().idle > self.max_idle() {
+            // The cap was lowered, and is yet to be met.
+            return;
+        }
         let (changes, counters, logged) = (self.peers.changes(), self.counters, self.log.mark());
         let entry = self.new_entry(Peer::new(ip));
         let id = self.add_told(entry, teller.map(Teller::at));

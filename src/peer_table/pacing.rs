@@ -136,6 +136,23 @@ impl Pace {
         self.replacements = 0;
     }
 
+    /// The config changes: what the bucket can hold more, it holds at once, as at the start; what is waited for comes no
+    /// later than it would with the new config.
+    pub(crate) fn reconfigure(
+        &mut self,
+        now: Now,
+        before: &NetworkConfig,
+        config: &NetworkConfig,
+        outage_since: Option<Moment>,
+    ) {
+        let (was, is) = (capacity(before), capacity(config));
+        self.tokens = self.tokens.saturating_add(is.saturating_sub(was)).min(is);
+        let wait = interval(config, outage_since.map(|since| now.moment().since(since)));
+        let next = self.next_token.filter(|_| self.tokens < is);
+        self.next_token = next.map(|next| next.min(now.after(wait)));
+        self.race_at = self.race_at.min(now.after(config.dial_stagger));
+    }
+
     /// The full rate holds again.
     pub(crate) fn on_outage_over(&mut self, now: Now, config: &NetworkConfig) {
         let soonest = now.after(interval(config, None));

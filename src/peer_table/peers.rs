@@ -98,6 +98,16 @@ impl Peers {
         self.entries.iter().flatten()
     }
 
+    /// How many slots there are, with and without a peer.
+    pub(crate) fn slots(&self) -> usize {
+        self.entries.len()
+    }
+
+    pub(crate) fn in_slot(&self, slot: usize) -> Option<PeerId> {
+        let id = PeerId(u32::try_from(slot).ok()?);
+        self.find(id).map(|_| id)
+    }
+
     /// The slots from `cursor` on: `None` for one that holds nothing to be stored.
     pub(crate) fn stored_from(&self, cursor: usize) -> impl Iterator<Item = Option<StoredPeer<'_>>> {
         let slots = self.entries.get(cursor..).unwrap_or_default();

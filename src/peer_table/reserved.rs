@@ -59,6 +59,12 @@ impl PeerTable {
             return;
         }
         self.config.reserved_peers.push(ip);
+        let id = self.on_reserved(now, ip);
+        self.keep_bounds(id);
+    }
+
+    /// The config names it since now.
+    pub(super) fn on_reserved(&mut self, now: Now, ip: IpAddr) -> PeerId {
         let soonest = now.after(self.random.jittered(LONGEST_PAUSE));
         let id = self.peers.id_of(ip).unwrap_or_else(|| self.add_reserved(ip));
         self.peers.update(id, |entry| {
@@ -67,22 +73,31 @@ impl PeerTable {
             entry.is_beside_target |= entry.is_outgoing();
             entry.paused_until = entry.paused_until.map(|until| until.min(soonest));
         });
-        self.keep_bounds(id);
+        id
     }
 
     /// Its connection stays, and counts beside the target until it ends.
     pub(super) fn release(&mut self, ip: IpAddr) {
-        let Some(id) = self.peers.id_of(ip).filter(|_| self.is_reserved(ip)) else {
+        if !self.is_reserved(ip) {
             self.counters.feedback_stale += 1;
             return;
-        };
+        }
         self.config.reserved_peers.retain(|&reserved| reserved != ip);
+        if let Some(id) = self.on_released(ip) {
+            self.keep_bounds(id);
+        }
+    }
+
+    /// The config does not name it any more.
+    pub(super) fn on_released(&mut self, ip: IpAddr) -> Option<PeerId> {
+        let id = self.peers.id_of(ip)?;
         self.peers.update(id, |entry| entry.is_reserved = false);
-        self.keep_bounds(id);
+        Some(id)
     }
 
     /// Wants one dial of the address.
     pub(super) fn want_dial(&mut self, ip: IpAddr) {
+        self.note_lists_of(ip);
         // Most of the table, whatever is dialed at one time.
         let at_most = self
             .max_idle()
@@ -102,6 +117,7 @@ impl PeerTable {
             let Some(ip) = self.wanted.pop() else {
                 return self.choose_reserved();
             };
+            self.note_lists_of(ip);
             if self.may_be_dialed_now(ip) {
                 let known = self.peers.id_of(ip);
                 return Some(known.unwrap_or_else(|| self.add(self.new_entry(Peer::new(ip)))));
@@ -115,6 +131,9 @@ impl PeerTable {
     fn choose_reserved(&mut self) -> Option<PeerId> {
         loop {
             let id = self.peers.best_reserved()?;
+            if self.is_denied_now(id) {
+                continue;
+            }
             if !self.own.contains(self.peers.get(id).peer.ip) {
                 return Some(id);
             }

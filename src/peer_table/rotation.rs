@@ -30,11 +30,14 @@ pub(crate) struct Rotation {
 impl Rotation {
     /// The first one is due after a random part of the interval, or nodes that started together would rotate in step.
     pub(crate) fn new(config: &NetworkConfig, random: &mut Random, now: Now) -> Self {
+        let mut rotation = Self { due: None, dial: None };
+        rotation.begin(config, random, now);
+        rotation
+    }
+
+    pub(crate) fn begin(&mut self, config: &NetworkConfig, random: &mut Random, now: Now) {
         let first = config.rotation_interval.map(|interval| random.part_of(interval));
-        Self {
-            due: first.map(|wait| now.after(wait)),
-            dial: None,
-        }
+        self.due = first.map(|wait| now.after(wait));
     }
 }
 

@@ -9,6 +9,7 @@ use std::net::IpAddr;
 use crate::peer::PeerStatus;
 use crate::peer_table::PeerTable;
 use crate::peer_table::entry::Entry;
+use crate::peer_table::reconfiguring::PASSED_OVER_PER_SAMPLE;
 
 impl PeerTable {
     /// All peers to tell of, best to worst.
@@ -16,7 +17,7 @@ impl PeerTable {
         let any_own = self.own.any_known();
         // An address may turn out to be our own long after it was added.
         let is_own = move |entry: &Entry| any_own && self.own.contains(entry.peer.ip);
-        let is_told = move |entry: &&Entry| entry.is_advertisable() && !is_own(entry);
+        let is_told = move |entry: &&Entry| entry.is_advertisable() && !is_own(entry) && self.lists_let_tell(entry);
         self.peers.in_order().filter(is_told).map(|entry| entry.peer.ip)
     }
 
@@ -34,10 +35,16 @@ impl PeerTable {
     /// them costs something once only.
     pub fn sample_peer_ips(&mut self, limit: usize) -> Vec<IpAddr> {
         let mut ips = Vec::with_capacity(limit.min(self.peers.advertisable_len()));
-        let mut drawn = 0;
+        let (mut drawn, mut passed_over) = (0, 0);
         while ips.len() < limit
+            && passed_over < PASSED_OVER_PER_SAMPLE
             && let Some(id) = self.peers.draw_advertisable(drawn, &mut self.random)
         {
+            if !self.lists_let_tell(self.peers.get(id)) {
+                self.is_denied_now(id);
+                passed_over += 1;
+                continue;
+            }
             let peer = &self.peers.get(id).peer;
             if !self.own.contains(peer.ip) {
                 ips.push(peer.ip);
@@ -52,8 +59,7 @@ impl PeerTable {
 
     /// A new entry, with what the config says of its address.
     pub(super) fn with_config(&self, mut entry: Entry) -> Entry {
-        entry.is_denied = self.exclusion.excludes(entry.peer.ip);
-        entry.may_be_told = !self.config.global_peers_only || entry.is_global;
+        (entry.is_denied, entry.may_be_told) = self.said_by_lists(&entry);
         entry
     }
 }

@@ -22,6 +22,7 @@ mod own_addresses;
 mod pacing;
 mod peer_lists;
 mod ranking;
+mod reconfiguring;
 mod reserved;
 mod reserved_leased;
 mod rotation;

@@ -23,7 +23,7 @@ use super::*;
 const CASES: u32 = 256;
 const STEPS_IN_ALL: usize = 100_000;
 /// In a run, on average.
-const STEPS: usize = 420;
+const STEPS: usize = 430;
 
 /// Everything that can happen to a table. Numbers pick a peer, dial or connection among those that there are.
 #[derive(Clone, Debug)]
@@ -55,6 +55,8 @@ enum Step {
     Wait(u64),
     Jump(i64),
     Restart(u64),
+    /// With the rest to be done by the next poll.
+    Reconfigure(Box<NetworkConfig>),
 }
 
 fn steps() -> impl Strategy<Value = Step> {
@@ -127,6 +129,7 @@ fn steps() -> impl Strategy<Value = Step> {
         1 => (0..2_000_000_u64).prop_map(Step::Wait),
         1 => (-900..900_i64).prop_map(Step::Jump),
         1 => (0..u64::MAX).prop_map(Step::Restart),
+        1 => configs().prop_map(|config| Step::Reconfigure(Box::new(config))),
     ]
 }
 

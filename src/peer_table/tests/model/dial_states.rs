@@ -26,7 +26,7 @@ impl Model {
         match (peer.status, peer.pause) {
             (PeerStatus::OutConnecting, _) => self.known_time(seen),
             _ if peer.own => DialState::Own,
-            _ if peer.denied => DialState::Denied,
+            _ if self.is_denied(ip) => DialState::Denied,
             (PeerStatus::Banned, _) => DialState::Banned {
                 until: peer.deadline.map(|end| at(now, end)),
                 since: peer.banned_at,

@@ -191,7 +191,7 @@ impl Model {
     }
 
     /// How long a token takes to come back: doubled by each 30 s that an outage has lasted.
-    fn interval(&self, at: Duration) -> Duration {
+    pub(super) fn interval(&self, at: Duration) -> Duration {
         let outage = self
             .outage_since
             .map_or(Duration::ZERO, |since| at.saturating_sub(since));

@@ -4,6 +4,7 @@ mod forgetting;
 mod inbound;
 mod leased;
 mod own_addresses;
+mod reconfiguring;
 mod reserved;
 
 use std::collections::BTreeMap;
@@ -51,6 +52,8 @@ pub(super) struct Model {
     pub(super) outage_since: Option<Duration>,
     /// An outgoing connection stayed alive once.
     has_been_alive: bool,
+    /// `denied` or `allowed` has changed, and the peers are yet to be judged by them.
+    has_new_lists: bool,
     /// All dials so far.
     pub(super) started: Vec<ConnectionId>,
     /// The dials that had started when the last outage ended.
@@ -90,6 +93,7 @@ impl Model {
             events: 0,
             outage_since: Some(now.since_start),
             has_been_alive: false,
+            has_new_lists: false,
             started: Vec::new(),
             sent_into_outage: Vec::new(),
         }
@@ -160,14 +164,17 @@ impl Model {
         }
         let is_fresh = !self.is_own(ip) && !self.peers.contains_key(&ip);
         let may_be_added = is_peer_address(ip) && is_fresh && !self.is_denied(ip);
-        if may_be_added {
+        // A lowered cap is to be met first.
+        let has_room = self.count(PeerStatus::Idle) <= self.config.max_idle_peers;
+        if may_be_added && has_room {
             self.add(ip);
             self.peer_mut(ip).teller = teller.map(|teller| teller.to_canonical());
             self.keep_bounds(ip);
         }
     }
 
-    pub(super) fn on_time(&mut self, now: Now) {
+    /// `order` is that of the peers in the table.
+    pub(super) fn on_time(&mut self, now: Now, order: &[IpAddr]) {
         self.judge_outage(now);
         let due = |peer: &Known| peer.deadline.filter(|&deadline| deadline <= now.since_start);
         while let Some(first) = self.peers.values().filter_map(due).min() {
@@ -184,6 +191,7 @@ impl Model {
             self.refuse_parked(overdue.id);
         }
         self.end_hold(now);
+        self.finish_reconfiguring(now, order);
         self.forget_own(now);
     }
 
@@ -203,6 +211,11 @@ impl Model {
             return Reached::Ourselves;
         }
         if self.is_awaited(ip, id) {
+            self.end(now, ip, NO_LEASE);
+            return Reached::Nothing;
+        }
+        if self.is_denied(ip) {
+            self.note_denied(ip);
             self.end(now, ip, NO_LEASE);
             return Reached::Nothing;
         }
@@ -349,7 +362,14 @@ impl Model {
 
     /// The peers that others are told of.
     pub(super) fn told(&self) -> Vec<IpAddr> {
-        self.ips(|peer| !is_banned(peer) && !peer.own && !self.is_own(peer.ip) && !peer.knocked && !peer.denied)
+        self.ips(|peer| {
+            !is_banned(peer)
+                && !peer.own
+                && !self.is_own(peer.ip)
+                && !peer.knocked
+                && !peer.denied
+                && !self.is_denied(peer.ip)
+        })
     }
 
     pub(super) fn peer(&self, ip: IpAddr) -> &Known {
@@ -492,7 +512,7 @@ impl Model {
         let peer = self.peer_mut(ip);
         (peer.banned_at, peer.banned_until, peer.deadline) = (None, None, None);
         peer.status = PeerStatus::Idle;
-        self.keep_bounds(ip);
+        self.keep_idle_bound(ip);
     }
 
     /// In whatever order: it matters only where the list is full.

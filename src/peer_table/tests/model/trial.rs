@@ -158,6 +158,14 @@ impl Trial {
             }
             Step::Jump(days) => self.now.utc += TimeDelta::days(days),
             Step::Restart(seed) => self.restart(seed),
+            Step::Reconfigure(ref config) => {
+                let reconfigure = |table: &mut PeerTable| {
+                    table.reconfigure(now, NetworkConfig::clone(config)).unwrap();
+                    table.config.clone()
+                };
+                self.apply(reconfigure, |model, config| model.reconfigure(now, config));
+                self.compare_order();
+            }
         }
     }
 
@@ -172,7 +180,8 @@ impl Trial {
 
     pub(super) fn poll(&mut self) {
         let now = self.now;
-        self.apply(|table| table.on_time(now), |model, ()| model.on_time(now));
+        let order: Vec<_> = self.table.peers().map(|peer| peer.ip).collect();
+        self.apply(|table| table.on_time(now), |model, ()| model.on_time(now, &order));
         while self.model.parked.iter().any(|parked| parked.has_settled) {
             let id = self.apply(PeerTable::next_settled, |model, id| model.on_settled(*id));
             let id = id.expect("a parked socket has settled");

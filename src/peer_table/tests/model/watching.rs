@@ -84,8 +84,7 @@ fn explains(from: Option<PeerStatus>, to: PeerStatus, cause: Cause) -> bool {
         Cause::HandshakeTimedOut => matches!((from, to), (Some(OutHandshaking | InHandshaking), Idle)),
         Cause::Banned(_) => to == Banned,
         Cause::Unbanned | Cause::BanEnded | Cause::BanDropped => (from, to) == (Some(Banned), Idle),
-        // Nothing changes the configuration of a table.
-        Cause::Denied => false,
+        Cause::Denied => (was_connected || from == Some(OutConnecting)) && to == Idle,
         Cause::Ourselves => from.is_some() && to == Idle,
     }
 }

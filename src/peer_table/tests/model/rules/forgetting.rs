@@ -5,6 +5,16 @@ use super::*;
 
 impl Model {
     pub(super) fn keep_bounds(&mut self, ip: IpAddr) {
+        self.keep_idle_bound(ip);
+        self.drop_bans();
+    }
+
+    pub(super) fn keep_idle_bound(&mut self, ip: IpAddr) {
+        self.note_if_own(ip);
+        self.forget_idle(Some(ip));
+    }
+
+    pub(super) fn note_if_own(&mut self, ip: IpAddr) {
         if self.peer(ip).is_idle() && (self.peer(ip).own || self.is_own(ip)) {
             if self.peer(ip).from_file || self.peer(ip).reserved {
                 self.peer_mut(ip).own = true;
@@ -12,17 +22,25 @@ impl Model {
                 self.forget(ip);
             }
         }
+    }
+
+    pub(super) fn forget_idle(&mut self, newcomer: Option<IpAddr>) {
         while self.count(PeerStatus::Idle) > self.config.max_idle_peers {
-            let victims = self.idle_victims(ip);
+            let newcomer = newcomer
+                .and_then(|ip| self.peers.get(&ip))
+                .filter(|peer| peer.is_idle());
+            let victims = self.idle_victims(newcomer.map(|peer| peer.ip));
             let own = self.ips(|peer| peer.is_idle() && peer.own && !peer.reserved);
-            if victims.is_empty() && self.peer(ip).reserved && !own.is_empty() {
-                self.forget_one(&own);
-            } else if victims.is_empty() {
-                self.forget(ip);
-            } else {
-                self.forget_one(&victims);
+            match newcomer {
+                _ if !victims.is_empty() => self.forget_one(&victims),
+                Some(newcomer) if !newcomer.reserved => self.forget(newcomer.ip),
+                _ if own.is_empty() => break,
+                _ => self.forget_one(&own),
             }
         }
+    }
+
+    pub(super) fn drop_bans(&mut self) {
         while self.count(PeerStatus::Banned) > self.config.max_banned_peers {
             let banned = self.peers.values().filter(|peer| is_banned(peer));
             let crowds = largest_crowds(banned);
@@ -38,7 +56,7 @@ impl Model {
 
     /// The worst of the subnets that hold most unproven Idle peers; of more than five such, of any five. The newcomer
     /// among them that is as good as the worst of the others wins or loses.
-    fn idle_victims(&self, newcomer: IpAddr) -> Vec<IpAddr> {
+    fn idle_victims(&self, newcomer: Option<IpAddr>) -> Vec<IpAddr> {
         let greedy = self.told_beyond_share();
         if !greedy.is_empty() {
             return greedy;
@@ -54,9 +72,9 @@ impl Model {
                 .into_iter()
                 .collect();
         }
-        let competes = crowds.iter().flatten().any(|peer| peer.ip == newcomer);
+        let competes = newcomer.filter(|&ip| crowds.iter().flatten().any(|peer| peer.ip == ip));
         let others = |crowd: &Vec<&Known>| {
-            let others = crowd.iter().filter(|peer| peer.ip != newcomer);
+            let others = crowd.iter().filter(|peer| Some(peer.ip) != newcomer);
             others.max_by_key(|peer| peer.key()).map(|peer| peer.ip)
         };
         let mut worst: Vec<_> = crowds.iter().filter_map(others).collect();
@@ -65,9 +83,9 @@ impl Model {
             worst.sort_by_key(|&ip| std::cmp::Reverse(self.peer(ip).key()));
             worst.truncate(1);
         }
-        if !competes {
+        let Some(newcomer) = competes else {
             return worst;
-        }
+        };
         let rank = |ip: IpAddr| self.peer(ip).rank();
         let loses = worst.is_empty() || worst.iter().any(|&ip| rank(newcomer) >= rank(ip));
         let mut victims = worst;

@@ -19,14 +19,20 @@ pub(in super::super) struct Exchanges {
 
 impl Exchanges {
     pub(super) fn new(config: &NetworkConfig, now: Now) -> Self {
-        let first = |interval| (now.since_start, now.since_start + interval);
-        Self {
-            rotation_due: config.rotation_interval.map(first),
+        let mut exchanges = Self {
+            rotation_due: None,
             rotation: None,
             held: None,
             evict_at: Duration::ZERO,
             gained: Vec::new(),
-        }
+        };
+        exchanges.plan_rotation(config, now);
+        exchanges
+    }
+
+    pub(super) fn plan_rotation(&mut self, config: &NetworkConfig, now: Now) {
+        let first = |interval| (now.since_start, now.since_start + interval);
+        self.rotation_due = config.rotation_interval.map(first);
     }
 }
 

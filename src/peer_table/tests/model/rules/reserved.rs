@@ -20,6 +20,11 @@ impl Model {
             return;
         }
         self.config.reserved_peers.push(ip);
+        self.on_reserved(now, ip);
+        self.keep_bounds(ip);
+    }
+
+    pub(super) fn on_reserved(&mut self, now: Now, ip: IpAddr) {
         if !self.peers.contains_key(&ip) {
             self.add(ip);
             self.peer_mut(ip).own = self.is_own(ip);
@@ -32,7 +37,6 @@ impl Model {
         peer.beside |= peer.is_outgoing();
         let (shortest, longest) = jittered(now, longest_pause(peer));
         peer.pause = peer.pause.map(|pause| (pause.0.min(shortest), pause.1.min(longest)));
-        self.keep_bounds(ip);
     }
 
     pub(super) fn release(&mut self, ip: IpAddr) {
@@ -46,6 +50,7 @@ impl Model {
     }
 
     pub(super) fn want_dial(&mut self, ip: IpAddr) {
+        self.note_denied(ip);
         let most = self
             .config
             .max_idle_peers
