@@ -15,8 +15,8 @@ impl<T: Transport> NetworkController<T> {
     /// - Idle and banned peers that are too many are forgotten, some with each poll.
     /// - Peers that [`denied`](NetworkConfig::denied) and [`allowed`](NetworkConfig::allowed) exclude now are neither dialed,
     ///   admitted nor told of from now on. Their leases are revoked as [`Denied`](crate::Revocation::Denied) with the next
-    ///   polls; connections without a [`PeerLease`] are the application's to end.
-    /// - [`reserved_peers`](NetworkConfig::reserved_peers) changes as [`Feedback::Reserve`] and [`Feedback::Release`] would
+    ///   polls; connections without a [`PeerLease`](crate::PeerLease) are the application's to end.
+    /// - [`reserved_peers`](NetworkConfig::reserved_peers) changes as [`Feedback::Reserve`](crate::Feedback::Reserve) and [`Feedback::Release`](crate::Feedback::Release) would
     ///   change it: what these did since the start is replaced.
     /// - Handshakes, bans and pauses that have begun end when they were to. The next rotation is planned anew if
     ///   [`rotation_interval`](NetworkConfig::rotation_interval) differs, and the next dump of the peer file comes no later
