@@ -33,7 +33,7 @@ struct Options {
     #[arg(long, value_name = "IP")]
     bootstrap: Vec<IpAddr>,
 
-    /// Where to serve `/metrics`; whoever can connect to it can read it
+    /// Where to serve `/metrics`; anything that can connect to it can read it
     #[arg(long, default_value = "127.0.0.1:9464", value_name = "ADDRESS")]
     metrics: SocketAddr,
 }

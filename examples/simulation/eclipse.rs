@@ -102,7 +102,7 @@ async fn start_attackers(population: &mut Population, options: &Options) -> Atta
     Attackers::start(&population.net, &ips, &bootstraps, &lies, &options.strength).await
 }
 
-/// Whose connections lead where.
+/// How many connections lead to attackers, and which nodes have others.
 struct Eclipse {
     outgoing: usize,
     outgoing_to_attackers: usize,

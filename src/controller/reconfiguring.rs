@@ -16,13 +16,13 @@ impl<T: Transport> NetworkController<T> {
     /// - Peers that [`denied`](NetworkConfig::denied) and [`allowed`](NetworkConfig::allowed) exclude now are neither dialed,
     ///   admitted nor told of from now on. Their leases are revoked as [`Denied`](crate::Revocation::Denied) with the next
     ///   polls; connections without a [`PeerLease`](crate::PeerLease) are the application's to end.
-    /// - [`reserved_peers`](NetworkConfig::reserved_peers) changes as [`Feedback::Reserve`](crate::Feedback::Reserve) and [`Feedback::Release`](crate::Feedback::Release) would
-    ///   change it: what these did since the start is replaced.
+    /// - [`reserved_peers`](NetworkConfig::reserved_peers) changes as [`Reserve`](crate::Feedback::Reserve) and
+    ///   [`Release`](crate::Feedback::Release) would change it: what these did since the start is replaced.
     /// - Handshakes, bans and pauses that have begun end when they were to. The next rotation is planned anew if
     ///   [`rotation_interval`](NetworkConfig::rotation_interval) differs, and the next dump of the peer file comes no later
     ///   than the new interval has it.
     ///
-    /// A target of 0 with no incoming connections is a pause: whoever is connected stays so, and dumps go on. After
+    /// A target of 0 with no incoming connections is a pause: connected peers stay so, and dumps go on. After
     /// [`Self::close`] it changes nothing.
     ///
     /// # Errors

@@ -1,4 +1,4 @@
-//! Who told of the peers that were never tried, so that none can fill the list with addresses that it made up.
+//! Which peer told of the peers that were never tried, so that none can fill the list with addresses that it made up.
 
 use std::collections::{BTreeSet, HashMap};
 use std::net::IpAddr;
@@ -8,7 +8,7 @@ use crate::peer_table::bag::{Bag, Numbered, Positions};
 use crate::peer_table::random::Random;
 use crate::peer_table::subnet::{Subnet, is_global};
 
-/// Whoever told of peers. All of one network count as one, as they may be one party's.
+/// The source of told peers. All of one network count as one, as they may be one party's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Teller {
     Network(Subnet),

@@ -29,7 +29,10 @@ pub(super) enum Side {
 /// What one end sends to the other.
 #[derive(Debug)]
 pub(super) enum Packet {
-    Syn,
+    /// Where it finds a full backlog it comes again after the pause.
+    Syn {
+        pause: Duration,
+    },
     SynAck,
     Ack,
     Data(Chunk),

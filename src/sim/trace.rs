@@ -1,6 +1,6 @@
 //! A hash of everything that happened.
 
-/// Two runs that did the same have the same hash: 64-bit FNV-1a, folded in words.
+/// Two runs that did the same have the same hash. It is as FNV-1a, but takes words; std's hasher may change with its release.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Trace(u64);
 

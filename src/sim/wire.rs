@@ -30,6 +30,8 @@ const EPHEMERALS: u16 = 28_232;
 /// How many inbound connections of a listener may wait to be accepted, unless [`Host::backlog`](super::Host::backlog)
 /// says otherwise. As Tokio's listeners have it.
 const BACKLOG: usize = 1024;
+/// When a SYN is sent again that found a full backlog; doubled each time (RFC 6298).
+const FIRST_RETRY: Duration = Duration::from_secs(1);
 
 type Latency = Box<dyn FnMut(IpAddr, IpAddr) -> Duration + Send>;
 type CanReach = Box<dyn Fn(IpAddr, IpAddr) -> bool + Send>;
@@ -84,8 +86,6 @@ pub(super) struct ListenerState {
 enum Event {
     /// A packet arrives at an end.
     Arrival(EndId, Packet),
-    /// The dialing end sends its SYN again; the next time it waits this long.
-    Retry(EndId, Duration),
     /// See [`Agreement`].
     Check,
 }
@@ -182,7 +182,7 @@ impl Wire {
         let id = self.connections.open(dialer, listener);
         let is_lost = self.random.chance(self.dial_loss);
         if known.is_some() && !is_lost {
-            self.send(id, Packet::Syn);
+            self.send(id, Packet::Syn { pause: FIRST_RETRY });
         }
         Ok(id)
     }
@@ -230,7 +230,6 @@ impl Wire {
     fn happen(&mut self, now: Duration, event: Event) {
         match event {
             Event::Arrival(to, packet) => self.arrive(now, to, packet),
-            Event::Retry(dialer, pause) => self.retry(dialer, pause),
             Event::Check => {
                 let at = now + Agreement::PERIOD;
                 if self.agreement.check(now, &self.hosts, &self.connections) {

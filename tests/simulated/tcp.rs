@@ -269,6 +269,20 @@ fn a_full_backlog_delays_a_dial_by_a_second() {
 }
 
 #[test]
+fn a_dial_that_found_a_full_backlog_gets_no_answer_once_the_host_is_down() {
+    run_pair(async |_, a, b, _accepting| {
+        b.backlog(0);
+        let dial = timeout(Duration::from_secs(100), dial(&a, &b));
+        let kill = async {
+            sleep(ms(500)).await;
+            b.kill(Kill::Silent);
+        };
+        let (outcome, ()) = futures::join!(dial, kill);
+        assert!(outcome.is_err());
+    });
+}
+
+#[test]
 fn a_partition_holds_what_is_sent_until_it_is_healed() {
     run_pair(async |net, a, b, mut accepting| {
         let (mut one, mut other) = connect(&a, &b, &mut accepting).await;

@@ -1,20 +1,7 @@
 //! Dials by hand.
 
-use super::world::{lone, one_by_one};
+use super::world::{dialed, lone, one_by_one, without_target};
 use super::*;
-
-/// No target: whatever is dialed is dialed beside it.
-fn without_target() -> NetworkConfig {
-    let mut config = config();
-    config.target_outgoing_connections = 0;
-    config
-}
-
-fn dialed(node: &Node) -> Vec<IpAddr> {
-    let mut dialed: Vec<_> = node.dials.values().copied().collect();
-    dialed.sort_unstable();
-    dialed
-}
 
 #[test]
 fn a_dial_by_hand_needs_no_target_no_pause_and_no_record() {

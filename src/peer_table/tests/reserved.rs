@@ -1,6 +1,6 @@
 //! Reserved peers. Dials by hand are tested in `dials_by_hand`.
 
-use super::world::{World, lone, one_by_one, proven, record};
+use super::world::{World, dialed, lone, one_by_one, proven, record, without_target};
 use super::*;
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -12,19 +12,6 @@ fn reserving(peers: &[IpAddr], config: NetworkConfig) -> Node {
     let mut node = Node::new(config);
     node.load(Vec::new());
     node
-}
-
-/// No target: whatever is dialed is dialed beside it.
-fn without_target() -> NetworkConfig {
-    let mut config = config();
-    config.target_outgoing_connections = 0;
-    config
-}
-
-fn dialed(node: &Node) -> Vec<IpAddr> {
-    let mut dialed: Vec<_> = node.dials.values().copied().collect();
-    dialed.sort_unstable();
-    dialed
 }
 
 #[test]

@@ -263,6 +263,20 @@ pub(super) fn one_by_one() -> NetworkConfig {
     config
 }
 
+/// No target: every dial is beside it.
+pub(super) fn without_target() -> NetworkConfig {
+    let mut config = config();
+    config.target_outgoing_connections = 0;
+    config
+}
+
+/// The peers that are being dialed, in ascending order.
+pub(super) fn dialed(node: &Node) -> Vec<IpAddr> {
+    let mut dialed: Vec<_> = node.dials.values().copied().collect();
+    dialed.sort_unstable();
+    dialed
+}
+
 /// A peer that was alive on a dial of ours an hour before the start.
 pub(super) fn proven(ip: IpAddr) -> PeerRecord {
     let mut peer = Peer::new(ip);

@@ -6,9 +6,6 @@ use std::time::Duration;
 use super::{Event, Wire};
 use crate::sim::connection::{Chunk, End, EndId, Packet, Side, Stage};
 
-/// When a SYN is sent again that found a full backlog; doubled each time (RFC 6298).
-const FIRST_RETRY: Duration = Duration::from_secs(1);
-
 impl Wire {
     pub(super) fn arrive(&mut self, now: Duration, to: EndId, packet: Packet) {
         let (Some(end), Some(other)) = (self.connections.get(to), self.connections.get(to.other())) else {
@@ -23,7 +20,7 @@ impl Wire {
         }
         self.note(now, to, &packet);
         match packet {
-            Packet::Syn => self.on_syn(to, FIRST_RETRY),
+            Packet::Syn { pause } => self.on_syn(to, pause),
             Packet::SynAck => self.on_syn_ack(to),
             Packet::Ack => self.on_ack(to),
             Packet::Data(chunk) => self.on_data(to, chunk),
@@ -34,7 +31,7 @@ impl Wire {
 
     fn note(&mut self, now: Duration, to: EndId, packet: &Packet) {
         let (kind, size) = match packet {
-            Packet::Syn => (0, 0),
+            Packet::Syn { .. } => (0, 0),
             Packet::SynAck => (1, 0),
             Packet::Ack => (2, 0),
             Packet::Data(chunk) => (3, chunk.size()),
@@ -45,10 +42,6 @@ impl Wire {
         self.trace.add(u64::try_from(now.as_micros()).unwrap_or(u64::MAX));
         self.trace.add(word(to.index) << 1 | u64::from(to.side == Side::Dialer));
         self.trace.add(word(size) << 3 | kind);
-    }
-
-    pub(super) fn retry(&mut self, dialer: EndId, pause: Duration) {
-        self.on_syn(dialer.other(), pause * 2);
     }
 
     /// At the listening end. Without a listener the dial is refused; where the backlog is full the SYN is lost, and it
@@ -67,7 +60,7 @@ impl Wire {
         };
         if listener.half_open + listener.queue.len() >= host.backlog {
             let at = self.now() + pause;
-            return self.plan(at, Event::Retry(id.other(), pause));
+            return self.plan(at, Event::Arrival(id, Packet::Syn { pause: pause * 2 }));
         }
         listener.half_open += 1;
         end.stage = Stage::HalfOpen;
