@@ -469,12 +469,17 @@ impl<T: Transport> Sink<Feedback> for NetworkController<T> {
     }
 }
 
+/// One line: where it listens, and how many peers and connections there are. [`NetworkController::stats`] has the rest.
 impl<T: Transport> fmt::Debug for NetworkController<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let stats = self.stats();
         f.debug_struct("NetworkController")
             .field("local_addr", &self.local_addr())
             .field("is_closed", &self.engine.is_ended())
-            .field("stats", &self.stats())
+            .field("peers", &stats.peers.total())
+            .field("outgoing_connections", &stats.outgoing_connections.used)
+            .field("incoming_connections", &stats.incoming_connections.used)
+            .field("banned_peers", &stats.banned_peers.used)
             .finish_non_exhaustive()
     }
 }

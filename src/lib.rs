@@ -121,11 +121,14 @@
 //!
 //! All are off by default, and then without any cost.
 //!
-//! | feature | what |
-//! |---|---|
-//! | `tracing` | what [`Changes`] says, as events of the target `network`: faults of this host and failed dumps are warnings; peers that are alive, ends and bans are info; dials and candidates debug; refusals trace |
-//! | `metrics` | the numbers of [`Stats`] in the recorder of the `metrics` facade, after each poll, under the names of [`Stats::open_metrics`] and a label `listen` with the address. Install the recorder before making the controller |
-//! | `sim` | a transport in memory, for tests of a node of one's own |
+//! | feature | what | brings |
+//! |---|---|---|
+//! | `tracing` | what [`Changes`] says, as events of the target `network`: faults of this host and failed dumps are warnings; peers that are alive, ends and bans are info; dials and candidates debug; refusals trace | `tracing` |
+//! | `metrics` | the numbers of [`Stats`] in the recorder of the `metrics` facade, after each poll, under the names of [`Stats::open_metrics`] and a label `listen` with the address. Install the recorder before making the controller | `metrics` |
+//! | `sim` | the module `sim`: simulated networks in virtual time, and a transport in memory, for tests of a node of one's own. Belongs into `[dev-dependencies]` | `tokio/test-util` |
+//!
+//! There is one more, `internals`, for the benches and fuzz targets of this crate's repository. What it shows may change
+//! in any release.
 //!
 //! # Code map
 //!
@@ -137,6 +140,8 @@
 //! | `transport`, `peer_file` | [`Transport`] and TCP; the file's format and its replacement |
 //! | [`controller`] | the one future that polls all of these, and what the application speaks to |
 //! | `sim` | feature `sim`: simulated networks and a scripted transport, for tests of a node of one's own |
+
+#![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod change;
 mod config;
@@ -165,11 +170,15 @@ pub mod peer_file;
 )]
 mod peer_table;
 #[cfg(any(test, feature = "sim"))]
+#[cfg_attr(docsrs, doc(cfg(feature = "sim")))]
 pub mod sim;
 mod stats;
 #[cfg(test)]
 mod tests;
 mod transport;
+
+/// The times of this crate's interface are [`DateTime<Utc>`](chrono::DateTime) of this version of chrono.
+pub use chrono;
 
 pub use change::{Cause, Change, ChangeKind, Refusal, Reporter};
 pub use config::{Clock, ConfigError, NetworkConfig};
@@ -178,7 +187,7 @@ pub use controller::{
     PeerLease,
 };
 pub use ip_prefix::{IpPrefix, IpPrefixError};
-pub use peer::{Peer, PeerStatus, Revocation};
+pub use peer::{Peer, PeerStatus, PeerStatusError, Revocation};
 pub use peer_file::{FileError, PeerFileError, PeerRecord};
 pub use peer_table::DialState;
 pub use stats::{Counters, Stats, StatusCounts, Usage};

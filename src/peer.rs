@@ -1,16 +1,17 @@
 //! What is known of a peer: its address, its status, when it was last alive and when it last failed.
 
-use std::fmt;
 use std::net::IpAddr;
 
 use chrono::{DateTime, Utc};
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 pub use self::connection::{ConnectionId, ParkedId, PeerId};
 pub use self::revocation::Revocation;
+pub use self::status::{PeerStatus, PeerStatusError};
 
 mod connection;
 mod revocation;
+mod status;
 
 /// A known peer, as [`NetworkController::peers`](crate::NetworkController::peers) and
 /// [`peer`](crate::NetworkController::peer) show it.
@@ -48,67 +49,6 @@ impl Peer {
             last_alive_outgoing: None,
             failures_in_row: 0,
         }
-    }
-}
-
-/// What is going on with a peer. In the peer file it is written as the name of its variant.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub enum PeerStatus {
-    /// Known, and nothing is being done with it.
-    Idle,
-    /// We are establishing an outgoing TCP connection to it.
-    OutConnecting,
-    /// Our outgoing connection is established, the application is shaking hands over it.
-    OutHandshaking,
-    /// Our outgoing connection has been reported alive.
-    OutAlive,
-    /// It connected to us, the application is shaking hands over that connection.
-    InHandshaking,
-    /// It connected to us and has been reported alive.
-    InAlive,
-    /// Neither dialed nor admitted.
-    Banned,
-}
-
-impl PeerStatus {
-    /// Every status, in the order of their declaration.
-    pub(crate) const ALL: [Self; 7] = [
-        Self::Idle,
-        Self::OutConnecting,
-        Self::OutHandshaking,
-        Self::OutAlive,
-        Self::InHandshaking,
-        Self::InAlive,
-        Self::Banned,
-    ];
-
-    /// The name that [`Display`](fmt::Display) and the peer file use.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Idle => "Idle",
-            Self::OutConnecting => "OutConnecting",
-            Self::OutHandshaking => "OutHandshaking",
-            Self::OutAlive => "OutAlive",
-            Self::InHandshaking => "InHandshaking",
-            Self::InAlive => "InAlive",
-            Self::Banned => "Banned",
-        }
-    }
-
-    /// Whether there is an established connection with a peer of this status.
-    #[must_use]
-    pub const fn is_connected(self) -> bool {
-        match self {
-            Self::OutHandshaking | Self::OutAlive | Self::InHandshaking | Self::InAlive => true,
-            Self::Idle | Self::OutConnecting | Self::Banned => false,
-        }
-    }
-}
-
-impl fmt::Display for PeerStatus {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.as_str())
     }
 }
 

@@ -25,8 +25,8 @@ use network::peer_file::{self, FileError, PeerRecord};
 use network::{
     Cause, Change, ChangeKind, Changes, Clock, ConfigError, Counters, DialState, Dialed, Feedback, FeedbackSink,
     Incoming, IpPrefix, IpPrefixError, Leased, NetworkConfig, NetworkController, NetworkControllerEvent, NetworkError,
-    NetworkHandle, Peer, PeerFileError, PeerLease, PeerStatus, Refusal, Reporter, Revocation, Stats, StatusCounts,
-    TcpTransport, Transport, Usage,
+    NetworkHandle, Peer, PeerFileError, PeerLease, PeerStatus, PeerStatusError, Refusal, Reporter, Revocation, Stats,
+    StatusCounts, TcpTransport, Transport, Usage,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -61,6 +61,8 @@ assert_impl_all!(Counters: Clone, Debug, Serialize, Send, Sync);
 assert_impl_all!(StatusCounts: Clone, Debug, Serialize, Send, Sync);
 assert_impl_all!(Usage: Clone, Debug, Serialize, Send, Sync);
 assert_impl_all!(PeerStatus: Copy, Eq, Hash, Debug, Display, Serialize, DeserializeOwned, Send, Sync);
+assert_impl_all!(PeerStatus: FromStr<Err = PeerStatusError>);
+assert_impl_all!(PeerStatusError: Clone, Eq, Error, Debug, Display, Send, Sync);
 assert_impl_all!(Revocation: Copy, Eq, Hash, Debug, Display, Send, Sync);
 assert_impl_all!(NetworkConfig: Clone, Debug, Serialize, DeserializeOwned, Send, Sync);
 assert_impl_all!(Clock: Copy, Debug, Default, Send, Sync);
@@ -74,6 +76,7 @@ assert_type_eq_all!(NetworkController, NetworkController<TcpTransport>);
 assert_type_eq_all!(NetworkControllerEvent, NetworkControllerEvent<TcpStream>);
 
 mod paths {
+    use network::chrono as times;
     use static_assertions::assert_type_eq_all;
 
     assert_type_eq_all!(network::NetworkController, network::controller::NetworkController);
@@ -86,6 +89,7 @@ mod paths {
     assert_type_eq_all!(network::FeedbackSink, network::controller::FeedbackSink);
     assert_type_eq_all!(network::PeerLease, network::controller::PeerLease);
     assert_type_eq_all!(network::FileError, network::peer_file::FileError);
+    assert_type_eq_all!(times::DateTime<times::Utc>, chrono::DateTime<chrono::Utc>);
     assert_type_eq_all!(network::PeerFileError, network::peer_file::PeerFileError);
     assert_type_eq_all!(network::PeerRecord, network::peer_file::PeerRecord);
     assert_type_eq_all!(
@@ -307,6 +311,7 @@ fn a_status_is_one_of_seven() {
     assert_eq!(seven.iter().collect::<HashSet<_>>().len(), 7);
     for status in seven {
         assert_eq!(status.to_string(), name(status));
+        assert_eq!(name(status).parse(), Ok(status));
         assert_eq!(serde_json::to_value(status).unwrap(), name(status));
         assert_eq!(
             serde_json::from_value::<PeerStatus>(name(status).into()).unwrap(),
@@ -376,6 +381,25 @@ async fn new_takes_the_nine_arguments_of_the_contract_in_their_order() {
     assert_eq!(config.max_banned_peers, 16);
     assert_eq!(config.peer_file_dump_interval, Duration::from_secs(17));
     assert_ne!(net.local_addr().port(), 0, "the port that was bound");
+}
+
+#[tokio::test]
+async fn a_controller_is_debugged_as_one_short_line() {
+    let mut config = NetworkConfig::in_memory(0);
+    config.listen_ip = LOOPBACK;
+    config.initial_peers = vec![IpAddr::from([127, 0, 0, 8]), IpAddr::from([127, 0, 0, 9])];
+    let mut net = NetworkController::with_config(config).await.unwrap();
+    net.feedback_peer_banned(IpAddr::from([127, 0, 0, 9])).await;
+    let port = net.local_addr().port();
+    assert_eq!(
+        format!("{net:?}"),
+        format!(
+            "NetworkController {{ local_addr: 127.0.0.1:{port}, is_closed: false, peers: 2, outgoing_connections: 0, \
+             incoming_connections: 0, banned_peers: 1, .. }}"
+        )
+    );
+    net.close().await.unwrap();
+    assert!(format!("{net:?}").contains("is_closed: true"));
 }
 
 #[test]

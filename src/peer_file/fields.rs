@@ -115,7 +115,7 @@ fn address<'de, D: Deserializer<'de>>(deserializer: D) -> Result<IpAddr, D::Erro
 fn status<'de, D: Deserializer<'de>>(deserializer: D) -> Result<PeerStatus, D::Error> {
     deserializer.deserialize_str(Text {
         expected: "one of Idle, OutConnecting, OutHandshaking, OutAlive, InHandshaking, InAlive and Banned",
-        parse: |text| PeerStatus::ALL.into_iter().find(|status| status.as_str() == text),
+        parse: |text| text.parse().ok(),
     })
 }
 
