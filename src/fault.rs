@@ -61,7 +61,9 @@ impl DialFault {
             | ErrorKind::PermissionDenied => Self::Unroutable { at_once },
             ErrorKind::TimedOut => Self::TimedOut,
             _ if is_one_of(error, code::OUT_OF_FILES) || is_one_of(error, code::OUT_OF_BUFFERS) => Self::Host,
-            _ if is_one_of(error, code::NO_SUCH_FAMILY) => Self::Unroutable { at_once },
+            _ if is_one_of(error, code::NO_SUCH_FAMILY) || is_one_of(error, code::NO_NEIGHBOUR) => {
+                Self::Unroutable { at_once }
+            }
             _ => Self::Peer,
         }
     }
@@ -130,6 +132,8 @@ mod code {
     pub(super) const OUT_OF_BUFFERS: &[i32] = &[105];
     /// EAFNOSUPPORT.
     pub(super) const NO_SUCH_FAMILY: &[i32] = &[97];
+    /// What connect(2) says of a neighbour that is switched off: EHOSTUNREACH, which has a kind.
+    pub(super) const NO_NEIGHBOUR: &[i32] = &[];
     /// EPROTO, ENOPROTOOPT, EHOSTDOWN, EOPNOTSUPP, ENONET: what accept(2) passes on from the new socket.
     pub(super) const PENDING_ON_ACCEPT: &[i32] = &[71, 92, 112, 95, 64];
 }
@@ -147,6 +151,8 @@ mod code {
     pub(super) const OUT_OF_BUFFERS: &[i32] = &[55];
     /// EAFNOSUPPORT.
     pub(super) const NO_SUCH_FAMILY: &[i32] = &[47];
+    /// EHOSTDOWN: what connect(2) says of a neighbour that is switched off.
+    pub(super) const NO_NEIGHBOUR: &[i32] = &[64];
     /// EHOSTDOWN.
     pub(super) const PENDING_ON_ACCEPT: &[i32] = &[64];
 }
@@ -159,6 +165,8 @@ mod code {
     pub(super) const OUT_OF_BUFFERS: &[i32] = &[10055];
     /// `WSAEAFNOSUPPORT`.
     pub(super) const NO_SUCH_FAMILY: &[i32] = &[10047];
+    /// `WSAEHOSTDOWN`.
+    pub(super) const NO_NEIGHBOUR: &[i32] = &[10064];
     /// `WSAEHOSTDOWN`.
     pub(super) const PENDING_ON_ACCEPT: &[i32] = &[10064];
 }
@@ -186,6 +194,7 @@ mod code {
     pub(super) const OUT_OF_FILES: &[i32] = &[];
     pub(super) const OUT_OF_BUFFERS: &[i32] = &[];
     pub(super) const NO_SUCH_FAMILY: &[i32] = &[];
+    pub(super) const NO_NEIGHBOUR: &[i32] = &[];
     pub(super) const PENDING_ON_ACCEPT: &[i32] = &[];
 }
 

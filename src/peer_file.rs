@@ -33,8 +33,8 @@
 //! A controller loads and dumps its file by itself, and has it locked (advisory, on the file itself; there is no file
 //! beside it) from its start until it is closed or dropped: a second controller would undo the bans of the first. [`load`]
 //! and [`save`] are for tools. Any file can be loaded; one that a controller has is not saved, as the next dump would undo
-//! that. Where the file system offers no locks, or such that keep readers out, it is up to the operator: a running
-//! controller knows nothing of what others write, and replaces it.
+//! that. Where the file system offers no locks, or such that keep readers out, and on Windows, it is up to the operator: a
+//! running controller knows nothing of what others write, and replaces it.
 //!
 //! # Example
 //!

@@ -52,6 +52,10 @@ impl From<FileError> for NetworkError {
 fn help_to_listen(error: &io::Error) -> &'static str {
     match error.kind() {
         ErrorKind::AddrInUse => "; end what listens there, or set another `listen_port` or `listen_ip`",
+        ErrorKind::PermissionDenied if cfg!(windows) => {
+            "; set another `listen_port`: a program has this one for itself, or the system has reserved it, see \
+             `netsh interface ipv4 show excludedportrange protocol=tcp`"
+        }
         ErrorKind::PermissionDenied => "; set a `listen_port` of 1024 or more, or let this process use lower ones",
         _ if is_address_missing(error) => "; set `listen_ip` to an address of this host",
         _ => "",

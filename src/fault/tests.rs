@@ -60,6 +60,26 @@ fn accept_errors_of_the_kernel_are_told_apart() {
     assert_eq!(faults(&[1, 22, 9]), [AcceptFault::Other; 3]);
 }
 
+#[cfg(windows)]
+#[test]
+fn errors_of_windows_are_told_apart() {
+    let dial = |code| DialFault::of(&io::Error::from_raw_os_error(code), true);
+    // WSAEMFILE, WSAENOBUFS, WSAEADDRINUSE, ERROR_NOT_ENOUGH_MEMORY.
+    assert_eq!([10024, 10055, 10048, 8].map(dial), [DialFault::Host; 4]);
+    // WSAENETUNREACH, WSAEHOSTUNREACH, WSAEADDRNOTAVAIL, WSAEINVAL, WSAEAFNOSUPPORT, WSAEACCES, WSAENETDOWN, WSAEHOSTDOWN.
+    let no_way = [10051, 10065, 10049, 10022, 10047, 10013, 10050, 10064];
+    assert_eq!(no_way.map(dial), [UNROUTABLE; 8]);
+    assert_eq!(dial(10060), DialFault::TimedOut);
+    // WSAECONNREFUSED, WSAECONNRESET.
+    assert_eq!([10061, 10054].map(dial), [DialFault::Peer; 2]);
+
+    let accept = |code| AcceptFault::of(&io::Error::from_raw_os_error(code));
+    // WSAECONNRESET, WSAECONNABORTED, WSAENETDOWN, WSAEHOSTDOWN.
+    assert_eq!([10054, 10053, 10050, 10064].map(accept), [AcceptFault::Aborted; 4]);
+    assert_eq!(accept(10024), AcceptFault::OutOfFiles);
+    assert_eq!(accept(10055), AcceptFault::OutOfMemory);
+}
+
 #[test]
 fn a_missing_address_is_not_a_taken_one() {
     assert!(is_address_missing(&ErrorKind::AddrNotAvailable.into()));

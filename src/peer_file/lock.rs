@@ -67,8 +67,9 @@ impl FileLock {
 /// Not opened to write, as that would keep its file system from being mounted read-only; unless it is locked only so, as
 /// over NFS.
 fn open_locked(path: &Path, try_lock: impl Fn(&File) -> io::Result<()>) -> io::Result<File> {
-    // To open a pipe would wait until something writes to it.
-    if !symlink_metadata(path)?.is_file() {
+    // Windows enforces locks: one would keep readers out, and the handle that writes the temporary file. And to open a
+    // pipe would wait until something writes to it.
+    if cfg!(windows) || !symlink_metadata(path)?.is_file() {
         return Err(ErrorKind::Unsupported.into());
     }
     let mut file = File::open(path)?;
@@ -104,8 +105,12 @@ pub(super) fn file_id(metadata: &Metadata) -> FileId {
     (metadata.dev(), metadata.ino())
 }
 
+/// The standard library has no number of a file here: a name is taken to be of the same file.
 #[cfg(not(unix))]
-pub(super) type FileId = ();
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct FileId;
 
 #[cfg(not(unix))]
-pub(super) fn file_id(_metadata: &Metadata) -> FileId {}
+pub(super) fn file_id(_metadata: &Metadata) -> FileId {
+    FileId
+}

@@ -11,6 +11,8 @@ use super::file_system::Operation;
 use super::{Disk, FileLock, FileSystem};
 
 mod format;
+// There are no locks on Windows.
+#[cfg(unix)]
 mod locking;
 mod reading;
 mod replacing;
@@ -29,6 +31,10 @@ pub(crate) enum Fault {
     None,
     Fail(usize),
     /// Each operation of this name fails with this error of the operating system.
+    #[cfg_attr(
+        not(unix),
+        expect(dead_code, reason = "the errors that tests name are those of Unix")
+    )]
     FailWith(&'static str, i32),
     /// A write fails when half of it is done, another operation when all of it is.
     FailTorn(usize),

@@ -1,13 +1,13 @@
 //! Dials: how many, from where, and those that time out or reach this node itself.
 
-use std::net::{IpAddr, Ipv6Addr, TcpListener as StdListener};
+use std::net::{IpAddr, Ipv6Addr};
 use std::time::Duration;
 
 use futures::SinkExt;
-use network::{Feedback, NetworkConfig, PeerStatus};
+use network::{Feedback, PeerStatus};
 
 use crate::loopback::{Block, Node, is_reset};
-use crate::{NODE, REMOTE, SHORT, child};
+use crate::{NODE, REMOTE, SHORT};
 
 #[tokio::test]
 async fn lost_outgoing_connections_are_replaced() {
@@ -118,6 +118,8 @@ async fn dials_leave_from_the_listen_address() {
 #[cfg(target_os = "linux")]
 #[test]
 fn dials_from_the_listen_address_share_local_ports_when_there_are_too_few() {
+    use crate::child;
+
     const TEST: &str = "dialing::dials_from_the_listen_address_share_local_ports_when_there_are_too_few";
     const FEW_PORTS: &str = "ip link set lo up && echo 40000 40007 >/proc/sys/net/ipv4/ip_local_port_range";
     let script = format!("{FEW_PORTS} && exec \"$@\"");
@@ -138,7 +140,12 @@ fn dials_from_the_listen_address_share_local_ports_when_there_are_too_few() {
     }
 }
 
+#[cfg(target_os = "linux")]
 async fn dial_from_few_ports() {
+    use std::net::TcpListener as StdListener;
+
+    use network::NetworkConfig;
+
     const PORT: u16 = 31_244;
     let peers: Vec<_> = (1..=30).map(|host| IpAddr::from([127, 0, 1, host])).collect();
     let listeners: Vec<_> = peers.iter().map(|&ip| StdListener::bind((ip, PORT)).unwrap()).collect();

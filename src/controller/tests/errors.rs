@@ -100,10 +100,11 @@ fn a_chain_of_errors_says_nothing_twice() {
 
 #[tokio::test(start_paused = true)]
 async fn where_it_cannot_listen_the_error_says_what_would_help() {
+    let denied = if cfg!(windows) { "netsh" } else { "1024" };
     for (kind, words) in [
         (ErrorKind::AddrInUse, &["`listen_port`", "`listen_ip`", "in use"][..]),
         (ErrorKind::AddrNotAvailable, &["`listen_ip`", "not available"]),
-        (ErrorKind::PermissionDenied, &["`listen_port`", "1024"]),
+        (ErrorKind::PermissionDenied, &["`listen_port`", denied]),
         (ErrorKind::Other, &["[::]:4000"]),
     ] {
         let (transport, world) = memory();

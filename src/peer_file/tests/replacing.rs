@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 
 use super::super::lock::FileLock;
+#[cfg(unix)]
 use super::super::staged::lock_new;
 use super::super::{PeerFileError, StagedFile, load};
 use super::{Fault, FaultyDisk, set_fault, set_mounted, take_steps};
