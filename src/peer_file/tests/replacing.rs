@@ -121,6 +121,8 @@ async fn a_file_that_is_not_there_is_made() {
     place.assert_only(NEW);
 }
 
+// Its messages have Unix paths.
+#[cfg(unix)]
 #[tokio::test]
 async fn the_target_is_whole_whichever_step_fails() {
     let place = Place::new();
@@ -207,6 +209,8 @@ async fn what_is_dropped_half_written_leaves_nothing() {
     place.assert_only("[]\n");
 }
 
+// Elsewhere files are not told apart.
+#[cfg(unix)]
 #[tokio::test]
 async fn a_name_that_another_file_has_taken_is_left_alone() {
     let place = Place::new();
@@ -220,6 +224,8 @@ async fn a_name_that_another_file_has_taken_is_left_alone() {
     );
 }
 
+// By locks, which Windows has not.
+#[cfg(unix)]
 #[tokio::test(start_paused = true)]
 async fn two_replacements_of_one_file_exclude_each_other() {
     let place = Place::new();
@@ -243,6 +249,8 @@ async fn two_replacements_of_one_file_exclude_each_other() {
     assert_replaceable(&place).await;
 }
 
+// Windows keeps a read-only file.
+#[cfg(unix)]
 #[tokio::test]
 async fn what_a_killed_process_left_is_replaced() {
     let place = Place::new();
@@ -278,6 +286,8 @@ async fn what_is_no_file_is_neither_replaced_nor_removed() {
     );
 }
 
+// Its messages have Unix paths.
+#[cfg(unix)]
 #[tokio::test]
 async fn a_folder_that_is_none_is_an_error_of_the_first_step_that_needs_it() {
     let place = Place::new();
@@ -288,6 +298,8 @@ async fn a_folder_that_is_none_is_an_error_of_the_first_step_that_needs_it() {
     place.assert_only("[]\n");
 }
 
+// Windows keeps a folder that has an open file.
+#[cfg(unix)]
 #[tokio::test]
 async fn the_folder_may_go_while_the_content_is_written() {
     let place = Place::empty();
