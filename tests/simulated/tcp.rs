@@ -66,13 +66,19 @@ fn a_writer_waits_while_64_kib_are_unread() {
         sleep(LATENCY).await;
         assert_eq!(other.read(&mut [0; 100]).await.unwrap(), 100);
         assert_eq!(one.write(&[2; 200]).await.unwrap(), 100);
+    });
+}
 
-        b.spawn(async move {
-            sleep(ms(100)).await;
-            other.read_exact(&mut [0; 1_000]).await.unwrap();
+#[test]
+fn a_writer_is_woken_when_there_is_room() {
+    run_pair(async |_, a, b, mut accepting| {
+        let (mut one, mut other) = connect(&a, &b, &mut accepting).await;
+        // In a task, which is polled only when it is woken.
+        a.spawn(async move {
+            one.write_all(&vec![1; 100_000]).await.unwrap();
             std::future::pending::<()>().await;
         });
-        assert_eq!(one.write(&[3; 2_000]).await.unwrap(), 1_000, "it is woken");
+        assert_eq!(other.read_exact(&mut vec![0; 100_000]).await.unwrap(), 100_000);
     });
 }
 
