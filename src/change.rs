@@ -23,8 +23,8 @@ pub struct Change {
 
 /// What happened to a peer.
 ///
-/// Whoever knows the status of every peer at one time can follow them from then on: [`Added`](Self::Added) peers are
-/// Idle, [`Status`](Self::Status) says the rest, [`Forgotten`](Self::Forgotten) ones are gone.
+/// From the statuses of all peers at one time, the changes lead to those at any later time: [`Added`](Self::Added) peers
+/// are Idle, [`Status`](Self::Status) says the rest, [`Forgotten`](Self::Forgotten) ones are gone.
 #[non_exhaustive]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ChangeKind {

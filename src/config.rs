@@ -163,7 +163,7 @@ pub struct NetworkConfig {
 
     /// How often to exchange one outgoing connection for a new one: one more peer is dialed, and once it is alive, one of
     /// the others is ended, and its lease revoked as [`Rotated`](crate::Revocation::Rotated). A node at its target dials
-    /// nobody otherwise, so two halves of a network that were parted would never join again. Shorter heals and mixes a
+    /// no peer otherwise, so two halves of a network that were parted would never join again. Shorter heals and mixes a
     /// network sooner, and cuts more connections: at most one in this time. The first one comes after a random part of
     /// it, each further one after 0.75 to 1.25 times as long. Connections without a [`PeerLease`](crate::PeerLease), and
     /// those with reserved peers or dialed by hand, are never ended so, and where there are no others, none is dialed for
@@ -224,7 +224,7 @@ pub struct NetworkConfig {
     pub clock: Clock,
 
     /// Replays every random choice of a run that had the same seed and the same inputs. `None`, the default, takes one
-    /// from the system; a fixed one lets strangers foresee whom we dial, so it is for tests. Not in a file.
+    /// from the system; a fixed one lets strangers foresee which peers we dial, so it is for tests. Not in a file.
     #[serde(skip)]
     pub seed: Option<u64>,
 }

@@ -61,8 +61,8 @@ use crate::transport::{TcpTransport, Transport};
 /// Keeps a list of peers, keeps a target number of outgoing connections alive, admits incoming ones under caps, and
 /// hands each new connection to the application as an event of its stream.
 ///
-/// It is one future, polled through [`Stream`]: nothing is spawned, and dropping it cancels everything. While nobody
-/// polls it, nothing happens: no dial, no accept, no deadline, no dump. So shake hands in another task or beside the
+/// It is one future, polled through [`Stream`]: nothing is spawned, and dropping it cancels everything. While it is not
+/// polled, nothing happens: no dial, no accept, no deadline, no dump. So shake hands in another task or beside the
 /// stream (`select!`). A handshake in the body of the loop needs a timeout of its own: no deadline of the controller ends
 /// it, and where both ends of a connection do so, each may wait for the other for ever.
 ///

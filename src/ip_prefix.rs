@@ -14,7 +14,7 @@ const MAPPED_BITS: u8 = 96;
 ///
 /// It is canonical: prefixes of equal meaning are equal, and an IPv4 prefix in IPv6 form, as `::ffff:10.0.0.0/104`, is the
 /// IPv4 prefix. `0.0.0.0/0` is all of IPv4 and `::/0` all of IPv6; no prefix has addresses of both. Where a prefix has bits
-/// set beyond its length, somebody meant another one: that is an error which names the prefix with these bits cleared.
+/// set beyond its length, another one was meant: that is an error which names the prefix with these bits cleared.
 ///
 /// In a config file it is a string.
 ///

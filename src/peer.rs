@@ -66,7 +66,7 @@ pub struct PeerRecord {
     /// When the ban ends, if it has a term of its own, as [`BannedFor`](crate::Feedback::BannedFor) sets one. `None`
     /// leaves that to [`ban_duration`](crate::NetworkConfig::ban_duration). Means nothing unless the peer is banned.
     pub banned_until: Option<DateTime<Utc>>,
-    /// The peer has connected to us and was never alive, and nobody told us of it: others are not told of it.
+    /// The peer has connected to us and was never alive, and no list named it: others are not told of it.
     pub knocked: bool,
     /// Fields that this crate does not know, to be written back as they were.
     pub(crate) other: Option<Box<OtherFields>>,
@@ -102,7 +102,7 @@ pub struct StoredPeer<'a> {
     pub banned_at: Option<DateTime<Utc>>,
     /// When the ban ends, if it has a term of its own.
     pub banned_until: Option<DateTime<Utc>>,
-    /// It was admitted and never alive, and nobody told of it.
+    /// It was admitted and never alive, and no list named it.
     pub knocked: bool,
     /// Fields of its record that this crate does not know.
     pub other: Option<&'a OtherFields>,

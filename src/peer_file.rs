@@ -15,7 +15,7 @@
 //!   neither, or was set in the future, begins when a controller loads it;
 //! - a ban with `banned_until` ends then, also if that is past; one without lasts as long as
 //!   [`ban_duration`](crate::NetworkConfig::ban_duration) says;
-//! - a peer with `knocked` has connected to this node, was never alive, and nobody told of it, so others are not told of
+//! - a peer with `knocked` has connected to this node, was never alive, and no list named it, so others are not told of
 //!   it; with a `last_alive` it is dropped;
 //! - several records of one address are merged into the first of them: the newer of each time, a ban if one has it, with
 //!   the `banned_until` of the one that was set later, the failures of the record with the newer `last_failure` (the

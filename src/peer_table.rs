@@ -30,7 +30,7 @@
 //! | which peers others are told of | `telling` |
 //! | a new config for a table that has peers | `reconfiguring` |
 //!
-//! What the rules do to peers is recorded in `log` while anybody watches.
+//! What the rules do to peers is recorded in `log` while it is watched.
 
 mod backoff;
 mod bag;

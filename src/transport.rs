@@ -56,7 +56,7 @@ pub trait Incoming: Sized + Send + 'static {
     ///
     /// # Errors
     ///
-    /// The connection is dead already: its pending error, if it has one. It is dropped then, whoever it is from. A
+    /// The connection is dead already: its pending error, if it has one. It is dropped then, whatever peer it is from. A
     /// transport for which this takes time may leave it to [`check_alive`](Self::check_alive).
     fn local_addr(&self) -> io::Result<SocketAddr>;
 

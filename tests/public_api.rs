@@ -178,6 +178,7 @@ fn what_waits_can_be_spawned<T: Transport>() {
         is::<Result<Vec<IpAddr>, NetworkError>>(handle.good_peer_ips(100));
         is::<Result<Vec<IpAddr>, NetworkError>>(handle.sample_peer_ips(100));
         is::<Result<DialState, NetworkError>>(handle.dial_state(ip));
+        is::<Result<NetworkConfig, NetworkError>>(handle.config());
         is::<Result<(), NetworkError>>(handle.reconfigure(NetworkConfig::in_memory(0)));
         is::<Result<(), NetworkError>>(handle.close());
     };

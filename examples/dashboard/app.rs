@@ -48,6 +48,7 @@ pub(crate) struct App {
     /// The address that is being typed.
     pub(crate) prompt: Option<String>,
     pub(crate) is_help_open: bool,
+    pub(crate) is_paused: bool,
     notice: Option<(DateTime<Utc>, String)>,
     needs_peers: bool,
 }
@@ -102,6 +103,7 @@ impl App {
             details: None,
             prompt: None,
             is_help_open: false,
+            is_paused: false,
             notice: None,
             needs_peers: true,
         }

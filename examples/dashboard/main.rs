@@ -162,7 +162,7 @@ impl Dashboard {
                 error = Neighbourhood::any_ended(&mut self.neighbourhood) => return Err(error),
                 event = events.next() => match event {
                     Some(event) => {
-                        if self.on_event(&event?)? == Some(Command::Quit) {
+                        if self.on_event(&event?).await? == Some(Command::Quit) {
                             return Ok(());
                         }
                         self.ask_details().await?;
@@ -177,10 +177,10 @@ impl Dashboard {
         }
     }
 
-    fn on_event(&mut self, event: &Event) -> Result<Option<Command>, NetworkError> {
+    async fn on_event(&mut self, event: &Event) -> Result<Option<Command>, NetworkError> {
         let command = event.as_key_event().and_then(|key| self.app.on_key(key));
         if let Some(command) = command {
-            self.node.command(command)?;
+            self.node.command(command).await?;
         }
         Ok(command)
     }

@@ -32,6 +32,8 @@ const CHANGES: usize = 4_096;
 pub(crate) struct Node {
     pub(crate) handle: NetworkHandle,
     pub(crate) address: SocketAddr,
+    /// What a pause ends with: the target, and the cap on incoming connections.
+    caps: [usize; 2],
     task: JoinHandle<Result<(), JoinError>>,
     /// How long its connections may take to say goodbye.
     patience: Duration,
@@ -40,12 +42,14 @@ pub(crate) struct Node {
 impl Node {
     /// Starts it. Everything that happens to its peers from then on is in the changes.
     pub(crate) async fn start(config: NetworkConfig, pace: Pace) -> Result<(Self, Changes), NetworkError> {
+        let caps = [config.target_outgoing_connections, config.max_incoming_connections];
         let mut network = NetworkController::with_config(config).await?;
         let session = Session::new(pace, network.feedback_sink());
         let changes = network.changes(CHANGES);
         let node = Self {
             handle: network.handle(),
             address: network.local_addr(),
+            caps,
             task: tokio::spawn(serve(network.leased(), Arc::new(session))),
             patience: pace.patience,
         };
@@ -53,15 +57,25 @@ impl Node {
     }
 
     /// Does what a key asked for; its effect shows in the changes.
-    pub(crate) fn command(&self, command: Command) -> Result<(), NetworkError> {
+    pub(crate) async fn command(&self, command: Command) -> Result<(), NetworkError> {
         self.handle.report(match command {
             Command::Quit => return Ok(()),
+            Command::Pause => return self.set_caps([0, 0]).await,
+            Command::Resume => return self.set_caps(self.caps).await,
             Command::Ban(ip) => Feedback::BannedFor(ip, BAN),
             Command::Unban(ip) => Feedback::Unbanned(ip),
             Command::Dial(ip) => Feedback::Dial(ip),
             Command::Reserve(ip) => Feedback::Reserve(ip),
             Command::Release(ip) => Feedback::Release(ip),
         })
+    }
+
+    /// Connections that there are already stay.
+    async fn set_caps(&self, [target, incoming]: [usize; 2]) -> Result<(), NetworkError> {
+        let mut config = self.handle.config().await?;
+        config.target_outgoing_connections = target;
+        config.max_incoming_connections = incoming;
+        self.handle.reconfigure(config).await
     }
 
     /// What is known of a peer, and why it is dialed or not.

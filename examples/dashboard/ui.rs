@@ -62,8 +62,10 @@ fn draw_header(app: &App, frame: &mut Frame<'_>, area: Rect) {
         peers.total(),
         peers.banned,
     );
+    let paused = if app.is_paused { " paused " } else { "" };
     let left = Line::from(vec![
         " network ".bold().reversed(),
+        paused.yellow().bold().reversed(),
         format!(" {}", app.address).bold(),
         format!("  up {}", words::age(app.started, app.now)).into(),
         numbers.into(),
@@ -116,7 +118,7 @@ fn hints(app: &App) -> Line<'static> {
     let keys = "b ban  u unban  d dial  r R reserve  w why".dim();
     match app.selected {
         Some(ip) => Line::from(vec![format!(" {ip} ").bold(), keys]),
-        None => Line::from(" Up Down select a peer  Tab next view  a dial an address".dim()),
+        None => Line::from(" Up Down select a peer  Tab view  a dial an address  p pause".dim()),
     }
 }
 

@@ -1,22 +1,22 @@
-//! Any sequence of inputs to the peer table, each followed by what a controller does then and by a check of every
-//! invariant.
+//! Any sequence of inputs to the peer table, new configs among them, each followed by what a controller does then and by
+//! a check of every invariant.
 //!
 //! Some 250 addresses, one crowded network and few others, and small caps, so that peers meet again, crossings and
 //! evictions are frequent, and a check is quick.
 
 #![no_main]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 use arbitrary::Arbitrary;
 use chrono::{DateTime, TimeDelta, Utc};
 use libfuzzer_sys::fuzz_target;
-use network::NetworkConfig;
 use network::internals::{
     Action, ConnectionId, DialFault, Now, ParkedId, PeerTable, Reached, Report, Verdict, stored_records,
 };
+use network::{IpPrefix, NetworkConfig};
 
 const PORT: u16 = 4_000;
 const LISTEN: SocketAddr = SocketAddr::new(IpAddr::V6(Ipv6Addr::UNSPECIFIED), PORT);
@@ -32,6 +32,7 @@ fuzz_target!(|input: (Limits, Vec<Step>)| {
     let mut node = Node::new(config);
     for step in steps {
         node.take(step);
+        node.check_lists();
         node.poll();
     }
 });
@@ -48,6 +49,9 @@ struct Limits {
     ban_seconds: Option<u8>,
     handshake_seconds: Option<u8>,
     stagger_ms: u8,
+    backoff_seconds: [u8; 2],
+    rotation_seconds: Option<u8>,
+    evicts: bool,
     global_only: bool,
     denies: bool,
     allows: bool,
@@ -69,6 +73,13 @@ impl Limits {
         config.ban_duration = seconds(self.ban_seconds);
         config.handshake_timeout = seconds(self.handshake_seconds);
         config.dial_stagger = Duration::from_millis(u64::from(self.stagger_ms));
+        let [first, longest] = self
+            .backoff_seconds
+            .map(|seconds| Duration::from_secs(u64::from(seconds) + 1));
+        config.retry_backoff = first;
+        config.max_retry_backoff = first.max(longest);
+        config.rotation_interval = seconds(self.rotation_seconds);
+        config.evict_incoming = self.evicts;
         config.global_peers_only = self.global_only;
         let prefixes = |list: &[&str]| list.iter().flat_map(|prefix| prefix.parse()).collect();
         if self.denies {
@@ -90,6 +101,9 @@ enum Step {
     DialFails { dial: u8, kind: u8 },
     Report { peer: u8, kind: u8, was_connected: bool },
     LeaseReport { connection: u8, kind: u8 },
+    TakesLease { connection: u8 },
+    DropsLease { connection: u8 },
+    Reconfigure(Limits),
     List { peers: Vec<u8> },
     Wait { ms: u16 },
     WaitLong { seconds: u16 },
@@ -106,8 +120,17 @@ struct Node {
     leases: BTreeMap<ConnectionId, IpAddr>,
     connections: BTreeMap<ConnectionId, IpAddr>,
     parked: BTreeMap<ParkedId, SocketAddr>,
+    /// Connections that leases hold.
+    leased: BTreeSet<ConnectionId>,
+    /// How full each cap was after the last call.
+    used: Option<[usize; 6]>,
     last_port: u16,
 }
+
+/// A poll calls `on_time` this often at most: each call looks at 64 of some 250 peers for new lists, and forgets 32.
+const CALLS: usize = 40;
+/// As many peers as one call of `on_time` may forget: for each deadline and for each of the peers of the new lists.
+const FORGOTTEN_PER_CALL: u64 = 64;
 
 impl Node {
     fn new(config: NetworkConfig) -> Self {
@@ -126,6 +149,8 @@ impl Node {
             leases: BTreeMap::new(),
             connections: BTreeMap::new(),
             parked: BTreeMap::new(),
+            leased: BTreeSet::new(),
+            used: None,
             last_port: 30_000,
         }
     }
@@ -143,7 +168,11 @@ impl Node {
                     self.table.on_dial_failed(self.now, id, fault(kind));
                 }
             }
-            Step::Report { peer, kind, was_connected } => {
+            Step::Report {
+                peer,
+                kind,
+                was_connected,
+            } => {
                 let ip = address(peer).to_canonical();
                 let connection = self.table.connection(ip).map(|(id, _)| id);
                 let connection = connection.filter(|_| was_connected);
@@ -154,6 +183,20 @@ impl Node {
                     self.table.on_report(self.now, ip, Some(id), report(kind % 4));
                 }
             }
+            Step::TakesLease { connection } => {
+                if let Some((id, _)) = nth(&self.connections, connection) {
+                    self.table.on_leased(id);
+                    self.leased.insert(id);
+                }
+            }
+            Step::DropsLease { connection } => {
+                if let Some((id, ip)) = nth(&self.leases, connection) {
+                    self.leases.remove(&id);
+                    self.table.on_report(self.now, ip, Some(id), Report::Failed);
+                    self.table.on_lease_dropped(id);
+                }
+            }
+            Step::Reconfigure(limits) => self.reconfigure(limits.config()),
             Step::List { peers } => self.table.on_peer_list(peers.into_iter().map(address)),
             Step::Wait { ms } => self.wait(Duration::from_millis(u64::from(ms))),
             Step::WaitLong { seconds } => self.wait(Duration::from_secs(u64::from(seconds))),
@@ -172,25 +215,93 @@ impl Node {
 
     /// What a controller does in a poll.
     fn poll(&mut self) {
-        // Deadlines are dealt with some at a time.
-        for _ in 0..4 {
+        // Deadlines, and what a new config leaves to do, are dealt with some at a time.
+        for _ in 0..CALLS {
+            let forgotten = self.table.stats().counters.peers_forgotten;
             self.table.on_time(self.now);
+            let forgotten = self.table.stats().counters.peers_forgotten - forgotten;
+            assert!(forgotten <= FORGOTTEN_PER_CALL, "{forgotten} are forgotten in one call");
             self.settle();
             while let Some(id) = self.table.next_settled() {
                 let remote = self.parked.remove(&id).expect("a settled socket is held");
                 self.inbound(remote, false);
             }
             while let Some((id, ip)) = self.table.next_dial(self.now) {
+                assert!(!self.is_denied(ip), "{ip} is dialed though it is denied");
                 assert!(self.dials.insert(id, ip).is_none(), "an id is never used twice");
                 self.settle();
             }
+            if !self.is_anything_due() {
+                return self.check_rest();
+            }
         }
         let due = self.table.next_deadline();
+        panic!("due at {due:?}, and yet nothing done at {:?}", self.now.since_start);
+    }
+
+    fn is_anything_due(&self) -> bool {
+        let due = self.table.next_deadline();
+        due.is_some_and(|due| due <= self.now.since_start)
+    }
+
+    /// What has been waiting goes on; no connection ends at once.
+    fn reconfigure(&mut self, config: NetworkConfig) {
+        let (before, connections) = (self.table.config().clone(), self.connections.clone());
+        match self.table.reconfigure(self.now, config.clone()) {
+            Ok(()) => assert_eq!(self.table.config().max_idle_peers, config.max_idle_peers),
+            Err(_) => assert_eq!(self.table.config(), &before, "an error changes nothing"),
+        }
+        self.settle();
+        assert_eq!(self.connections, connections, "closed by a new config");
+    }
+
+    fn is_denied(&self, ip: IpAddr) -> bool {
+        let config = self.table.config();
+        let is_in = |prefixes: &[IpPrefix]| prefixes.iter().any(|prefix| prefix.contains(ip));
+        is_in(&config.denied) || !(config.allowed.is_empty() || is_in(&config.allowed))
+    }
+
+    /// Others are not told of a denied peer, from the moment on at which it is denied.
+    fn check_lists(&mut self) {
+        let mut told: Vec<_> = self.table.good_peer_ips().collect();
+        told.extend(self.table.sample_peer_ips(8));
         assert!(
-            due.is_none_or(|due| due > self.now.since_start),
-            "due at {due:?}, and yet nothing done at {:?}",
-            self.now.since_start
+            !told.into_iter().any(|ip| self.is_denied(ip)),
+            "a denied peer is told of"
         );
+    }
+
+    /// Nothing is left to do: denied peers have no dial and no connection under a lease.
+    fn check_rest(&self) {
+        let leased = self.leased.iter().filter_map(|id| self.connections.get(id));
+        let ends = self.dials.values().chain(leased);
+        for &ip in ends {
+            assert!(!self.is_denied(ip), "{ip} is denied");
+        }
+    }
+
+    /// No cap is exceeded by more than before: where one was lowered, there are only fewer until it is met. The target
+    /// has room for the dial of a rotation.
+    fn check_usage(&mut self) {
+        let stats = self.table.stats();
+        let spare = usize::from(stats.counters.rotations > 0);
+        let usages = [
+            (stats.outgoing_connections, spare),
+            (stats.outgoing_attempts, 0),
+            (stats.incoming_connections, 0),
+            (stats.incoming_attempts, 0),
+            (stats.idle_peers, 0),
+            (stats.banned_peers, 0),
+        ];
+        if let Some(before) = self.used {
+            for ((usage, spare), before) in usages.into_iter().zip(before) {
+                assert!(
+                    usage.used <= before.max(usage.limit + spare),
+                    "from {before}: {usage:?}"
+                );
+            }
+        }
+        self.used = Some(usages.map(|(usage, _)| usage.used));
     }
 
     fn settle(&mut self) {
@@ -202,12 +313,17 @@ impl Node {
             }
         }
         self.table.check();
+        self.check_usage();
     }
 
     fn inbound(&mut self, remote: SocketAddr, is_lost: bool) {
         match self.table.on_inbound(self.now, remote, US) {
             Verdict::Admit | Verdict::Park(_) if is_lost => {}
             Verdict::Admit => {
+                assert!(
+                    !self.is_denied(remote.ip().to_canonical()),
+                    "{remote} is admitted though it is denied"
+                );
                 let id = self.table.on_admitted(self.now, remote.ip());
                 self.connect(id, remote.ip());
             }

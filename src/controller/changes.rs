@@ -47,7 +47,7 @@ struct State {
     reader: Option<Waker>,
 }
 
-/// The rings of the streams that somebody may read.
+/// The rings of the streams that may still be read.
 #[derive(Debug)]
 pub(crate) struct Watchers {
     rings: Vec<Arc<Ring>>,
@@ -76,7 +76,7 @@ impl Watchers {
         if table.has_changes() {
             self.pass_on(table, clock.now().utc);
         }
-        // Whether anybody traces may change at any time.
+        // Tracing may be switched on at any time.
         if cfg!(feature = "tracing") {
             table.watch(self.capacity());
         }

@@ -24,7 +24,7 @@ use crate::stats::Stats;
 /// Feedback, by [`report`](Self::report) or as a [`Sink`], never waits, as a [`FeedbackSink`](crate::FeedbackSink)'s does
 /// not. Questions are answered by the controller's next poll, in the order in which they were asked, and see what was
 /// reported before them of connected peers; so they wait until the controller is polled: the task that polls it must not
-/// await one in between. Up to 1,024 questions may be waiting; who asks one more waits for room first.
+/// await one in between. Up to 1,024 questions may be waiting; a task that asks one more waits for room first.
 ///
 /// Dropping or closing it as a sink ends nothing; [`close`](Self::close) ends the controller.
 ///
@@ -134,9 +134,38 @@ impl NetworkHandle {
         self.ask(move |net| net.dial_state(ip)).await
     }
 
+    /// The configuration that the controller goes by, with what [`Reserve`](Feedback::Reserve) and
+    /// [`Release`](Feedback::Release) have changed of it: what to change a part of for [`reconfigure`](Self::reconfigure).
+    /// Cancel safety and errors as with [`stats`](Self::stats).
+    ///
+    /// # Errors
+    ///
+    /// [`NetworkError::Closed`]
+    pub async fn config(&self) -> Result<NetworkConfig, NetworkError> {
+        self.ask(|net| net.table().config().clone()).await
+    }
+
     /// Goes on with another configuration, as
     /// [`NetworkController::reconfigure`](crate::NetworkController::reconfigure) does: in order with questions, so that
     /// those asked after it see it.
+    ///
+    /// ```
+    /// # use futures::{StreamExt, future::ready};
+    /// # use network::{NetworkConfig, NetworkController};
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), network::NetworkError> {
+    /// # let net = NetworkController::with_config(NetworkConfig::in_memory(0)).await?;
+    /// # let handle = net.handle();
+    /// # let serving = tokio::spawn(net.leased().for_each(|(_event, _lease)| ready(())));
+    /// let mut config = handle.config().await?;
+    /// config.max_incoming_connections = 16;
+    /// handle.reconfigure(config).await?;
+    /// assert_eq!(handle.stats().await?.incoming_connections.limit, 16);
+    /// # handle.close().await?;
+    /// # serving.await.unwrap();
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Cancel safety
     ///

@@ -293,7 +293,7 @@ impl Mailbox {
     }
 
     /// Nothing is taken in and nothing is there any more; every connection is over, and no question is answered. Only
-    /// those who wait for the end of the controller still do.
+    /// tasks that wait for the end of the controller still do.
     pub(crate) fn close(&self) {
         let ended = self.state().close();
         // Without the lock: this wakes tasks, which may come back here.

@@ -10,7 +10,7 @@ use crate::peer::Peer;
 use crate::peer_table::{DialState, PeerTable};
 use crate::stats::Stats;
 
-/// How many questions may wait at one time; who asks more waits until there is room.
+/// How many questions may wait at one time; a task that asks more waits until there is room.
 pub(super) const MAX_WAITING: usize = 1_024;
 
 /// What a question may look at.
@@ -40,6 +40,13 @@ pub(crate) trait Answer: Send + 'static {
 impl Answer for Stats {}
 
 impl Answer for DialState {}
+
+impl Answer for NetworkConfig {
+    fn items(&self) -> usize {
+        let lists = self.initial_peers.len() + self.initial_records.len() + self.reserved_peers.len();
+        1 + lists + self.denied.len() + self.allowed.len()
+    }
+}
 
 impl Answer for Result<(), ConfigError> {}
 

@@ -10,7 +10,7 @@ use crate::transport::Transport;
 impl<T: Transport> NetworkController<T> {
     /// Goes on with another configuration. What begins from now on goes by its caps, times and lists:
     ///
-    /// - A lowered cap on connections closes none; nobody new gets in until it is met. Only dials under way that a lowered
+    /// - A lowered cap on connections closes none; no new one is made or admitted until it is met. Only dials under way that a lowered
     ///   target does not want any more are called off.
     /// - Idle and banned peers that are too many are forgotten, some with each poll.
     /// - Peers that [`denied`](NetworkConfig::denied) and [`allowed`](NetworkConfig::allowed) exclude now are neither dialed,
@@ -18,12 +18,18 @@ impl<T: Transport> NetworkController<T> {
     ///   polls; connections without a [`PeerLease`](crate::PeerLease) are the application's to end.
     /// - [`reserved_peers`](NetworkConfig::reserved_peers) changes as [`Reserve`](crate::Feedback::Reserve) and
     ///   [`Release`](crate::Feedback::Release) would change it: what these did since the start is replaced.
-    /// - Handshakes, bans and pauses that have begun end when they were to. The next rotation is planned anew if
-    ///   [`rotation_interval`](NetworkConfig::rotation_interval) differs, and the next dump of the peer file comes no later
-    ///   than the new interval has it.
+    /// - Dials, handshakes, bans and pauses that have begun end when they were to, whether their times are shorter or longer
+    ///   now: with a shorter [`max_retry_backoff`](NetworkConfig::max_retry_backoff), a peer that waits is dialed no sooner
+    ///   ([`Dial`](crate::Feedback::Dial) dials it at once), and only its next failure goes by the new one. A ban without a
+    ///   term of its own that is loaded from the file at a later start goes by the
+    ///   [`ban_duration`](NetworkConfig::ban_duration) of that start.
+    /// - The next rotation is planned anew if [`rotation_interval`](NetworkConfig::rotation_interval) differs; one that is
+    ///   under way goes on. The next dump of the peer file comes no later than the new interval has it, and the next dial
+    ///   no later than the new [`dial_stagger`](NetworkConfig::dial_stagger) has it.
     ///
-    /// A target of 0 with no incoming connections is a pause: connected peers stay so, and dumps go on. After
-    /// [`Self::close`] it changes nothing.
+    /// A target of 0 with no incoming connections is a pause: connected peers stay so, and dumps go on. Reserved peers are
+    /// still dialed, unless `max_simultaneous_outgoing_connection_attempts` is 0, too. After [`Self::close`] it changes
+    /// nothing.
     ///
     /// # Errors
     ///

@@ -83,7 +83,7 @@ fn config() -> NetworkConfig {
     config
 }
 
-/// A config by which nobody is dialed.
+/// A config by which no peer is dialed.
 fn passive() -> NetworkConfig {
     NetworkConfig {
         target_outgoing_connections: 0,
@@ -270,9 +270,9 @@ impl Node {
     #[track_caller]
     fn check_rest(&mut self) {
         let (stats, dials) = (self.stats(), self.world.dials_started());
-        assert!(self.poll().is_pending(), "an event that woke nobody");
-        assert_eq!(self.stats(), stats, "work that woke nobody");
-        assert_eq!(self.world.dials_started(), dials, "a dial that woke nobody");
+        assert!(self.poll().is_pending(), "an event that woke no task");
+        assert_eq!(self.stats(), stats, "work that woke no task");
+        assert_eq!(self.world.dials_started(), dials, "a dial that woke no task");
         assert!(!self.net.is_woken(), "a poll with nothing to do wakes its own task");
     }
 
@@ -428,7 +428,7 @@ impl Node {
         Some(self.net.engine.clock.now().utc)
     }
 
-    /// Whom we are dialing, in the order of the dials.
+    /// The peers that we are dialing, in the order of the dials.
     fn dialing(&self) -> Vec<IpAddr> {
         self.world.dials().iter().map(|dial| dial.to.ip()).collect()
     }

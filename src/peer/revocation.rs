@@ -3,7 +3,7 @@
 use std::fmt;
 
 /// Why the slot of a connection ended by anything but its lease, as
-/// [`PeerLease::revoked`](crate::PeerLease::revoked) says. Whoever holds the socket closes it; the reason says whether,
+/// [`PeerLease::revoked`](crate::PeerLease::revoked) says. The socket is the application's to close; the reason says whether,
 /// and how, to take leave of the peer first.
 #[non_exhaustive]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -24,7 +24,7 @@ pub(crate) trait FileSystem: Clone + Debug + Send + Sync + Unpin + 'static {
 
     fn sync(&self, file: &File) -> impl Operation<()>;
 
-    /// What locks a file if nobody else has it locked; does not wait.
+    /// What locks a file unless it is locked already; does not wait.
     fn try_lock(&self) -> impl Fn(&StdFile) -> io::Result<()> + Send + Sync + 'static;
 
     /// Holds the locks until it is done, even if it is dropped.

@@ -1,8 +1,8 @@
 //! [`FileLock`]: a peer file belongs to one controller at a time.
 //!
-//! The lock is on the file itself, so that nothing is left when a process dies. Whoever replaces the file locks the new
-//! one before that gets the name and lets the old one go after; whoever has locked a file looks whether it still has the
-//! name.
+//! The lock is on the file itself, so that nothing is left when a process dies. A process that replaces the file locks
+//! the new one before that gets the name and lets the old one go after; one that has locked a file looks whether it still
+//! has the name.
 
 use std::fs::{File, Metadata, symlink_metadata};
 use std::io::{self, ErrorKind, Read};
@@ -29,7 +29,7 @@ impl FileLock {
     ///
     /// # Errors
     ///
-    /// Somebody else has it locked, and does not let it go for a while.
+    /// It is locked already, and stays so for a while.
     pub(super) async fn take(files: &impl FileSystem, path: &Path) -> Result<Self, PeerFileError> {
         let end = Instant::now() + PATIENCE;
         loop {
@@ -41,7 +41,7 @@ impl FileLock {
         }
     }
 
-    /// The same at once; `None` if somebody else has it locked.
+    /// The same at once; `None` if it is locked already.
     pub(super) async fn try_take(files: &impl FileSystem, path: &Path) -> Option<Self> {
         let (try_lock, path) = (files.try_lock(), path.to_owned());
         match blocking(move || open_locked(&path, try_lock)).await {

@@ -240,7 +240,7 @@ fn temporary_path(target: &Path) -> PathBuf {
     path.into()
 }
 
-/// Removes the temporary file of a process that was killed, whoever owns it, once `target` is whole. `held` is the lock of
+/// Removes the temporary file of a process that was killed, whatever its owner, once `target` is whole. `held` is the lock of
 /// `target`.
 async fn remove_leftover(
     files: &impl FileSystem,

@@ -68,9 +68,9 @@ pub(crate) struct Entry {
 /// How we came to know of a peer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Source {
-    /// Somebody told us of it, the operator for instance, or it was alive once.
+    /// A list named it, the operator's for instance, or it was alive once.
     Told,
-    /// It has connected to us and was admitted, no more. Others are not told of it: anybody can connect from anywhere.
+    /// It has connected to us and was admitted, no more. Others are not told of it: a host can connect from many addresses.
     Admitted,
     /// It has connected to us and was refused for want of room, so it had no chance to fail.
     Refused,
@@ -214,12 +214,12 @@ impl Entry {
         self.is_listed() && self.may_be_told && !self.is_denied && self.source != Source::Admitted
     }
 
-    /// Nobody told us of it and it was never alive.
+    /// No list named it and it was never alive.
     pub(crate) fn is_stranger(&self) -> bool {
         self.source != Source::Told
     }
 
-    /// Somebody told us of the peer.
+    /// A list names the peer.
     pub(crate) fn on_told(&mut self) {
         if !self.is_kept_as_it_was() {
             self.source = Source::Told;

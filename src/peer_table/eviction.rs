@@ -1,13 +1,13 @@
 //! Eviction: with `evict_incoming`, a newcomer that finds `max_incoming_connections` reached takes the slot of another
 //! incoming connection. Otherwise a node that many start from is full for ever, and newcomers stay alone.
 //!
-//! Evictions are few, so that nobody gains much by calling again and again: one a second, and one per
+//! Evictions are few, so that a host gains little by connecting again and again: one a second, and one per
 //! `max_retry_backoff` for each globally reachable /24 (/48). The subnet that holds most slots loses one, so a single
 //! network cannot take over the slots of all others.
 //!
 //! A reserved peer gets in so whatever `evict_incoming` says, at no pace, and its own connection is not ended.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::num::NonZeroU64;
 use std::time::Duration;
@@ -20,8 +20,8 @@ use crate::peer_table::time::{Moment, Now};
 
 /// The least time between two evictions.
 const PACE: Duration = Duration::from_secs(1);
-/// So many subnets are remembered to have gained a slot: all of the last hour. Where `max_retry_backoff` is longer, the
-/// oldest are forgotten early.
+/// So many subnets are remembered to have gained a slot: all of the last hour. Where `max_retry_backoff` is longer, those
+/// whose pause ends first are forgotten early.
 pub(super) const MAX_SUBNETS: usize = 3_600;
 
 #[derive(Debug)]
@@ -30,8 +30,8 @@ pub(crate) struct Eviction {
     next: Moment,
     /// Subnets that have gained a slot, and until when they gain no other.
     gained: BTreeMap<Subnet, Moment>,
-    /// The same, oldest first.
-    ends: VecDeque<(Moment, Subnet)>,
+    /// The same by time. Pauses may differ in length, as the config can change.
+    ends: BTreeSet<(Moment, Subnet)>,
 }
 
 impl Default for Eviction {
@@ -39,7 +39,7 @@ impl Default for Eviction {
         Self {
             next: Moment::START,
             gained: BTreeMap::new(),
-            ends: VecDeque::new(),
+            ends: BTreeSet::new(),
         }
     }
 }
@@ -52,16 +52,16 @@ impl Eviction {
 
     pub(super) fn on_gain(&mut self, now: Now, ip: IpAddr, pause: Duration) {
         self.next = now.after(PACE);
-        while let Some(&(until, subnet)) = self.ends.front()
+        while let Some(&(until, subnet)) = self.ends.first()
             && (until <= now.moment() || self.ends.len() >= MAX_SUBNETS)
         {
-            self.ends.pop_front();
+            self.ends.pop_first();
             self.gained.remove(&subnet);
         }
         if is_global(ip) {
             let (until, subnet) = (now.after(pause), Subnet::of_inbound(ip));
             self.gained.insert(subnet, until);
-            self.ends.push_back((until, subnet));
+            self.ends.insert((until, subnet));
         }
     }
 }

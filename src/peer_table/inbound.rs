@@ -1,6 +1,6 @@
 //! Inbound sockets: admitted, parked or refused.
 //!
-//! The kernel completes a TCP connection before anybody accepts it, so when two nodes dial each other both dials
+//! The kernel completes a TCP connection before it is accepted, so when two nodes dial each other both dials
 //! succeed, and a node that refuses whatever comes second loses both. Both ends must keep the same one of the two: the
 //! dial of the lower IP wins. A socket that may be needed still is parked.
 //!

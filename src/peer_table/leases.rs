@@ -2,7 +2,7 @@
 //! that its connection is over.
 //!
 //! The application may keep the socket of such a connection for a while. So until it drops the lease, or for
-//! `handshake_timeout` at most, the address is held: neither dialed nor admitted, and nobody else is rotated or evicted.
+//! `handshake_timeout` at most, the address is held: neither dialed nor admitted, and no other connection is rotated or evicted.
 
 use std::net::IpAddr;
 use std::time::Duration;

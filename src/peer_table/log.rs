@@ -1,11 +1,11 @@
-//! What has happened to peers since the controller last looked, while anybody watches.
+//! What has happened to peers since the controller last looked, while they are watched.
 
 use std::collections::VecDeque;
 use std::net::IpAddr;
 
 use crate::change::ChangeKind;
 
-/// Keeps the newest changes, up to a capacity. With a capacity of 0, as long as nobody watches, it does nothing.
+/// Keeps the newest changes, up to a capacity. With a capacity of 0, as long as they are not watched, it does nothing.
 #[derive(Debug, Default)]
 pub(crate) struct Log {
     capacity: usize,

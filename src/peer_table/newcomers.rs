@@ -3,7 +3,7 @@
 //! One that is refused for want of room is remembered: so a full node, as many start from, can tell newcomers of each
 //! other. It takes no other peer's room, and a globally reachable /24 (/48) has one of them.
 //!
-//! One that is admitted and never alive has only knocked: others are not told of it, as anybody can connect from any
+//! One that is admitted and never alive has only knocked: others are not told of it, as a host can connect from any
 //! address of a network. That ends when it is alive or when a list names it.
 
 use std::net::IpAddr;

@@ -64,7 +64,7 @@ pub(crate) struct Peers {
     /// Outgoing connections that are alive, by since when.
     out_alive: BTreeSet<(Moment, PeerId)>,
     failed_in_outage: BTreeSet<PeerId>,
-    /// Peers that nobody told us of and that were never alive.
+    /// Peers that no list named and that were never alive.
     strangers: BTreeSet<PeerId>,
     /// The subnets of those that were refused for want of room, where they are globally reachable: at most one each.
     refused: BTreeSet<Subnet>,
@@ -222,7 +222,7 @@ impl Peers {
         self.failed_in_outage.first().copied()
     }
 
-    /// Whether nobody told us of the peer and it was never alive.
+    /// Whether no list named the peer and it was never alive.
     pub(crate) fn is_stranger(&self, id: PeerId) -> bool {
         // Mostly there are few, so this costs less than to look at the peer.
         self.strangers.contains(&id)
@@ -263,7 +263,7 @@ impl Peers {
         self.ids.reserve(additional);
     }
 
-    /// Adds a peer that is not known, and remembers who told of it while it is untried.
+    /// Adds a peer that is not known, and remembers its teller while it is untried.
     pub(crate) fn add(&mut self, mut entry: Entry, teller: Option<Teller>) -> PeerId {
         let ip = entry.peer.ip;
         entry.group = self.groups.join(Subnet::of(ip));

@@ -1,7 +1,7 @@
 //! A new config for a table that has peers.
 //!
-//! What begins from then on goes by the new caps, times and lists. A lowered cap on connections closes none: nobody new
-//! gets in until it is met. Idle and banned peers that are too many are forgotten, and what `denied`, `allowed` and
+//! What begins from then on goes by the new caps, times and lists. A lowered cap on connections closes none: no new one
+//! is made or admitted until it is met. Idle and banned peers that are too many are forgotten, and what `denied`, `allowed` and
 //! `global_peers_only` now say of each known peer is noted, some in each call of [`PeerTable::on_time`], so that a million
 //! peers stall no poll. Until then a peer is judged when it is drawn, when its dial has succeeded, and when others are told
 //! of it.
@@ -97,7 +97,7 @@ impl PeerTable {
     }
 
     /// At once while there is anything left to do.
-    pub(super) fn next_reconfiguring(&self) -> Option<Moment> {
+    pub(crate) fn next_reconfiguring(&self) -> Option<Moment> {
         let counts = self.peers.counts();
         let has_too_many = counts.idle > self.max_idle() || counts.banned > self.max_banned();
         (has_too_many || self.reconfiguring.cursor.is_some()).then_some(Moment::START)

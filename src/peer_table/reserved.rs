@@ -141,7 +141,7 @@ impl PeerTable {
         }
     }
 
-    /// When the next dial beside the target may start; `None` while there is nobody to dial, or no attempt free.
+    /// When the next dial beside the target may start; `None` while there is no peer to dial, or no attempt free.
     pub(super) fn next_dial_beside_target(&self) -> Option<Moment> {
         let gate = self.beside_target_gate()?;
         if !self.wanted.is_empty() || self.peers.best_reserved().is_some() {

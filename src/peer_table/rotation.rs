@@ -1,6 +1,6 @@
 //! Rotation: one outgoing connection at a time is exchanged for a new one.
 //!
-//! A node at its target dials nobody, so two halves of a network that were parted would never join again, and islands
+//! A node at its target dials no peer, so two halves of a network that were parted would never join again, and islands
 //! would stay islands. So once per `rotation_interval`, jittered, one more peer is dialed; when it is alive, one of the
 //! other outgoing connections that leases hold is ended, by lot. If the new peer does not come alive, an address has
 //! been tried.

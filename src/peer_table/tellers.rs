@@ -20,7 +20,7 @@ pub(crate) enum Teller {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct TellerId(u32);
 
-/// The Idle peers that were never tried, by who told of them first, where that is known.
+/// The Idle peers that were never tried, by the peer that told of them first, where that is known.
 #[derive(Debug, Default)]
 pub(crate) struct Tellers {
     ids: HashMap<Teller, TellerId>,

@@ -1,7 +1,7 @@
 //! Which peers others are told of: all that are listed, but for our own addresses, those that `denied`,
 //! `allowed` or `global_peers_only` exclude, and those that have only knocked, see `newcomers`.
 //!
-//! If a node told everybody of its best peers, these would become hubs, and the rest would never be heard of. So there is
+//! If a node told all others of its best peers, these would become hubs, and the rest would never be heard of. So there is
 //! a random sample to tell, beside the list from best to worst.
 
 use std::net::IpAddr;

@@ -3,6 +3,7 @@
 mod attacks;
 mod backoff;
 mod bans;
+mod changed_times;
 mod changes;
 mod clocks;
 mod crossing;

@@ -1,4 +1,4 @@
-//! [`Graph`]: who is connected with whom at one moment, and the measures of such a network.
+//! [`Graph`]: the nodes and connections of a network at one moment, and their measures.
 //!
 //! Pure, and the same for the same nodes and edges in whatever order they come.
 
@@ -9,7 +9,7 @@ use std::cmp::Reverse;
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
-/// The connections of a network at one moment: who is connected, by whose dial.
+/// The connections of a network at one moment: which nodes are connected, and which of them dialed.
 ///
 /// An edge leads from the node that dialed to the node that listened. Components, paths and clustering look at
 /// connections from both ends, so a pair with an edge each way counts as one there.
@@ -233,7 +233,7 @@ impl Degrees {
     }
 
     /// The standard deviation of all nodes (not of a sample, so divided by their number); 0 without nodes. Where
-    /// everybody dials by lot it is about the square root of the mean.
+    /// each node dials by lot it is about the square root of the mean.
     #[must_use]
     pub fn standard_deviation(&self) -> f64 {
         let squares = self.values().map(|degree| degree * degree).sum();

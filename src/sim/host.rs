@@ -18,7 +18,7 @@ pub struct Host {
 /// How a host ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kill {
-    /// Power is lost: nobody is told, connections stay open at their other ends, dials get no answer until
+    /// Power is lost: no packet tells of it, connections stay open at their other ends, dials get no answer until
     /// [`Host::start`].
     Silent,
     /// The process is killed: its connections are reset, dials are refused.

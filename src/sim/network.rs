@@ -24,7 +24,7 @@ use crate::peer_table::Random;
 /// When virtual time begins.
 const EPOCH: &str = "2026-01-01T00:00:00Z";
 
-/// A network of [`Host`]s: who reaches whom, and how fast. Made by [`run`](super::run); clones are the same network.
+/// A network of [`Host`]s: which of them reach each other, and how fast. Made by [`run`](super::run); clones are the same network.
 #[derive(Clone)]
 pub struct Network {
     wire: Arc<Mutex<Wire>>,

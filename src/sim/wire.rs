@@ -208,7 +208,7 @@ impl Wire {
         }
     }
 
-    /// Starts to look for hosts with two connections between them, if nobody does.
+    /// Starts to look for hosts with two connections between them, unless that has begun.
     pub(super) fn plan_check(&mut self) {
         if self.agreement.start() {
             let at = self.now() + Agreement::PERIOD;

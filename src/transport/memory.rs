@@ -1,4 +1,4 @@
-//! A transport in memory: a script decides who connects and how dials come out, and sees what becomes of them.
+//! A transport in memory: a script decides which peers connect and how dials come out, and sees what becomes of them.
 //!
 //! For tests of a node of one's own, without sockets and without waiting. [`memory`] makes the [`MemoryTransport`] that
 //! goes into the controller and the [`MemoryHandle`] that scripts it. What the handle does takes effect at once and
@@ -133,7 +133,7 @@ impl MemoryHandle {
         shared.accepts.as_ref().is_some_and(|accepts| !accepts.is_closed())
     }
 
-    /// A connection from `remote` to `local` comes in. It is dropped at once where nobody listens.
+    /// A connection from `remote` to `local` comes in. It is dropped at once where there is no listener.
     pub fn incoming(&self, remote: SocketAddr, local: SocketAddr) -> IncomingProbe {
         let socket = self.socket(remote, local);
         let probe = IncomingProbe(Arc::new(Mutex::new(IncomingState {
@@ -217,7 +217,7 @@ impl MemoryHandle {
         self.lock().auto_dial = None;
     }
 
-    /// How many sockets are open, whoever holds them: handed over, waiting to be, or not yet accepted.
+    /// How many sockets are open, wherever they are held: handed over, waiting to be, or not yet accepted.
     pub fn live_sockets(&self) -> usize {
         let shared = self.lock();
         shared.sockets.iter().filter(|alive| alive.strong_count() > 0).count()
@@ -270,7 +270,7 @@ impl MemoryHandle {
         dial.answer = Some(answer);
         let waker = dial.waker.take();
         drop(shared);
-        // Without the lock, as is everything that wakes: whoever is woken may use a handle.
+        // Without the lock, as is everything that wakes: the woken task may use a handle.
         if let Some(waker) = waker {
             waker.wake();
         }

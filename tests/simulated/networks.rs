@@ -1,10 +1,12 @@
 //! Networks of ready nodes. Where there are debug assertions, tables are checked while they run.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::process::Command;
 use std::time::Duration;
 
-use network::sim::{self, Kill, Network, Node, NodeOptions};
+use futures::StreamExt;
+use network::sim::{self, Kill, Network, Node, NodeOptions, Socket};
+use network::{Incoming, PeerStatus, Transport};
 use tokio::time::sleep;
 
 const PORT: u16 = 4000;
@@ -179,6 +181,86 @@ fn a_restart_with_its_records_needs_no_bootstrap() {
         assert_eq!(node.stats().peers.out_alive, TARGET);
         let newest = node.with(|net| net.peers().filter_map(|peer| peer.last_alive).max());
         assert!(newest.unwrap() - ages.into_iter().max().unwrap() >= chrono::TimeDelta::seconds(3500));
+    });
+}
+
+/// A host that accepts, and takes what `serve` does with each socket.
+async fn odd_host(net: &Network, number: usize, serve: impl AsyncFn(Socket) + 'static) {
+    let host = net.host(ip(number));
+    let at = SocketAddr::new(host.ip(), PORT);
+    let mut accepting = host.transport().listen(at).await.unwrap().0;
+    host.spawn(async move {
+        while let Some(Ok(incoming)) = accepting.next().await {
+            serve(incoming.admit().unwrap()).await;
+        }
+    });
+}
+
+#[test]
+fn a_handshake_with_a_peer_that_says_nothing_ends_after_its_own_timeout() {
+    sim::run(1, async |net: Network| {
+        odd_host(&net, 1, async |socket| {
+            let _held = socket;
+            std::future::pending::<()>().await;
+        })
+        .await;
+        let node = start(&net, 5, &[ip(1)]).await;
+        sleep(secs(1)).await;
+        assert_eq!(node.stats().peers.out_handshaking, 1);
+        sleep(secs(5)).await;
+        assert_eq!(node.stats().peers.out_handshaking, 0);
+        assert_eq!(node.stats().counters.handshakes_timed_out, 0, "not by the controller's");
+    });
+}
+
+#[test]
+fn a_seed_closes_incoming_connections_and_keeps_its_own() {
+    sim::run(1, async |net: Network| {
+        let seed = start(&net, 0, &[ip(6)]).await;
+        let _kept = start(&net, 6, &[]).await;
+        let closed = start(&net, 5, &[ip(0)]).await;
+        let statuses = || [5, 6].map(|number| seed.with(|net| net.peer(ip(number)).unwrap().status));
+        sleep(secs(3)).await;
+        assert_eq!(statuses(), [PeerStatus::InAlive, PeerStatus::OutAlive]);
+        sleep(secs(3)).await;
+        assert_ne!(statuses()[0], PeerStatus::InAlive);
+        assert_eq!(statuses()[1], PeerStatus::OutAlive);
+        let failures = closed.with(|net| net.peer(ip(0)).unwrap().failures_in_row);
+        assert_eq!(failures, 0, "closed without a failure");
+    });
+}
+
+#[test]
+fn a_node_tells_of_its_own_peers_again_and_again_or_of_what_it_was_given() {
+    sim::run(1, async |net: Network| {
+        let honest = start(&net, 5, &[]).await;
+        let liar = {
+            let host = net.host(ip(6));
+            let mut options = NodeOptions::default();
+            options.tells = Some([ip(700)].into());
+            sim::node(&host, host.config(PORT), options).await.unwrap()
+        };
+        let learner = start(&net, 7, &[ip(5), ip(6)]).await;
+        sleep(secs(10)).await;
+        let knows = |number: usize| learner.with(|net| net.peer(ip(number)).is_some());
+        assert!(knows(700) && !knows(8));
+        honest.with(|net| drop(net.feedback_peer_list([ip(8)])));
+        liar.with(|net| drop(net.feedback_peer_list([ip(9)])));
+        sleep(secs(40)).await;
+        assert!(knows(8) && !knows(9));
+    });
+}
+
+#[test]
+fn a_revoked_connection_is_closed() {
+    sim::run(1, async |net: Network| {
+        let nodes = [start(&net, 5, &[]).await, start(&net, 6, &[ip(5)]).await];
+        sleep(secs(5)).await;
+        assert_eq!(net.edges().len(), 1);
+        nodes[0].with(|net| drop(net.feedback_peer_banned(ip(6))));
+        sleep(secs(1)).await;
+        assert_eq!(net.edges(), []);
+        assert!(!nodes[1].with(|net| net.peer(ip(5)).unwrap().status.is_connected()));
     });
 }
 

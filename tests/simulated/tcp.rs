@@ -1,60 +1,20 @@
 //! What the network in memory does of TCP.
 
-use std::io::{self, ErrorKind};
-use std::net::{IpAddr, SocketAddr};
+use std::io::ErrorKind;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use futures::{FutureExt, StreamExt};
-use network::sim::{self, Accepting, Host, Kill, Network, Socket};
+use network::sim::Kill;
 use network::{Incoming, Transport};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::{Instant, sleep, timeout};
 
-const PORT: u16 = 4000;
-const LATENCY: Duration = Duration::from_millis(30);
-
-fn ms(number: u64) -> Duration {
-    Duration::from_millis(number)
-}
-
-/// Two hosts, 30 ms from each other; the second one listens.
-fn run_pair<R>(test: impl AsyncFnOnce(Network, Host, Host, Accepting) -> R) -> R {
-    sim::run(7, async |net| {
-        net.latency(|_, _| LATENCY);
-        net.allow_parallel_connections();
-        let [a, b] = [1, 2].map(|number| net.host(IpAddr::from([60, number, 0, 1])));
-        let accepting = listen(&b).await;
-        test(net, a, b, accepting).await
-    })
-}
-
-async fn listen(host: &Host) -> Accepting {
-    let at = SocketAddr::new(host.ip(), PORT);
-    host.transport().listen(at).await.unwrap().0
-}
-
-async fn dial(from: &Host, to: &Host) -> io::Result<Socket> {
-    let dialed = from.transport().dial(None, SocketAddr::new(to.ip(), PORT)).await?;
-    assert_eq!(dialed.local_addr, dialed.socket.local_addr());
-    Ok(dialed.socket)
-}
-
-async fn accept(accepting: &mut Accepting) -> Socket {
-    accepting.next().await.unwrap().unwrap().admit().unwrap()
-}
-
-async fn connect(a: &Host, b: &Host, accepting: &mut Accepting) -> (Socket, Socket) {
-    let (dialed, accepted) = futures::join!(dial(a, b), accept(accepting));
-    (dialed.unwrap(), accepted)
-}
-
-fn kind<T>(outcome: &io::Result<T>) -> Option<ErrorKind> {
-    outcome.as_ref().err().map(io::Error::kind)
-}
+use crate::pair::*;
 
 #[test]
 fn a_dial_takes_two_latencies_and_an_accept_three() {
-    run_pair(async |_, a, b, mut accepting| {
+    run_pair(async |net, a, b, mut accepting| {
         let begin = Instant::now();
         let dialed = async { (dial(&a, &b).await.unwrap(), begin.elapsed()) };
         let accepted = async { (accept(&mut accepting).await, begin.elapsed()) };
@@ -66,6 +26,8 @@ fn a_dial_takes_two_latencies_and_an_accept_three() {
         );
         assert_eq!(one.local_addr().ip(), a.ip());
         assert_eq!(one.peer_addr(), SocketAddr::new(b.ip(), PORT));
+        let counts = net.dials_per_second()[0];
+        assert_eq!((counts.started, counts.connected), (1, 1));
     });
 }
 
@@ -108,6 +70,19 @@ fn a_writer_waits_while_64_kib_are_unread() {
 }
 
 #[test]
+fn a_writer_is_woken_when_there_is_room() {
+    run_pair(async |_, a, b, mut accepting| {
+        let (mut one, mut other) = connect(&a, &b, &mut accepting).await;
+        // In a task, which is polled only when it is woken.
+        a.spawn(async move {
+            one.write_all(&vec![1; 100_000]).await.unwrap();
+            std::future::pending::<()>().await;
+        });
+        assert_eq!(other.read_exact(&mut vec![0; 100_000]).await.unwrap(), 100_000);
+    });
+}
+
+#[test]
 fn dropping_a_socket_sends_a_fin_after_what_was_written() {
     run_pair(async |net, a, b, mut accepting| {
         let (mut one, mut other) = connect(&a, &b, &mut accepting).await;
@@ -132,7 +107,7 @@ fn dropping_a_socket_with_something_to_read_resets() {
     run_pair(async |_, a, b, mut accepting| {
         let (mut one, mut other) = connect(&a, &b, &mut accepting).await;
         other.write_all(b"unread").await.unwrap();
-        sleep(LATENCY).await;
+        sleep(ms(40)).await;
         drop(one.flush().await);
         drop(one);
         let outcome = other.read(&mut [0; 8]).await;
@@ -142,9 +117,10 @@ fn dropping_a_socket_with_something_to_read_resets() {
 
 #[test]
 fn shutting_down_closes_one_direction() {
-    run_pair(async |_, a, b, mut accepting| {
+    run_pair(async |net, a, b, mut accepting| {
         let (mut one, mut other) = connect(&a, &b, &mut accepting).await;
         one.shutdown().await.unwrap();
+        assert_eq!(net.edges(), [], "it is closed at one end");
         assert_eq!(kind(&one.write(b"x").await), Some(ErrorKind::BrokenPipe));
         assert_eq!(other.read(&mut [0; 8]).await.unwrap(), 0);
         other.write_all(b"still").await.unwrap();
@@ -181,16 +157,29 @@ fn an_inbound_connection_whose_dialer_is_gone_is_dead() {
         sleep(ms(100)).await;
         let incoming = accepting.next().await.unwrap().unwrap();
         assert_eq!(kind(&incoming.check_alive()), Some(ErrorKind::ConnectionReset));
+        assert_eq!(kind(&incoming.admit()), Some(ErrorKind::ConnectionReset));
     });
 }
 
 #[test]
 fn a_dial_that_is_called_off_never_comes_in() {
     run_pair(async |net, a, b, mut accepting| {
+        b.backlog(1);
         let called_off = timeout(ms(59), dial(&a, &b)).await;
         assert!(called_off.is_err());
         assert!(timeout(ms(500), accepting.next()).await.is_err());
         assert_eq!(net.dials_per_second()[0].unanswered, 1);
+        assert_eq!(time_of_dial(&a, &b).await, ms(60), "it has left the backlog");
+    });
+}
+
+#[test]
+fn what_was_sent_on_an_old_connection_does_not_reach_a_new_one() {
+    run_pair(async |_, a, b, mut accepting| {
+        let (one, other) = connect(&a, &b, &mut accepting).await;
+        other.reset();
+        drop(one);
+        assert!(dial(&a, &b).await.is_ok(), "the reset is for the connection before");
     });
 }
 
@@ -212,11 +201,23 @@ fn without_a_listener_a_dial_is_refused_after_two_latencies() {
 fn the_end_of_a_listener_resets_what_waits_in_its_backlog() {
     run_pair(async |_, a, b, accepting| {
         let mut one = dial(&a, &b).await.unwrap();
-        sleep(LATENCY).await;
+        sleep(ms(40)).await;
         drop(accepting);
         let outcome = one.read(&mut [0; 8]).await;
         assert_eq!(kind(&outcome), Some(ErrorKind::ConnectionReset));
         let _bound_again = listen(&b).await;
+    });
+}
+
+#[test]
+fn an_accepted_connection_outlives_its_listener() {
+    run_pair(async |_, a, b, mut accepting| {
+        let mut one = dial(&a, &b).await.unwrap();
+        let incoming = accepting.next().await.unwrap().unwrap();
+        drop(accepting);
+        sleep(LATENCY).await;
+        incoming.admit().unwrap().write_all(b"still").await.unwrap();
+        assert_eq!(one.read(&mut [0; 8]).await.unwrap(), 5);
     });
 }
 
@@ -232,22 +233,6 @@ fn a_port_is_bound_once_and_only_on_the_host_s_own_address() {
         assert_eq!(kind(&outcome), Some(ErrorKind::AddrNotAvailable));
         let (_accepting, bound) = a.transport().listen("[::]:0".parse().unwrap()).await.unwrap();
         assert_ne!(bound.port(), 0);
-    });
-}
-
-#[test]
-fn an_address_of_nobody_and_a_dial_that_is_lost_get_no_answer() {
-    run_pair(async |net, a, b, _accepting| {
-        let nobody = a.transport().dial(None, "70.0.0.1:4000".parse().unwrap());
-        assert!(timeout(Duration::from_secs(100), nobody).await.is_err());
-        net.dial_loss(1.0);
-        assert!(timeout(Duration::from_secs(100), dial(&a, &b)).await.is_err());
-        net.dial_loss(0.5);
-        let mut connected = 0;
-        for _ in 0..100 {
-            connected += u32::from(timeout(ms(100), dial(&a, &b)).await.is_ok());
-        }
-        assert!((30..70).contains(&connected), "{connected} of 100");
     });
 }
 
@@ -269,6 +254,31 @@ fn a_full_backlog_delays_a_dial_by_a_second() {
 }
 
 #[test]
+fn what_is_connecting_counts_in_the_backlog() {
+    run_pair(async |_, a, b, _accepting| {
+        b.backlog(1);
+        let begin = Instant::now();
+        let timed = async || (dial(&a, &b).await.map(drop), begin.elapsed());
+        let ((first, first_at), second) = futures::join!(timed(), timeout(ms(900), timed()));
+        assert!(first.is_ok() && second.is_err());
+        assert_eq!(first_at, ms(60));
+    });
+}
+
+#[test]
+fn the_pause_before_another_syn_doubles() {
+    run_pair(async |_, a, b, _accepting| {
+        b.backlog(0);
+        let make_room = async {
+            sleep(ms(3_500)).await;
+            b.backlog(1);
+        };
+        let (time, ()) = futures::join!(time_of_dial(&a, &b), make_room);
+        assert_eq!(time, ms(60 + 1_000 + 2_000 + 4_000));
+    });
+}
+
+#[test]
 fn a_dial_that_found_a_full_backlog_gets_no_answer_once_the_host_is_down() {
     run_pair(async |_, a, b, _accepting| {
         b.backlog(0);
@@ -279,87 +289,6 @@ fn a_dial_that_found_a_full_backlog_gets_no_answer_once_the_host_is_down() {
         };
         let (outcome, ()) = futures::join!(dial, kill);
         assert!(outcome.is_err());
-    });
-}
-
-#[test]
-fn a_partition_holds_what_is_sent_until_it_is_healed() {
-    run_pair(async |net, a, b, mut accepting| {
-        let (mut one, mut other) = connect(&a, &b, &mut accepting).await;
-        let first = a.ip();
-        net.partition(move |ip| ip == first);
-        assert_eq!(net.edges(), [], "it works no more");
-        one.write_all(b"held").await.unwrap();
-        assert!(timeout(Duration::from_secs(60), other.read(&mut [0; 4])).await.is_err());
-        assert!(timeout(Duration::from_secs(5), dial(&a, &b)).await.is_err());
-        net.heal();
-        assert_eq!(net.edges().len(), 1);
-        let begin = Instant::now();
-        assert_eq!(other.read(&mut [0; 4]).await.unwrap(), 4);
-        assert_eq!(begin.elapsed(), LATENCY);
-        assert!(accepting.next().now_or_never().is_none(), "the dial was given up");
-    });
-}
-
-#[test]
-fn of_a_silent_end_nobody_is_told() {
-    run_pair(async |net, a, b, mut accepting| {
-        let (mut one, other) = connect(&a, &b, &mut accepting).await;
-        b.kill(Kill::Silent);
-        drop((other, accepting));
-        assert!(!b.is_up());
-        assert_eq!(net.edges(), []);
-        one.write_all(b"anybody?").await.unwrap();
-        assert!(timeout(Duration::from_secs(60), one.read(&mut [0; 4])).await.is_err());
-        assert!(timeout(Duration::from_secs(5), dial(&a, &b)).await.is_err());
-        // Back again, it knows nothing of the connection.
-        b.start();
-        let _accepting = listen(&b).await;
-        one.write_all(b"anybody?").await.unwrap();
-        let begin = Instant::now();
-        let outcome = one.read(&mut [0; 4]).await;
-        assert_eq!(
-            (kind(&outcome), begin.elapsed()),
-            (Some(ErrorKind::ConnectionReset), ms(60))
-        );
-        assert!(dial(&a, &b).await.is_ok());
-    });
-}
-
-#[test]
-fn a_killed_process_resets_its_connections_and_refuses_dials() {
-    run_pair(async |_, a, b, mut accepting| {
-        let (mut one, other) = connect(&a, &b, &mut accepting).await;
-        let task_ended = std::rc::Rc::new(());
-        let held = task_ended.clone();
-        b.spawn(async move {
-            let _held = (held, other, accepting);
-            std::future::pending::<()>().await;
-        });
-        b.kill(Kill::Reset);
-        let outcome = one.read(&mut [0; 4]).await;
-        assert_eq!(kind(&outcome), Some(ErrorKind::ConnectionReset));
-        assert_eq!(std::rc::Rc::strong_count(&task_ended), 1, "its tasks have ended");
-        assert_eq!(kind(&dial(&a, &b).await), Some(ErrorKind::ConnectionRefused));
-        assert!(b.is_up());
-        let _accepting = listen(&b).await;
-        assert!(dial(&a, &b).await.is_ok());
-    });
-}
-
-#[test]
-fn what_ran_on_a_killed_host_can_do_nothing_any_more() {
-    run_pair(async |_, a, b, mut accepting| {
-        let (mut one, _other) = connect(&a, &b, &mut accepting).await;
-        let mut old = a.transport();
-        a.kill(Kill::Reset);
-        assert_eq!(kind(&one.write(b"x").await), Some(ErrorKind::ConnectionAborted));
-        assert!(old.dial(None, SocketAddr::new(b.ip(), PORT)).now_or_never().is_none());
-        assert_eq!(
-            kind(&old.listen(SocketAddr::new(a.ip(), PORT)).await),
-            Some(ErrorKind::NetworkDown)
-        );
-        assert!(dial(&a, &b).await.is_ok(), "what starts there anew can");
     });
 }
 
@@ -386,27 +315,5 @@ fn a_message_counts_as_a_kibibyte_of_what_may_be_unread() {
         assert!(one.send(64_u32).now_or_never().is_none());
         assert_eq!(other.receive::<u32>().await.unwrap(), Some(0));
         one.send(64_u32).now_or_never().unwrap().unwrap();
-    });
-}
-
-#[test]
-#[should_panic(expected = "a task went wrong")]
-fn a_panic_of_a_task_ends_the_run() {
-    run_pair(async |_, a, _, _| {
-        a.spawn(async { panic!("a task went wrong") });
-        std::future::pending::<()>().await;
-    });
-}
-
-#[test]
-#[cfg(debug_assertions)]
-#[should_panic(expected = "60.1.0.1 and 60.2.0.1 hold two connections with each other")]
-fn two_connections_of_a_pair_are_found() {
-    sim::run(1, async |net: Network| {
-        let [a, b] = [1, 2].map(|number| net.host(IpAddr::from([60, number, 0, 1])));
-        let mut accepting = listen(&b).await;
-        let _one = connect(&a, &b, &mut accepting).await;
-        let _two = connect(&a, &b, &mut accepting).await;
-        sleep(Duration::from_secs(30)).await;
     });
 }

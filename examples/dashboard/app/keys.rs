@@ -16,10 +16,14 @@ pub(crate) enum Command {
     Dial(IpAddr),
     Reserve(IpAddr),
     Release(IpAddr),
+    /// No dial for the target, and no new incoming connection.
+    Pause,
+    /// The caps of the start again.
+    Resume,
 }
 
 /// Each key, and what it does.
-pub(crate) const KEYS: [(&str, &str); 13] = [
+pub(crate) const KEYS: [(&str, &str); 14] = [
     ("Tab 1 2 3 4", "the next view, or one of them"),
     ("Up Down k j", "select a peer; scroll the log"),
     ("PgUp PgDn Home End", "the same, further"),
@@ -30,6 +34,7 @@ pub(crate) const KEYS: [(&str, &str); 13] = [
     ("a", "dial an address that you type"),
     ("r", "reserve it: keep a connection with it"),
     ("R", "release it: reserve it no more"),
+    ("p", "pause: no new connections; go on"),
     ("Esc", "select no peer, close what is open"),
     ("?", "these keys"),
     ("q Ctrl-C", "quit"),
@@ -57,8 +62,18 @@ impl App {
                 self.is_help_open = false;
                 None
             }
+            KeyCode::Char('p') => Some(self.pause_or_resume()),
             code => self.on_view_key(code).or_else(|| self.on_peer_key(code)),
         }
+    }
+
+    fn pause_or_resume(&mut self) -> Command {
+        self.is_paused = !self.is_paused;
+        self.announce(if self.is_paused {
+            Command::Pause
+        } else {
+            Command::Resume
+        })
     }
 
     /// A key that changes what is shown, or quits.
@@ -91,7 +106,6 @@ impl App {
             KeyCode::Char('d') => Command::Dial,
             KeyCode::Char('r') => Command::Reserve,
             KeyCode::Char('R') => Command::Release,
-            // `p`, to pause the node, belongs here once the config of a running controller can be changed.
             _ => return None,
         };
         match self.selected {
@@ -141,6 +155,8 @@ impl App {
                 self.reserved.remove(&ip);
                 self.set_notice(format!("{ip} is reserved no more"));
             }
+            Command::Pause => self.set_notice("paused: connections stay, and no new ones are made or admitted"),
+            Command::Resume => self.set_notice("new connections are made and admitted again"),
         }
         command
     }

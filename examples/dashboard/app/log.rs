@@ -6,10 +6,10 @@ use std::net::IpAddr;
 use chrono::{DateTime, Utc};
 use network::{Change, ChangeKind};
 
-/// More than anybody scrolls through.
+/// More than is worth scrolling through.
 const CAPACITY: usize = 1_000;
 
-/// The last changes, oldest first, and how far somebody has scrolled back.
+/// The last changes, oldest first, and how far the view is scrolled back.
 #[derive(Debug, Default)]
 pub(crate) struct Log {
     entries: VecDeque<Entry>,

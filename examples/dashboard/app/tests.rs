@@ -72,7 +72,7 @@ fn the_changes_lead_to_the_peers() {
     change(&mut app, 6, ip(1), ChangeKind::Forgotten);
     assert!(app.peers.get(ip(1)).is_none());
     change(&mut app, 7, ip(2), ChangeKind::Refused(Refusal::IncomingFull));
-    assert!(app.peers.get(ip(2)).is_none(), "a refusal makes nobody known");
+    assert!(app.peers.get(ip(2)).is_none(), "a refusal adds no peer");
     assert_eq!(app.log.len(), 7);
 }
 
@@ -157,6 +157,20 @@ fn keys_about_the_selected_peer_are_asked_of_the_node() {
 }
 
 #[test]
+fn the_same_key_pauses_the_node_and_lets_it_go_on() {
+    let mut app = new_app();
+    assert_eq!(press(&mut app, KeyCode::Char('p')), Some(Command::Pause));
+    assert!(app.is_paused);
+    let paused = "paused: connections stay, and no new ones are made or admitted";
+    assert_eq!(app.notice(), Some(paused));
+    assert_eq!(type_in(&mut app, "ap"), None, "an address is typed");
+    press(&mut app, KeyCode::Esc);
+    assert_eq!(press(&mut app, KeyCode::Char('p')), Some(Command::Resume));
+    assert!(!app.is_paused);
+    assert_eq!(app.notice(), Some("new connections are made and admitted again"));
+}
+
+#[test]
 fn keys_that_quit() {
     let mut app = new_app();
     assert_eq!(press(&mut app, KeyCode::Char('q')), Some(Command::Quit));
@@ -195,7 +209,7 @@ fn an_address_is_typed_and_dialed() {
     assert_eq!(
         type_in(&mut app, "aq::7"),
         None,
-        "q does not quit here, and b would ban nobody"
+        "q does not quit here, and b bans no peer"
     );
     assert_eq!(app.prompt.as_deref(), Some("q::7"));
     press(&mut app, KeyCode::Enter);

@@ -1,5 +1,5 @@
 //! The neighbours of a node that has none: nodes on loopback addresses of their own, in the same process, that come and go,
-//! one host that breaks the protocol, and addresses where nobody listens.
+//! one host that breaks the protocol, and addresses without a listener.
 
 use std::future::pending;
 use std::io;
@@ -38,7 +38,7 @@ const ROTATION_INTERVAL: Duration = Duration::from_secs(20);
 
 /// How many sets of addresses are tried.
 const ATTEMPTS: u32 = 16;
-/// How many addresses the watched node knows at which nobody listens.
+/// How many addresses the watched node knows that have no listener.
 const ABSENT: u8 = 3;
 
 /// The hosts around the node that is watched. Dropping it ends them.
@@ -52,7 +52,7 @@ pub(crate) struct Neighbourhood {
 }
 
 impl Neighbourhood {
-    /// Finds addresses for the watched node and so many neighbours. Nobody runs yet.
+    /// Finds addresses for the watched node and so many neighbours. None runs yet.
     pub(crate) fn find(neighbours: u8) -> io::Result<Self> {
         let sets = (0..ATTEMPTS).map(|attempt| std::process::id().wrapping_add(attempt * 997));
         let mut failed = None;
@@ -156,7 +156,7 @@ async fn live(config: NetworkConfig, first_start: Duration, life: Duration) -> R
     }
 }
 
-/// Connects to the watched node and says what nobody understands, again and again.
+/// Connects to the watched node and sends what is not the protocol, again and again.
 async fn misbehave(from: IpAddr, to: SocketAddr) -> Result<(), Failure> {
     loop {
         sleep(NONSENSE_INTERVAL).await;

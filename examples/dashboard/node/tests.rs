@@ -1,8 +1,11 @@
 //! A node among its neighbours, on real sockets.
 
+use std::io;
+
 use chrono::Utc;
 use futures::{FutureExt, StreamExt};
-use network::{Cause, ChangeKind, PeerStatus, StatusCounts};
+use network::{Cause, ChangeKind, PeerStatus, Refusal, StatusCounts};
+use tokio::net::TcpSocket;
 
 use super::*;
 use crate::app::{App, Entry, View};
@@ -76,6 +79,13 @@ impl Watched {
     }
 }
 
+/// A connection with the node, which may refuse it.
+async fn connect_from(ip: IpAddr, node: SocketAddr) -> io::Result<TcpStream> {
+    let socket = TcpSocket::new_v4()?;
+    socket.bind((ip, 0).into())?;
+    socket.connect(node).await
+}
+
 #[tokio::test]
 async fn the_changes_lead_to_what_the_controller_counts() {
     let mut watched = Watched::start().await;
@@ -102,13 +112,13 @@ async fn the_changes_lead_to_what_the_controller_counts() {
 async fn a_ban_ends_the_connection_and_can_be_lifted() {
     let mut watched = Watched::start().await;
     let peer = watched.alive().await;
-    watched.node.command(Command::Ban(peer)).unwrap();
+    watched.node.command(Command::Ban(peer)).await.unwrap();
     watched.status(peer, PeerStatus::Banned).await;
     let details = watched.node.details(peer).await.unwrap();
     assert_eq!(details.peer.unwrap().status, PeerStatus::Banned);
     assert!(details.dial_state.contains("banned"), "{}", details.dial_state);
 
-    watched.node.command(Command::Unban(peer)).unwrap();
+    watched.node.command(Command::Unban(peer)).await.unwrap();
     watched.status(peer, PeerStatus::Idle).await;
     watched.node.stop().await.unwrap();
 }
@@ -116,21 +126,52 @@ async fn a_ban_ends_the_connection_and_can_be_lifted() {
 #[tokio::test]
 async fn an_address_is_dialed_and_reserved_by_command() {
     let mut watched = Watched::start().await;
-    let nobody: IpAddr = [127, 255, 254, 253].into();
-    watched.node.command(Command::Dial(nobody)).unwrap();
-    watched.status(nobody, PeerStatus::OutConnecting).await;
-    watched.status(nobody, PeerStatus::Idle).await;
+    let absent: IpAddr = [127, 255, 254, 253].into();
+    watched.node.command(Command::Dial(absent)).await.unwrap();
+    watched.status(absent, PeerStatus::OutConnecting).await;
+    watched.status(absent, PeerStatus::Idle).await;
 
-    let before = watched.node.details(nobody).await.unwrap().dial_state;
-    watched.node.command(Command::Reserve(nobody)).unwrap();
-    let reserved = watched.node.details(nobody).await.unwrap().dial_state;
+    let before = watched.node.details(absent).await.unwrap().dial_state;
+    watched.node.command(Command::Reserve(absent)).await.unwrap();
+    let reserved = watched.node.details(absent).await.unwrap().dial_state;
     assert!(
         !before.contains("reserved") && reserved.contains("reserved"),
         "{before} {reserved}"
     );
-    watched.node.command(Command::Release(nobody)).unwrap();
-    let released = watched.node.details(nobody).await.unwrap().dial_state;
+    watched.node.command(Command::Release(absent)).await.unwrap();
+    let released = watched.node.details(absent).await.unwrap().dial_state;
     assert!(!released.contains("reserved"), "{released}");
+    watched.node.stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_pause_closes_nothing_and_admits_none_until_it_ends() {
+    let mut watched = Watched::start().await;
+    let peer = watched.alive().await;
+    let limits = async |node: &Node| {
+        let stats = node.handle.stats().await.unwrap();
+        [stats.outgoing_connections.limit, stats.incoming_connections.limit]
+    };
+    let configured = limits(&watched.node).await;
+    let reserved = IpAddr::from([127, 255, 254, 253]);
+    watched.node.command(Command::Reserve(reserved)).await.unwrap();
+    watched.node.command(Command::Pause).await.unwrap();
+    assert_eq!(limits(&watched.node).await, [0, 0]);
+    let status = watched.node.handle.peer(peer).await.unwrap().unwrap().status;
+    assert!(status.is_connected(), "{status}");
+    let newcomer = IpAddr::from([127, 255, 254, 252]);
+    let _refused = connect_from(newcomer, watched.node.address).await;
+    let refused = ChangeKind::Refused(Refusal::IncomingFull);
+    watched
+        .change(|entry| entry.ip == newcomer && entry.kind == refused)
+        .await;
+
+    watched.node.command(Command::Resume).await.unwrap();
+    assert_eq!(limits(&watched.node).await, configured);
+    let config = watched.node.handle.config().await.unwrap();
+    assert_eq!(config.reserved_peers, [reserved], "what was reserved before stays so");
+    let _admitted = connect_from(newcomer, watched.node.address).await;
+    watched.status(newcomer, PeerStatus::InHandshaking).await;
     watched.node.stop().await.unwrap();
 }
 

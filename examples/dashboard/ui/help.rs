@@ -9,7 +9,7 @@ use ratatui::widgets::{Block, Clear, Padding, Paragraph};
 use crate::app::KEYS;
 
 const WIDTH: u16 = 66;
-const HEIGHT: u16 = 15;
+const HEIGHT: u16 = 16;
 
 /// Draws the keys over what is there.
 pub(super) fn draw(frame: &mut Frame<'_>) {

@@ -87,7 +87,7 @@ fn the_first_screen_has_the_node_its_caps_its_peers_and_the_log() {
  00:01:10 60.4.0.4        added
  00:01:20 60.5.0.5        new -> Banned: banned, reported by its lease
  00:01:30 60.5.0.5        refused: the peer is banned
- Up Down select a peer  Tab next view  a dial an address         ? keys  q quit";
+ Up Down select a peer  Tab view  a dial an address  p pause     ? keys  q quit";
     assert_eq!(screen(&busy()).join("\n"), expected);
 }
 
@@ -245,6 +245,18 @@ fn the_last_line_has_the_prompt_the_notice_or_the_keys() {
     assert!(screen(&app)[10].starts_with("R out alive"));
     type_in(&mut app, "a60.7");
     assert!(last(&app).starts_with(" dial: 60.7_"));
+}
+
+#[test]
+fn a_pause_is_shown_at_the_top_as_long_as_it_lasts() {
+    let mut app = busy();
+    press(&mut app, KeyCode::Char('p'));
+    app.on_time(second(1_000));
+    assert!(screen(&app)[0].starts_with(" network  paused  60.1.0.1:31244 "));
+    let wide = lines(&render(&app, 120, 24));
+    assert!(wide[0].contains("2 out, 1 in, 4 known, 1 banned"), "{}", wide[0]);
+    press(&mut app, KeyCode::Char('p'));
+    assert!(screen(&app)[0].starts_with(" network  60.1.0.1:31244 "));
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! The end: what was reported counts, nobody is blamed, the last dump is made, and then it is over for ever.
+//! The end: what was reported counts, no failure is recorded, the last dump is made, and then it is over for ever.
 
 use std::fs;
 use std::sync::mpsc;

@@ -83,7 +83,7 @@ async fn a_pause_never_exceeds_its_maximum_but_by_its_jitter() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_fault_of_this_host_blames_nobody_and_pauses_all_dials() {
+async fn a_fault_of_this_host_records_no_failure_and_pauses_all_dials() {
     let mut node = Node::knowing(wanting(1), &PEERS[..2]).await;
     for _ in 0..2 {
         let peer = node.dialing()[0].to_string();
@@ -292,7 +292,7 @@ async fn a_limit_counts_once_the_runtime_has_looked_at_its_sockets_since() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_dial_that_is_over_before_its_limit_wakes_nobody_at_it() {
+async fn a_dial_that_is_over_before_its_limit_wakes_no_task_at_it() {
     let mut config = wanting(1);
     config.connect_timeout = seconds(20);
     let (mut node, _socket) = Node::with(LOW, Some(PeerStatus::OutAlive), config).await;
@@ -376,7 +376,7 @@ async fn dials_that_are_answered_at_once_are_seen_in_the_same_poll() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn dials_that_fail_at_once_end_when_everybody_pauses() {
+async fn dials_that_fail_at_once_end_when_every_peer_pauses() {
     let mut node = Node::knowing(wanting(2), &[]).await;
     node.world.auto_dial(|_| Some(Err(ErrorKind::ConnectionRefused.into())));
     node.list(&PEERS);

@@ -90,7 +90,7 @@ async fn feedback_by_address_ends_no_hold() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn without_leases_nobody_is_dialed_at_the_target() {
+async fn without_leases_no_peer_is_dialed_at_the_target() {
     let mut node = Node::beyond_outage(wanting(1)).await;
     node.list(&[HIGH]);
     for _ in 0..20 {
@@ -125,7 +125,7 @@ async fn full() -> (Node, PeerLease) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_newcomer_evicts_who_has_a_lease() {
+async fn a_newcomer_evicts_a_leased_connection() {
     let (mut node, old) = full().await;
     let mut revoked = task::spawn(old.revoked());
     assert!(revoked.poll().is_pending());
@@ -144,7 +144,7 @@ async fn a_newcomer_evicts_who_has_a_lease() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_dead_newcomer_evicts_nobody() {
+async fn a_dead_newcomer_evicts_no_connection() {
     let (mut node, _old) = full().await;
     let probe = node.connects(HIGH);
     probe.kill(ErrorKind::ConnectionReset);
@@ -154,7 +154,7 @@ async fn a_dead_newcomer_evicts_nobody() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_newcomer_that_cannot_be_admitted_evicts_nobody() {
+async fn a_newcomer_that_cannot_be_admitted_evicts_no_connection() {
     let (mut node, _old) = full().await;
     let probe = node.connects(HIGH);
     probe.fail_admit(ErrorKind::NotConnected.into());

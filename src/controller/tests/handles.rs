@@ -56,6 +56,12 @@ async fn every_question_is_answered_by_the_next_poll() {
     assert_eq!(answered(&mut node, handle.sample_peer_ips(1)).len(), 1);
     let state = answered(&mut node, handle.dial_state(ip("::ffff:220.1.0.1")));
     assert_eq!(state, node.dial_state(ip("220.1.0.1")));
+    drop(node.net.report(ip(LOW), Report::Reserve));
+    let config = answered(&mut node, handle.config());
+    assert_eq!(
+        (config.reserved_peers.as_slice(), &config),
+        ([ip(LOW)].as_slice(), node.config())
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -68,7 +74,7 @@ async fn a_question_sees_what_was_reported_before_of_a_connected_peer() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_asks_when_too_many_wait_gets_its_turn() {
+async fn a_question_beyond_those_that_may_wait_gets_its_turn() {
     let mut node = Node::knowing(passive(), &[LOW]).await;
     let handle = node.handle();
     let ask = || task::spawn(Box::pin(handle.stats()));
@@ -89,7 +95,7 @@ async fn who_asks_when_too_many_wait_gets_its_turn() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_waits_for_room_is_told_of_the_end() {
+async fn a_task_that_waits_for_room_is_told_of_the_end() {
     let mut node = Node::knowing(passive(), &[]).await;
     let handle = node.handle();
     let mut waiting: Vec<_> = (0..=MAX_WAITING)
@@ -140,7 +146,7 @@ async fn closing_ends_the_stream_and_dumps() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn closing_goes_on_though_who_asked_has_gone() {
+async fn closing_goes_on_though_the_task_that_asked_has_ended() {
     let mut node = Node::knowing(passive(), &[]).await;
     let handle = node.handle();
     assert!(handle.close().now_or_never().is_none());
@@ -149,7 +155,7 @@ async fn closing_goes_on_though_who_asked_has_gone() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_waits_for_the_close_learns_of_that_by_the_controller_itself() {
+async fn a_task_that_waits_for_the_close_learns_of_that_by_the_controller_itself() {
     let mut node = Node::knowing(passive(), &[]).await;
     let handle = node.handle();
     let mut closing = task::spawn(Box::pin(handle.close()));
@@ -160,7 +166,7 @@ async fn who_waits_for_the_close_learns_of_that_by_the_controller_itself() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_last_dump_that_fails_is_told_to_all_who_close() {
+async fn a_last_dump_that_fails_is_told_to_all_tasks_that_close() {
     let folder = TempDir::new().unwrap();
     let mut node = Node::knowing(file(&folder, "[]", passive()), &[]).await;
     node.ban(LOW);

@@ -102,7 +102,7 @@ async fn peer_lists_of_a_lease_take_bounded_memory() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_lease_whose_connection_is_over_tells_of_nobody() {
+async fn a_lease_whose_connection_is_over_adds_no_peer() {
     let (mut node, lease) = leased(InAlive).await;
     node.ban(LOW);
     lease.peer_list([ip(HIGH)]);
@@ -238,7 +238,7 @@ async fn a_lease_that_fails_after_a_sign_of_life_fails_later() {
     assert_eq!(
         ranked,
         [ip(HIGH), ip(LOW)],
-        "who has failed since is worse than a stranger"
+        "a peer that has failed since is worse than an unknown one"
     );
 }
 
@@ -371,7 +371,7 @@ async fn a_revoked_lease_that_is_dropped_says_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_lease_that_is_never_taken_revokes_nobody() {
+async fn an_untaken_lease_does_not_revoke_the_next_one() {
     let (mut node, _socket) = Node::with(LOW, Some(InAlive), passive()).await;
     node.end(LOW);
     let _socket = node.admits(LOW);

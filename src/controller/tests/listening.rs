@@ -82,7 +82,7 @@ async fn the_end_of_the_listener_does_not_end_the_stream() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_failing_admission_is_an_accept_error_and_adds_nobody() {
+async fn a_failing_admission_is_an_accept_error_and_adds_no_peer() {
     let mut node = Node::knowing(passive(), &[]).await;
     let probe = node.connects(LOW);
     probe.fail_admit(out_of_files());

@@ -1,6 +1,6 @@
 //! Another configuration for a controller that runs, by its method and by a handle.
 
-use PeerStatus::{Idle, InHandshaking};
+use PeerStatus::{Idle, InHandshaking, OutConnecting};
 use tempfile::TempDir;
 
 use super::dumps::{file, other_work};
@@ -63,6 +63,40 @@ async fn a_raised_target_wakes_the_stream_and_is_dialed_for() {
     reconfigure(&mut node, |config| config.target_outgoing_connections = 0);
     node.no_event();
     assert_eq!(node.stats().peers.out_connecting, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_dial_has_the_time_that_was_allowed_at_its_start() {
+    let mut config = wanting(2);
+    config.connect_timeout = seconds(5);
+    let mut node = Node::knowing(config, &[LOW]).await;
+    reconfigure(&mut node, |config| config.connect_timeout = seconds(2));
+    node.net.feedback_peer_list([ip(HIGH)]).await;
+    node.no_event();
+    let mut dialing = Vec::new();
+    for time in [1_999, 2, 2_998, 2].map(millis) {
+        advance(time).await;
+        if node.net.is_woken() {
+            node.settle();
+        }
+        dialing.push([LOW, HIGH].map(|peer| node.status(peer) == Some(OutConnecting)));
+    }
+    assert_eq!(dialing, [[true, true], [true, false], [true, false], [false, false]]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pause_still_dials_reserved_peers_unless_no_attempt_is_allowed() {
+    for attempts in [0, 1] {
+        let mut node = Node::knowing(wanting(1), &[]).await;
+        reconfigure(&mut node, |config| {
+            config.target_outgoing_connections = 0;
+            config.max_incoming_connections = 0;
+            config.max_simultaneous_outgoing_connection_attempts = attempts;
+            config.reserved_peers = vec![ip(LOW)];
+        });
+        node.no_event();
+        assert_eq!(node.stats().peers.out_connecting, attempts);
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,4 +1,4 @@
-//! Wake-ups that come back: whoever is woken by the controller may report to it at once, from within the wake.
+//! Wake-ups that come back: a task that the controller wakes may report to it at once, from within the wake.
 
 use std::pin::pin;
 use std::sync::{Arc, Mutex};

@@ -66,7 +66,7 @@ async fn a_failure_that_follows_a_sign_of_life_is_later() {
     assert_eq!(
         ranked,
         [ip(HIGH), ip(LOW)],
-        "who has failed since is worse than a stranger"
+        "a peer that has failed since is worse than an unknown one"
     );
 }
 
@@ -367,7 +367,7 @@ async fn it_is_closed_after_the_drop() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_waits_for_an_answer_is_told_of_the_end() {
+async fn a_task_that_waits_for_an_answer_is_told_of_the_end() {
     let mut node = Node::knowing(passive(), &[]).await;
     let sink = node.feedback_sink();
     let mut question = task::spawn(sink.good_peer_ips(1));

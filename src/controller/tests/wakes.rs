@@ -81,7 +81,7 @@ async fn wakes_once(node: Node, time: Duration, status: PeerStatus) -> bool {
 }
 
 #[tokio::test(start_paused = true)]
-async fn with_connected_peers_and_a_file_an_idle_minute_wakes_nobody() {
+async fn with_connected_peers_and_a_file_an_idle_minute_wakes_no_task() {
     let folder = TempDir::new().unwrap();
     let mut config = file(&folder, "[]", wanting(1));
     config.ban_duration = Some(seconds(3_600));

@@ -84,7 +84,7 @@ async fn a_connection_is_told_of_from_its_start_to_its_end() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_reported_is_told() {
+async fn the_reporter_is_told() {
     let mut node = Node::knowing(passive(), &[]).await;
     let mut changes = node.changes(100);
     let failed = |reporter| status(InHandshaking, Idle, Cause::Failed(reporter));

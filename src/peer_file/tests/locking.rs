@@ -15,7 +15,7 @@ async fn take(place: &Place) -> Result<FileLock, PeerFileError> {
 }
 
 async fn locked(place: &Place) -> FileLock {
-    take(place).await.expect("nobody has it")
+    take(place).await.expect("it is not locked")
 }
 
 #[track_caller]
@@ -72,7 +72,7 @@ async fn a_lock_is_asked_for_by_name_until_it_is_of_the_file_that_has_the_name()
         fs::write(place.path("new"), "[]").expect("written");
         fs::rename(place.path("new"), place.target()).expect("renamed");
     });
-    assert!(second.expect("nobody has the new one").is_of(&place.target()));
+    assert!(second.expect("the new one is not locked").is_of(&place.target()));
     drop(lock);
 }
 
@@ -112,7 +112,7 @@ async fn the_file_stays_locked_whatever_fails() {
 }
 
 #[tokio::test]
-async fn a_file_that_somebody_has_replaced_is_locked_by_the_next_dump() {
+async fn a_file_that_was_replaced_is_locked_by_the_next_dump() {
     let place = Place::new();
     let lock = locked(&place).await;
     fs::write(place.path("other"), "[]").expect("written");
@@ -136,7 +136,7 @@ async fn a_file_that_another_one_has_replaced_and_locked_is_left_alone() {
 }
 
 #[tokio::test]
-async fn where_no_locks_are_offered_nobody_is_kept_out() {
+async fn where_no_locks_are_offered_a_second_controller_may_start() {
     let place = Place::new();
     set_fault(Fault::FailWith("lock", 95));
     let (first, second) = (locked(&place).await, locked(&place).await);
@@ -162,7 +162,7 @@ async fn a_lock_that_keeps_readers_out_is_let_go() {
 async fn what_cannot_be_opened_cannot_be_locked() {
     let place = Place::new();
     for path in [place.path("missing"), place.path("")] {
-        let lock = FileLock::take(&FaultyDisk, &path).await.expect("nobody has it");
+        let lock = FileLock::take(&FaultyDisk, &path).await.expect("it is not locked");
         assert!(!lock.is_of(&path));
     }
 }
@@ -177,7 +177,7 @@ fn the_last_write_of_what_was_dropped_holds_the_lock_to_its_end() {
         for is_rename in [true, false] {
             let place = Place::new();
             fs::write(place.temporary(), "new").expect("written");
-            let take = async |path: PathBuf| FileLock::take(&Disk, &path).await.expect("nobody has it");
+            let take = async |path: PathBuf| FileLock::take(&Disk, &path).await.expect("it is not locked");
             let (lock, next) = (take(place.target()).await, take(place.temporary()).await);
             let (gate, closed) = mpsc::channel::<()>();
             let held = tokio::task::spawn_blocking(move || closed.recv().is_ok());

@@ -23,7 +23,7 @@ fn flood(world: &mut World, addresses: impl IntoIterator<Item = IpAddr>) {
 }
 
 #[test]
-fn a_network_that_feeds_200_000_addresses_displaces_nobody_else() {
+fn a_network_that_feeds_200_000_addresses_displaces_no_other() {
     let mut config = config();
     config.max_idle_peers = 1_000;
     config.target_outgoing_connections = 0;

@@ -100,7 +100,7 @@ fn the_higher_end_keeps_its_dial_beside_a_parked_one_that_died() {
 }
 
 #[test]
-fn the_higher_end_parks_beside_its_connection_and_blames_nobody_when_that_fails() {
+fn the_higher_end_parks_beside_its_connection_and_records_no_failure_when_that_ends() {
     let peer = IpAddr::from(BELOW);
     let mut node = dialing(peer);
     node.dial_ok(peer);

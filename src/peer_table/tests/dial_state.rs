@@ -17,7 +17,7 @@ fn says(node: &Node, peer: IpAddr) -> String {
 }
 
 #[test]
-fn nobody_has_named_it() {
+fn an_unknown_peer_is_said_to_be_so() {
     let node = Node::new(config());
     assert_eq!(state(&node, lone(1)), DialState::Unknown);
     assert_eq!(state(&node, ip("224.0.0.1")), DialState::Unknown);

@@ -65,7 +65,7 @@ fn the_rest_is_called_off_without_blame_when_the_target_is_met() {
 }
 
 #[test]
-fn a_fault_of_this_host_pauses_all_dialing_and_blames_nobody() {
+fn a_fault_of_this_host_pauses_all_dialing_and_records_no_failure() {
     let mut node = racing(20);
     let failed = some_dialed(&node);
     node.dial_err(failed, DialFault::Host);

@@ -82,7 +82,7 @@ fn the_choice_is_of_most_and_then_of_the_youngest() {
 }
 
 #[test]
-fn who_comes_is_refused_unless_asked_otherwise() {
+fn a_newcomer_is_refused_unless_the_config_says_otherwise() {
     let mut config = evicting(1);
     config.evict_incoming = false;
     let mut node = full_with(config, &["60.1.0.1"]);
@@ -188,6 +188,28 @@ fn other_caps_hold() {
 }
 
 #[test]
+fn the_pause_of_a_subnet_ends_when_it_was_to_beside_longer_and_shorter_ones() {
+    let (mut eviction, mut now) = (Eviction::default(), Node::new(config()).now);
+    let [long, short, last] = ["60.1.0.1", "60.2.0.1", "60.3.0.1"].map(ip);
+    let mut gains = |at: u64, peer: IpAddr, pause: u64| {
+        now.since_start = Duration::from_secs(at);
+        let may_gain = eviction.may_gain(now, peer);
+        if may_gain {
+            eviction.on_gain(now, peer, Duration::from_secs(pause));
+        }
+        may_gain
+    };
+    assert!(gains(0, long, 100));
+    assert!(gains(1, short, 10));
+    assert!(!gains(10, short, 10));
+    assert!(gains(12, short, 100));
+    assert!(!gains(99, long, 10));
+    assert!(gains(101, last, 10));
+    assert!(!gains(111, short, 10), "it has gained one 99 s ago");
+    assert!(gains(112, short, 10));
+}
+
+#[test]
 fn a_peer_that_has_a_connection_takes_no_slot() {
     let mut node = full(&["60.1.0.1", "60.2.0.1"]);
     assert_eq!(node.inbound(ip("60.1.0.1")), Verdict::Refuse(Refusal::Connected));
@@ -197,7 +219,7 @@ fn a_peer_that_has_a_connection_takes_no_slot() {
 }
 
 #[test]
-fn nobody_is_evicted_while_an_address_is_held() {
+fn no_connection_is_evicted_while_an_address_is_held() {
     let mut node = full(&["60.1.0.1", "60.2.0.1", "60.3.0.1"]);
     let lease = node.table.connection(ip("60.3.0.1")).unwrap().0;
     assert_eq!(node.inbound(ip("60.9.0.1")), Verdict::Admit);
@@ -209,7 +231,7 @@ fn nobody_is_evicted_while_an_address_is_held() {
 }
 
 #[test]
-fn nobody_is_evicted_while_a_rotation_is_under_way() {
+fn no_connection_is_evicted_while_a_rotation_is_under_way() {
     let mut config = evicting(1);
     config.target_outgoing_connections = 1;
     config.rotation_interval = Some(Duration::from_secs(60));
@@ -227,7 +249,7 @@ fn nobody_is_evicted_while_a_rotation_is_under_way() {
 }
 
 #[test]
-fn who_takes_a_slot_is_not_forgotten_for_who_loses_it() {
+fn the_newcomer_is_not_forgotten_for_the_evicted_peer() {
     let mut config = evicting(1);
     config.max_idle_peers = 1;
     let mut node = full_with(config, &["60.1.0.1"]);
@@ -240,7 +262,7 @@ fn who_takes_a_slot_is_not_forgotten_for_who_loses_it() {
 }
 
 #[test]
-fn who_was_evicted_may_come_again() {
+fn an_evicted_peer_may_come_again() {
     let mut node = full(&["60.1.0.1", "60.2.0.1"]);
     let lease = node.table.connection(ip("60.2.0.1")).unwrap().0;
     comes_in(&mut node, "60.9.0.1");

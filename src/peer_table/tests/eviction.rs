@@ -18,7 +18,7 @@ fn one_subnet_cannot_flush_the_list() {
 }
 
 #[test]
-fn whoever_failed_goes_before_a_newcomer() {
+fn a_peer_that_failed_goes_before_a_newcomer() {
     let mut config = config();
     config.max_idle_peers = 2;
     config.target_outgoing_connections = 0;

@@ -69,7 +69,7 @@ fn a_denied_peer_of_the_file_is_stored_and_neither_dialed_nor_told_of() {
     assert_eq!(node.dials.values().copied().collect::<Vec<_>>(), [ip("60.2.0.1")]);
     assert_eq!(node.table.all_good_peer_ips(), [ip("60.2.0.1")]);
     assert_eq!(node.table.stored_from(0).flatten().count(), 3);
-    assert_eq!(node.table.next_deadline(), None, "there is nobody to dial");
+    assert_eq!(node.table.next_deadline(), None, "there is no peer to dial");
 }
 
 #[test]

@@ -103,7 +103,7 @@ fn an_own_address_is_not_remembered() {
 }
 
 #[test]
-fn who_is_refused_for_another_reason_is_not_remembered() {
+fn a_peer_refused_for_another_reason_is_not_remembered() {
     let mut node = Node::new(full());
     assert!(matches!(
         node.inbound(ip("224.0.0.1")),
@@ -169,7 +169,7 @@ fn a_ban_does_not_make_a_stranger_known() {
 }
 
 #[test]
-fn who_was_refused_and_then_admitted_has_knocked() {
+fn a_peer_refused_and_then_admitted_has_knocked() {
     let mut node = Node::new(full());
     assert!(remembers(&mut node, NEWCOMER.into()));
     node.table.config.max_incoming_connections = 1;

@@ -303,7 +303,7 @@ fn a_record_of_an_own_address_is_dialed_again_after_an_hour() {
 }
 
 #[test]
-fn an_own_address_is_forgotten_when_somebody_comes_in_from_it_to_another_address_of_ours() {
+fn an_own_address_is_forgotten_when_a_host_comes_in_from_it_to_another_address_of_ours() {
     let (mut node, old) = dialing("60.100.0.1", "::");
     reach(&mut node, old, at(old, 40_001));
     assert_eq!(node.inbound(old), Verdict::Admit, "a local client");
@@ -320,11 +320,11 @@ fn an_own_address_is_forgotten_when_somebody_comes_in_from_it_to_another_address
 }
 
 #[test]
-fn a_public_address_is_forgotten_when_somebody_comes_in_from_it_to_another_address_of_ours() {
+fn a_public_address_is_forgotten_when_a_host_comes_in_from_it_to_another_address_of_ours() {
     let (mut node, public) = dialing_public(PUBLIC_BELOW);
     node.dial_ok(public);
     node.inbound_at(at(public, 50_000), true);
-    assert_eq!(node.inbound(public), Verdict::Admit, "somebody behind the same router");
+    assert_eq!(node.inbound(public), Verdict::Admit, "a host behind the same router");
     node.report(public, Report::Closed);
     assert_eq!(node.status(public), None);
     node.us = ip("60.101.0.1");
@@ -335,7 +335,7 @@ fn a_public_address_is_forgotten_when_somebody_comes_in_from_it_to_another_addre
 
 /// It dials us from the port that our dial of it left from.
 #[test]
-fn who_feigns_to_be_us_can_be_banned() {
+fn a_peer_that_feigns_to_be_us_can_be_banned() {
     let (mut node, liar) = dialing_public(PUBLIC_BELOW);
     node.dial_ok(liar);
     node.inbound_at(at(liar, 50_000), true);

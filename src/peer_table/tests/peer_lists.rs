@@ -27,7 +27,7 @@ fn private_addresses_are_refused_from_lists_where_peers_are_global() {
     }
 }
 
-/// The operator's own are taken and dialed, and nobody is told of them.
+/// The operator's own are taken and dialed, and not told of.
 #[test]
 fn private_addresses_are_not_told_to_others_where_peers_are_global() {
     let (of_file, initial, caller) = (ip("10.0.0.1"), ip("192.168.0.1"), ip("100.64.0.1"));

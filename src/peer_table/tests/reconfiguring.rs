@@ -10,7 +10,7 @@ fn changed(node: &Node, change: impl FnOnce(&mut NetworkConfig)) -> NetworkConfi
 }
 
 /// Does not poll.
-fn reconfigure(node: &mut Node, change: impl FnOnce(&mut NetworkConfig)) {
+pub(super) fn reconfigure(node: &mut Node, change: impl FnOnce(&mut NetworkConfig)) {
     let config = changed(node, change);
     node.table.reconfigure(node.now, config.clone()).unwrap();
     assert_eq!(node.table.config(), &config);
@@ -204,7 +204,7 @@ fn idle_peers_beyond_a_lowered_cap_are_forgotten_in_steps_and_the_proven_kept() 
 }
 
 #[test]
-fn while_too_many_are_idle_lists_add_nobody_and_one_event_forgets_few() {
+fn while_too_many_are_idle_lists_add_no_peer_and_one_event_forgets_few() {
     let mut node = connected(0);
     node.load((0..200).map(|number| unproven(lone(number))).collect());
     assert_eq!(node.inbound(lone(201)), Verdict::Admit);
@@ -245,45 +245,6 @@ fn the_bans_of_many_reserved_peers_are_dropped_without_recursion() {
     assert_eq!(node.table.stats().peers.banned, 68);
     finish(&mut node);
     assert_eq!(node.table.stats().peers.idle, 100);
-}
-
-#[test]
-fn times_count_for_what_begins_from_then_on() {
-    let mut node = connected(0);
-    node.inbound(lone(0));
-    node.report(lone(1), Report::Banned);
-    reconfigure(&mut node, |config| {
-        config.handshake_timeout = Some(Duration::from_secs(2));
-        config.ban_duration = Some(Duration::from_secs(3));
-    });
-    node.inbound(lone(2));
-    node.report(lone(3), Report::Banned);
-    let statuses = |node: &Node| [0, 1, 2, 3].map(|number| node.status(lone(number)).unwrap());
-    node.wait(Duration::from_secs(3));
-    node.poll();
-    let (handshaking, banned, idle) = (PeerStatus::InHandshaking, PeerStatus::Banned, PeerStatus::Idle);
-    assert_eq!(statuses(&node), [handshaking, banned, idle, idle]);
-    reconfigure(&mut node, |config| config.handshake_timeout = None);
-    node.inbound(lone(2));
-    node.wait(Duration::from_secs(100));
-    node.poll();
-    assert_eq!(statuses(&node), [idle, banned, handshaking, idle]);
-}
-
-#[test]
-fn the_next_rotation_is_planned_anew_only_if_the_interval_differs() {
-    let mut node = Node::new(config());
-    let due = |node: &Node| node.table.next_rotation().0;
-    let before = due(&node);
-    reconfigure(&mut node, |config| config.max_idle_peers = 9);
-    assert_eq!(due(&node), before);
-    node.wait(Duration::from_secs(9_000));
-    let interval = Duration::from_secs(7);
-    reconfigure(&mut node, |config| config.rotation_interval = Some(interval));
-    let now = node.now.since_start;
-    assert!((now..=now + interval).contains(&due(&node).unwrap()));
-    reconfigure(&mut node, |config| config.rotation_interval = None);
-    assert_eq!(due(&node), None);
 }
 
 #[test]

@@ -238,7 +238,7 @@ fn the_next_waits_while_there_is_one_too_many() {
 }
 
 #[test]
-fn who_goes_is_drawn_by_lot() {
+fn the_connection_that_ends_is_drawn_by_lot() {
     let mut node = at_target(3, 3);
     let mut held: Vec<_> = (0..3).map(peer).collect();
     let mut places = [0; 3];
@@ -258,7 +258,7 @@ fn who_goes_is_drawn_by_lot() {
 }
 
 #[test]
-fn a_proven_turn_tries_who_has_not_been_alive_for_longest() {
+fn a_proven_turn_tries_the_peer_that_has_not_been_alive_for_longest() {
     let mut node = Node::new(rotating(1));
     let record = |number: u8, hours: i64, streak| {
         let alive = start() - TimeDelta::hours(hours);
@@ -289,7 +289,7 @@ fn a_proven_turn_tries_who_has_not_been_alive_for_longest() {
         node.report(dialed[0], Report::Banned);
         tried.extend(dialed);
     }
-    assert_eq!(tried, [3, 4, 2, 5].map(peer), "who failed since comes last");
+    assert_eq!(tried, [3, 4, 2, 5].map(peer), "a peer that failed since comes last");
 }
 
 /// How many of 100 rotations dial a peer of the subnet that so many are known of, beside 4 peers alone in theirs.
@@ -378,7 +378,7 @@ fn an_address_that_is_forgotten_and_told_again_is_still_held() {
 }
 
 #[test]
-fn nobody_is_rotated_while_an_address_is_held() {
+fn no_rotation_begins_while_an_address_is_held() {
     let mut config = rotating(1);
     config.handshake_timeout = Some(INTERVAL * 10);
     let mut node = at_target_with(config, 1, 1);

@@ -135,7 +135,7 @@ fn a_network_is_one_teller_and_a_lan_is_not() {
 }
 
 #[test]
-fn who_told_first_is_remembered_until_the_peer_is_tried() {
+fn the_first_teller_is_remembered_until_the_peer_is_tried() {
     let teller_of = |world: &World, peer| world.table.peers.tellers().of(world.table.peers.id_of(peer).unwrap());
     let (first, second) = (IpAddr::from(TELLER), ip("50.2.0.1"));
     let tried: [fn(&mut World, IpAddr); 4] = [
@@ -163,7 +163,7 @@ fn who_told_first_is_remembered_until_the_peer_is_tried() {
             "nothing is kept of a teller without such peers"
         );
     }
-    // A list that names nobody has no share, and does not take a teller's either.
+    // A list without a teller has no share, and does not take a teller's either.
     let mut world = keeping(100);
     world.table.on_peer_list([lone(1)]);
     tell(&mut world, first, [lone(1)]);

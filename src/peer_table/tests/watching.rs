@@ -1,4 +1,4 @@
-//! What is recorded while anybody watches. That it is complete, the model test shows.
+//! What is recorded while peers are watched. That it is complete, the model test shows.
 
 use std::io::ErrorKind;
 
@@ -28,7 +28,7 @@ fn watched() -> Node {
 }
 
 #[test]
-fn nothing_is_recorded_while_nobody_watches() {
+fn nothing_is_recorded_while_peers_are_not_watched() {
     let mut node = Node::new(config());
     node.list([ip(PEER)]);
     assert!(!node.table.has_changes());

@@ -3,7 +3,7 @@
 use super::trial::{self, Action, Answer, Setup, Stimulus, Trial};
 use super::*;
 
-/// What may come of connections with a peer, whoever speaks of them.
+/// What may come of connections with a peer, whichever way it is reported.
 fn usual() -> Vec<Stimulus> {
     let mut usual = vec![
         Stimulus::ComesIn,
@@ -69,6 +69,7 @@ fn one(peer: &'static [&'static str], stimuli: Vec<Stimulus>, most_undecided: us
         stimuli,
         most_unpolled: 2,
         most_undecided,
+        edits: Vec::new(),
     }
 }
 
@@ -128,8 +129,65 @@ async fn with_two_peers_and_one_slot_in_each_direction() {
         stimuli: some(),
         most_unpolled: 2,
         most_undecided: 1,
+        edits: Vec::new(),
     };
     explore_up_to::<Trial>(6, &setup).await.shows(500);
+}
+
+/// Lowers both caps to what is the pause.
+fn pauses(config: &mut NetworkConfig) {
+    config.target_outgoing_connections = 0;
+    config.max_incoming_connections = 0;
+}
+
+fn denies_the_lower(config: &mut NetworkConfig) {
+    config.denied = vec!["60.0.0.0/8".parse().unwrap()];
+}
+
+#[tokio::test(start_paused = true)]
+async fn with_one_peer_and_a_config_that_changes() {
+    for peer in [&[LOW], &[HIGH]] {
+        let stimuli = vec![
+            Stimulus::Dialed(Answer::Ok),
+            Stimulus::ComesIn,
+            Stimulus::Lease(Report::Alive),
+            Stimulus::Lease(Report::Closed),
+        ];
+        let setup = Setup {
+            edits: vec![pauses, denies_the_lower],
+            ..one(peer, stimuli, 1)
+        };
+        explore::<Trial>(&setup).await.shows(1_000);
+    }
+}
+
+/// The caps are lowered below what is there, and raised again.
+#[tokio::test(start_paused = true)]
+async fn with_two_peers_and_caps_that_change() {
+    let mut config = searched(2);
+    config.max_incoming_connections = 2;
+    let setup = Setup {
+        config,
+        us: US,
+        peers: &[LOW, HIGH],
+        beginning: Vec::new(),
+        known: 2,
+        stimuli: vec![
+            Stimulus::Dialed(Answer::Ok),
+            Stimulus::ComesIn,
+            Stimulus::Lease(Report::Alive),
+            Stimulus::Lease(Report::Closed),
+        ],
+        most_unpolled: 2,
+        most_undecided: 1,
+        edits: vec![
+            |config| config.target_outgoing_connections = 1,
+            |config| config.max_incoming_connections = 1,
+            |config| config.max_simultaneous_incoming_connection_attempts = 1,
+            denies_the_lower,
+        ],
+    };
+    explore_up_to::<Trial>(5, &setup).await.shows(300);
 }
 
 /// A node at its target of one, connected with the first peer; a rotation dials the second one.
@@ -152,6 +210,7 @@ async fn rotating() -> Setup {
         ],
         most_unpolled: 2,
         most_undecided: 1,
+        edits: Vec::new(),
     };
     let connects = [
         Action::Poll,
@@ -222,5 +281,6 @@ fn with_one_slot(config: NetworkConfig) -> Setup {
         ],
         most_unpolled: 2,
         most_undecided: 1,
+        edits: Vec::new(),
     }
 }

@@ -1,11 +1,13 @@
 //! One controller, its transport and its application, with an account of every socket.
 
 mod checks;
+mod configs;
 mod pauses;
 mod view;
 
 use PeerStatus::{Banned, InHandshaking, OutHandshaking};
 
+use self::configs::Edit;
 use self::pauses::{Connection, Pauses};
 pub(super) use self::view::View;
 use super::*;
@@ -36,6 +38,8 @@ pub(super) struct Setup {
     pub(super) most_unpolled: usize,
     /// So many connections of one peer may be undecided.
     pub(super) most_undecided: usize,
+    /// What the operator may change of the config, one at a time.
+    pub(super) edits: Vec<Edit>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,6 +48,8 @@ pub(super) enum Action {
     /// Time passes until the next thing is due.
     Pass,
     Close,
+    /// The controller goes on with the config of the start, changed by this edit if there is one.
+    Reconfigure(Option<usize>),
     Of(usize, Stimulus),
 }
 
@@ -135,6 +141,10 @@ pub(super) struct Trial {
     stimuli: Vec<Stimulus>,
     most_unpolled: usize,
     most_undecided: usize,
+    start_config: NetworkConfig,
+    edits: Vec<Edit>,
+    /// The edit of the present config.
+    edited: Option<usize>,
     unpolled: usize,
     /// It was polled for the last event, so it is polled for the next one.
     must_poll: bool,
@@ -149,7 +159,7 @@ impl World for Trial {
     async fn new(setup: &Setup) -> Self {
         let mut config = setup.config.clone();
         config.initial_peers = setup.peers[..setup.known].iter().map(|peer| ip(peer)).collect();
-        let mut node = Node::new(config).await;
+        let mut node = Node::new(config.clone()).await;
         let mut trial = Self {
             follower: Follower::of(&mut node),
             node,
@@ -159,6 +169,9 @@ impl World for Trial {
             stimuli: setup.stimuli.clone(),
             most_unpolled: setup.most_unpolled,
             most_undecided: setup.most_undecided,
+            start_config: config,
+            edits: setup.edits.clone(),
+            edited: None,
             unpolled: 0,
             must_poll: true,
             is_closed: false,
@@ -182,6 +195,9 @@ impl World for Trial {
         if may_act && self.next_due().is_some() {
             actions.push(Action::Pass);
         }
+        let edits = (0..self.edits.len()).map(Some).chain([None]);
+        let others = edits.filter(|edit| may_act && *edit != self.edited);
+        actions.extend(others.map(Action::Reconfigure));
         for peer in 0..self.peers.len() {
             let possible = self
                 .stimuli
@@ -202,6 +218,7 @@ impl World for Trial {
             Action::Poll => self.poll(),
             Action::Pass => self.pass().await,
             Action::Close => self.close(),
+            Action::Reconfigure(edit) => self.reconfigure(edit),
             Action::Of(peer, stimulus) => self.stimulate(peer, stimulus),
         }
         if let Some(before) = &before {
@@ -322,7 +339,7 @@ impl Trial {
             }
         }
         self.unpolled += 1;
-        assert!(!self.rests(), "{stimulus:?} wakes nobody");
+        assert!(!self.rests(), "{stimulus:?} wakes no task");
     }
 
     fn answer(&mut self, peer: usize, answer: Answer) {
@@ -353,7 +370,7 @@ impl Trial {
         });
     }
 
-    /// Feedback by address. Who ends a connection drops its socket first.
+    /// Feedback by address. The application drops a socket before it reports its end.
     fn report(&mut self, peer: usize, report: Report) {
         let (ip, known) = (ip(self.names[peer]), &mut self.peers[peer]);
         match (report, &mut known.held) {
@@ -466,7 +483,7 @@ impl Trial {
         }
     }
 
-    /// When something will be due that is not so yet, though it may wake nobody.
+    /// When something will be due that is not so yet, though it may wake no task.
     pub(super) fn next_due(&self) -> Option<Duration> {
         let now = self.now();
         let old = (0..self.peers.len()).filter_map(|peer| self.ages(peer)[1]);
@@ -497,14 +514,14 @@ impl Trial {
         let wakes = self.next_wake().is_some_and(|wake| wake <= due + millis(1));
         advance(due + millis(2) - self.now()).await;
         self.unpolled += 1;
-        assert!(!wakes || !self.rests(), "what is due wakes nobody");
+        assert!(!wakes || !self.rests(), "what is due wakes no task");
     }
 
     fn close(&mut self) {
         let must_wake = self.rests();
         let closed = self.node.close().now_or_never();
         assert!(matches!(closed, Some(Ok(()))));
-        assert!(!must_wake || self.node.net.is_woken(), "the end wakes nobody");
+        assert!(!must_wake || self.node.net.is_woken(), "the end wakes no task");
         self.is_closed = true;
     }
 

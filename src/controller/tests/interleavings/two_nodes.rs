@@ -8,7 +8,7 @@ use super::trial::{
 };
 use super::*;
 
-/// Whom both ends may be connected with beside each other.
+/// The peer that both ends may be connected with beside each other.
 const THIRD: &str = "90.1.0.1";
 /// What the other end is among an end's peers, and the third.
 const OTHER_END: usize = 0;
@@ -43,7 +43,7 @@ enum Step {
     ComesOut(usize),
     /// The other end has turned it away before it came out.
     IsReset(usize),
-    /// What came in and is undecided is dead, as who dialed it has let go of it.
+    /// What came in and is undecided is dead, as the dialer has let go of it.
     IsDead(usize),
     /// The application of an end finishes the handshake.
     Shakes(usize),
@@ -172,7 +172,7 @@ impl World for Joined {
             let left = &self.ends[1 - closed];
             assert!(
                 left.is_closed() || left.peers[OTHER_END].held.is_none(),
-                "connected with nobody"
+                "not connected"
             );
         }
     }
@@ -317,7 +317,7 @@ impl Joined {
 
     /// Time passes for both until something is due for one of them.
     async fn pass(&mut self, checked: bool) {
-        let due = self.next_due().expect("somebody waits");
+        let due = self.next_due().expect("something is due");
         for end in [1, 0] {
             let is_due = self.ends[end].next_due() == Some(due);
             if is_due && !self.ends[end].is_closed() {
@@ -391,6 +391,7 @@ fn end(us: &'static str, peers: &'static [&'static str], seed: u64) -> Setup {
         stimuli: Vec::new(),
         most_unpolled: 0,
         most_undecided: 0,
+        edits: Vec::new(),
     }
 }
 

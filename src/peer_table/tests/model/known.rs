@@ -27,10 +27,10 @@ pub(super) struct Known {
     pub(super) beside: bool,
     /// It was in the peer file.
     pub(super) from_file: bool,
-    /// It was admitted, or refused for want of room; neither told of by somebody nor alive.
+    /// It was admitted, or refused for want of room; neither named by a list nor alive.
     pub(super) knocked: bool,
     pub(super) refused: bool,
-    /// Who told of it, until it is tried.
+    /// The peer that told of it, until it is tried.
     pub(super) teller: Option<IpAddr>,
     /// Failures in the present outage.
     pub(super) outage_failures: u32,

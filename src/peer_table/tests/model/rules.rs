@@ -25,7 +25,7 @@ use crate::peer_table::*;
 
 /// Small enough that tellers of a few peers exceed it.
 pub(super) const SHARE: TellerShare = TellerShare { divisor: 4, least: 2 };
-/// Why a dial ends, which nobody is told.
+/// Why a dial ends, of which no lease is told.
 const NO_LEASE: Revocation = Revocation::Closed;
 
 #[derive(Clone, Debug)]

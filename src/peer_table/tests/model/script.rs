@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 #[derive(Clone, Debug, Default)]
 pub(super) struct Script {
-    /// Whom the table knows after the step; victims are looked for among the others.
+    /// The peers that the table knows after the step; victims are looked for among the others.
     present: Vec<IpAddr>,
     answers: Vec<usize>,
     asked: Vec<usize>,

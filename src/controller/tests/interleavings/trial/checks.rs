@@ -27,6 +27,7 @@ impl Trial {
             self.check_status(peer);
             self.check_streak(peer);
         }
+        self.check_denied();
         if self.rests() {
             self.check_rest();
         } else {
@@ -83,18 +84,20 @@ impl Trial {
         if !self.is_closed {
             (0..self.peers.len()).for_each(|peer| self.check_refusals(peer, before));
             self.check_called_off(before);
+            self.check_caps(&before.stats);
         }
     }
 
-    /// Nobody is turned away without a reason.
+    /// No connection is refused without a reason.
     fn check_refusals(&self, peer: usize, before: &Before) {
         let statuses = [before.statuses[peer], self.status(peer)];
         let is_full = |stats: &Stats| {
             let [all, attempts] = [stats.incoming_connections, stats.incoming_attempts];
-            all.used == all.limit || attempts.used == attempts.limit
+            all.used >= all.limit || attempts.used >= attempts.limit
         };
         let may_refuse = statuses.iter().any(|&status| self.must_refuse(peer, status))
             || self.is_held(peer)
+            || self.is_denied(peer)
             || is_full(&before.stats)
             || is_full(&self.node.stats());
         let mut has_other = false;
@@ -124,11 +127,15 @@ impl Trial {
             match self.status(peer) {
                 Some(Banned) => *was != Some(Banned),
                 Some(InHandshaking) => is_lower,
-                _ => self.peers[peer].own_since.is_some(),
+                // It is admitted once the event before it is taken.
+                Some(Idle) if self.has_parked(peer) => is_lower,
+                // Its cap was lowered since it was parked.
+                _ if refused_for_room(&stats) > refused_for_room(&before.stats) => is_lower,
+                _ => self.peers[peer].own_since.is_some() || self.is_denied(peer),
             }
         };
         let mut peers = before.statuses.iter().enumerate();
-        assert!(out.used == out.limit || peers.any(is_reason), "called off for nothing");
+        assert!(out.used >= out.limit || peers.any(is_reason), "called off for nothing");
     }
 
     /// Whatever waits at rest waits for something that comes.
@@ -153,7 +160,7 @@ impl Trial {
                 let mut parked = known.inbound.iter().filter(|inbound| inbound.is_undecided());
                 let is_old = parked.any(|it| it.parked.and_then(lasted) > Some(CONNECT_TIMEOUT));
                 assert!(!is_old, "parked beside a connection that it does not cross");
-            } else if status == Some(Idle) && !self.is_held(peer) {
+            } else if status == Some(Idle) && !self.is_held(peer) && !self.is_denied(peer) {
                 let stats = self.node.stats();
                 let [all, attempts] = [stats.outgoing_connections, stats.outgoing_attempts];
                 let may_dial = all.used < all.limit && attempts.used < attempts.limit;
@@ -177,7 +184,7 @@ impl Trial {
             assert!(self.inbound().all(|inbound| !inbound.is_undecided()));
             assert!(
                 self.peers.iter().all(|known| known.held.is_none()),
-                "a lease that nobody revoked"
+                "a lease that was not revoked"
             );
             for name in self.names {
                 assert!(self.node.world.fates(ip(name)).iter().all(is_over));
@@ -186,9 +193,13 @@ impl Trial {
     }
 }
 
+fn refused_for_room(stats: &Stats) -> u64 {
+    stats.counters.refused_incoming_full + stats.counters.refused_attempts_full
+}
+
 /// What must come by itself.
 impl Trial {
-    /// Without a word of anybody, whatever waits now is over in time.
+    /// Without another report or packet, whatever waits now is over in time.
     pub(super) async fn comes_to_an_end(mut self) {
         let undecided: Vec<_> = self
             .inbound()
@@ -226,8 +237,11 @@ impl Trial {
         }
     }
 
-    /// Once every connection is over and every ban lifted, all places are free, and each peer gets one.
+    /// Once every connection is over, every ban lifted, and the config as at the start, all places are free, and each peer gets one.
     async fn start_anew(mut self) {
+        if self.edited.is_some() {
+            self.act(Action::Reconfigure(None), true).await;
+        }
         for peer in 0..self.peers.len() {
             self.act_if_possible(peer, Stimulus::Reports(Report::Closed)).await;
             self.act_if_possible(peer, Stimulus::Reports(Report::Unbanned)).await;

@@ -116,7 +116,9 @@ impl Trial {
     /// Whether the pauses are followed.
     pub(super) fn has_pauses(&self) -> bool {
         let ends_pauses = [Report::Reserve, Report::Dial].map(Stimulus::Reports);
-        self.names.len() == 1 && !ends_pauses.iter().any(|stimulus| self.stimuli.contains(stimulus))
+        self.names.len() == 1
+            && self.edits.is_empty()
+            && !ends_pauses.iter().any(|stimulus| self.stimuli.contains(stimulus))
     }
 
     /// Whether an inbound socket of the peer is held, not handed over.

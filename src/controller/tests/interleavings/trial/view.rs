@@ -12,6 +12,8 @@ pub(in super::super) struct View {
     is_woken: bool,
     unpolled: usize,
     is_rotating: bool,
+    edited: Option<usize>,
+    is_reconfiguring: bool,
     peers: Vec<PeerView>,
     /// What is due, in the order of time.
     due: Vec<(Due, usize, bool)>,
@@ -64,6 +66,8 @@ impl View {
             is_closed: trial.is_closed,
             is_woken: !trial.rests(),
             unpolled: trial.unpolled.min(trial.most_unpolled),
+            edited: trial.edited,
+            is_reconfiguring: trial.node.net.engine.table().next_reconfiguring().is_some(),
             is_rotating: trial.node.net.engine.table().next_rotation().1,
             peers: peers.map(|(peer, known)| trial.view_of(peer, known)).collect(),
             due: trial.due(),

@@ -69,7 +69,7 @@ impl Model {
         }
     }
 
-    /// A stranger for whom there is no room; one a network that is globally reachable.
+    /// An unknown peer for which there is no room; one a network that is globally reachable.
     fn remember_refused(&mut self, ip: IpAddr) {
         let is_near = |peer: &Known| peer.refused && inbound_network(peer.ip) == inbound_network(ip);
         let is_second = is_global(ip) && self.peers.values().any(is_near);

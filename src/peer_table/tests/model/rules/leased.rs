@@ -55,7 +55,7 @@ impl Model {
         self.exchanges.held = self.exchanges.held.filter(|&(.., until)| until > now.since_start);
     }
 
-    /// As many as the target are alive, one of them is leased, nothing is dialed, nobody is held.
+    /// As many as the target are alive, one of them is leased, nothing is dialed, no address is held.
     pub(in super::super) fn may_rotate(&self) -> bool {
         let dialed = self.count(PeerStatus::OutConnecting) + self.count(PeerStatus::OutHandshaking);
         let alive = self.count_for_target(PeerStatus::OutAlive);
@@ -107,7 +107,7 @@ impl Model {
         let leased = self.leased(PeerStatus::InAlive);
         let crowds = largest_crowds(leased.iter().map(|&ip| self.peer(ip)));
         let youngest = crowds.into_iter().flatten().max_by_key(|peer| peer.connection);
-        let victim = youngest.expect("somebody can be evicted").ip;
+        let victim = youngest.expect("a connection can be evicted").ip;
         if !self.is_reserved(newcomer) {
             self.exchanges.evict_at = now.since_start + Duration::from_secs(1);
             self.exchanges.gained.push((now.since_start, newcomer));
