@@ -16,6 +16,10 @@
 //!                                                       └──▶ NetworkHandle (answers), Changes (what happens, and why)
 //! ```
 //!
+//! The [guide] has one page a question: [the loop](guide::the_loop), [leases](guide::leases),
+//! [shutting down](guide::shutting_down), [seeds](guide::seeds), [bans](guide::bans), [the peer file](guide::peer_file),
+//! [testing](guide::testing), [tuning](guide::tuning), [security](guide::security) and others.
+//!
 //! # Quick start
 //!
 //! ```no_run
@@ -43,7 +47,8 @@
 //! ```
 //!
 //! A handshake in the body of the loop, not in a task, needs that timeout even more: the controller is not polled
-//! meanwhile, so where both ends of a connection do so, each may wait for the other for ever.
+//! meanwhile, so where both ends of a connection do so, each may wait for the other for ever. [The loop](guide::the_loop)
+//! shows each way.
 //!
 //! # What to rely on
 //!
@@ -111,11 +116,9 @@
 //! ]
 //! ```
 //!
-//! Only `ip` is required. `status` is the name of a [`PeerStatus`], of which only `Banned` means something when it is
-//! loaded. The times `last_alive`, `last_failure`, `last_alive_outgoing`, `banned_at` and `banned_until` are RFC 3339 or
-//! `null`, `failures_in_row` is a number; `knocked` is true for a peer of which others are not told, as it has only
-//! connected to us. Fields that are not known are kept. At the first launch the file should name some bootstrap peers. One
-//! controller uses it at a time. [`peer_file`] says more of it, and lets tools load and save one.
+//! Only `ip` is required. At the first launch the file should name some bootstrap peers. One controller uses it at a time.
+//! [The page of the guide](guide::peer_file) describes its fields, how it is replaced and locked, and how to run it in
+//! production; [`peer_file`] lets tools load and save one.
 //!
 //! # Features
 //!
@@ -135,6 +138,7 @@
 //! | `peer_table` | every decision, as a state machine without clock, socket or task |
 //! | `listener`, `connector_pool`, `dump_interval` | one stream each: inbound sockets, outcomes of dials, when to dump |
 //! | `transport`, `peer_file` | [`Transport`] and TCP; the file's format and its replacement |
+//! | [`guide`] | docs only: one page a question |
 //! | [`controller`] | the one future that polls all of these, and what the application speaks to |
 //! | `sim` | feature `sim`: simulated networks and a scripted transport, for tests of a node of one's own |
 
@@ -148,6 +152,7 @@ mod dump_interval;
     expect(unreachable_pub, reason = "`internals` shows some of it")
 )]
 mod fault;
+pub mod guide;
 #[cfg(feature = "internals")]
 #[doc(hidden)]
 pub mod internals;
