@@ -109,6 +109,8 @@ pub struct NetworkController<T: Transport = TcpTransport> {
 ///
 /// A peer that refuses us cannot be told from one that accepts until its socket is read: the kernel completes a
 /// connection before the other end has looked at it. Such a candidate ends at once; report it failed.
+///
+/// [The loop](crate::guide::the_loop), in the guide, has examples.
 #[derive(Debug)]
 pub enum NetworkControllerEvent<S = TcpStream> {
     /// A TCP connection with a peer is established. Shake hands over `socket`, then report the peer alive or failed.

@@ -36,7 +36,7 @@ pub struct IpPrefix {
     len: u8,
 }
 
-/// A text that is no [`IpPrefix`].
+/// A text that is no [`IpPrefix`]. [`IpPrefix`] has an example.
 #[non_exhaustive]
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum IpPrefixError {

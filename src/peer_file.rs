@@ -87,6 +87,7 @@ pub(crate) async fn open(path: &Path) -> Result<OpenFile, FileError> {
 }
 
 /// Reads the peers that the file at `path` holds, each address once.
+/// The [module](self#example) has an example.
 ///
 /// # Errors
 ///
@@ -111,7 +112,7 @@ async fn read(path: &Path) -> io::Result<Vec<u8>> {
 
 /// Replaces the file at `path` whole by one with these peers, or makes it. Permissions are kept, and the owner where
 /// this process may give files away; a symbolic link is followed. The list need not be in memory: no more than 256 KiB
-/// of the file are, at any time.
+/// of the file are, at any time. The [module](self#example) has an example.
 ///
 /// The file is locked meanwhile. If it is locked already it is waited for, up to 2 s.
 ///
@@ -162,6 +163,18 @@ async fn replace<R: Borrow<PeerRecord>>(
 /// What went wrong with which peer file.
 ///
 /// The message has all of it, so [`source`](std::error::Error::source) is `None`: a chain of errors would say it twice.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() {
+/// use network::PeerFileError;
+/// use network::peer_file::load;
+///
+/// let error = load("no/such/peers.json").await.unwrap_err();
+/// assert!(matches!(error.source, PeerFileError::Read(_)));
+/// assert!(error.to_string().starts_with("peer file no/such/peers.json: "));
+/// # }
+/// ```
 #[non_exhaustive]
 #[derive(Debug, thiserror::Error)]
 #[error("peer file {}: {source}", path.display())]
@@ -182,6 +195,8 @@ fn named(path: &Path) -> impl Fn(PeerFileError) -> FileError {
 /// Why the peer file could not be read or replaced.
 ///
 /// The message is complete in itself: what the operating system or the JSON reader said is part of it.
+///
+/// [`FileError`] has an example.
 #[non_exhaustive]
 #[derive(Debug, thiserror::Error)]
 pub enum PeerFileError {

@@ -145,6 +145,8 @@ use crate::controller::checks::Checks;
 /// Runs `main` in a network of its own, in virtual time from 2026-01-01 on: whenever nothing is left to do, time goes to
 /// the next timer or packet. Ends with `main`, and drops whatever was spawned.
 ///
+/// The [module](self#a-network-of-a-hundred-nodes) has examples.
+///
 /// In builds with debug assertions, controllers check the caps of their peer tables after each poll, and everything else
 /// that must hold as often as takes a constant time a poll; and no two hosts may hold two connections with each other.
 ///
