@@ -36,7 +36,11 @@ use crate::peer::is_peer_address;
 /// ```
 /// # use std::time::Duration;
 /// let config: network::NetworkConfig = serde_json::from_str(
-///     r#"{ "peers_file": "peers.json", "listen_port": 31244, "dial_stagger_seconds": 0.1 }"#,
+///     r#"{
+///         "peers_file": "peers.json",
+///         "listen_port": 31244,
+///         "dial_stagger_seconds": 0.1
+///     }"#,
 /// )?;
 /// assert_eq!(config.dial_stagger, Duration::from_millis(100));
 /// assert_eq!(config.target_outgoing_connections, 8);

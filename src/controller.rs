@@ -85,7 +85,9 @@ use crate::transport::{TcpTransport, Transport};
 /// # let address = std::net::SocketAddr::from(([127, 0, 0, 1], net.local_addr().port()));
 /// # let _client = tokio::net::TcpStream::connect(address).await.unwrap();
 /// while let Some(event) = net.next().await {
-///     let NetworkControllerEvent::CandidateConnection { ip, mut socket, is_outgoing } = event;
+///     let NetworkControllerEvent::CandidateConnection {
+///         ip, mut socket, is_outgoing
+///     } = event;
 ///     println!("{ip} ({})", if is_outgoing { "we dialed it" } else { "it came in" });
 ///     match timeout(Duration::from_secs(5), shake_hands(&mut socket)).await {
 ///         Ok(true) => net.feedback_peer_alive(ip).await,

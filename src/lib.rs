@@ -8,12 +8,13 @@
 //! to a socket here.
 //!
 //! ```text
-//!  inbound ──▶ Listener ───────┐                        ┌──▶ Stream: CandidateConnection { ip, socket, is_outgoing }
-//!                              ▼                        │
-//!  peers ◀───▶ ConnectorPool ──▶ PeerTable (decides) ───┤
-//!                              ▲                        │
-//!  file ◀───── DumpInterval ◀──┘                        ├─── Sink<Feedback>, FeedbackSink, PeerLease
-//!                                                       └──▶ NetworkHandle (answers), Changes (what happens, and why)
+//! inbound ─▶ Listener ────┐                ┌─▶ Stream of CandidateConnection
+//!                         ▼                │     { ip, socket, is_outgoing }
+//! peers ◀─▶ ConnectorPool ─▶ PeerTable ────┤
+//!                         ▲  (decides)     ├── Sink<Feedback>, FeedbackSink,
+//! file ◀─── DumpInterval ─┘                │     PeerLease
+//!                                          ├─▶ NetworkHandle (answers)
+//!                                          └─▶ Changes (what happens, and why)
 //! ```
 //!
 //! The [guide] has one page a question: [the loop](guide::the_loop), [leases](guide::leases),
@@ -33,10 +34,12 @@
 //! # async fn start() -> Result<(), network::NetworkError> {
 //! let config = NetworkConfig::new("peers.json", 31244);
 //! let mut net = NetworkController::with_config(config).await?.leased();
-//! while let Some((NetworkControllerEvent::CandidateConnection { socket, .. }, lease)) = net.next().await {
+//! while let Some((event, lease)) = net.next().await {
+//!     let NetworkControllerEvent::CandidateConnection { socket, .. } = event;
 //!     tokio::spawn(async move {
-//!         // A peer that says nothing must not hold its slot until the controller's `handshake_timeout`.
-//!         if let Ok(true) = timeout(Duration::from_secs(5), shake_hands(socket)).await {
+//!         // A peer that says nothing must not hold its slot for long.
+//!         let limit = Duration::from_secs(5);
+//!         if let Ok(true) = timeout(limit, shake_hands(socket)).await {
 //!             lease.alive(); // and again at each sign of life
 //!             lease.closed(); // when we are done with the peer
 //!         } // a lease that is dropped unspent reports a failure
@@ -112,7 +115,7 @@
 //! ```json
 //! [
 //!   { "ip": "203.0.113.7" },
-//!   { "ip": "2001:db8::7", "status": "Banned", "last_alive": null, "last_failure": "2026-01-02T03:04:05Z" }
+//!   { "ip": "2001:db8::7", "status": "Banned", "last_failure": "2026-01-02T03:04:05Z" }
 //! ]
 //! ```
 //!

@@ -27,7 +27,8 @@
 //! let (transport, script) = memory();
 //! let mut net = NetworkController::with_transport(config, transport).await?;
 //!
-//! // The peer refuses two dials and takes the third, which comes after two pauses: 5 and 10 seconds, and a jitter.
+//! // The peer refuses two dials and takes the third, which comes after two
+//! // pauses: 5 and 10 seconds, and a jitter.
 //! let mut refusals = 2;
 //! script.auto_dial(move |_: &DialRequest| {
 //!     let is_refused = refusals > 0;
@@ -35,7 +36,8 @@
 //!     Some(if is_refused { Err(ErrorKind::ConnectionRefused.into()) } else { Ok(()) })
 //! });
 //! let begin = Instant::now();
-//! let NetworkControllerEvent::CandidateConnection { ip, socket, is_outgoing } = net.wait_event().await?;
+//! let NetworkControllerEvent::CandidateConnection { ip, socket, is_outgoing } =
+//!     net.wait_event().await?;
 //! assert!(ip == peer && is_outgoing);
 //! assert_eq!(script.fates(peer), [DialFate::Done; 3]);
 //! assert!(begin.elapsed() > Duration::from_secs(10)); // and no real second has passed
@@ -46,7 +48,8 @@
 //!
 //! // Once it is banned, it is refused.
 //! net.feedback_peer_banned(peer).await;
-//! let incoming = script.incoming(SocketAddr::new(peer, 50_000), "198.51.100.1:4000".parse().unwrap());
+//! let remote = SocketAddr::new(peer, 50_000);
+//! let incoming = script.incoming(remote, "198.51.100.1:4000".parse().unwrap());
 //! assert!(net.next().now_or_never().is_none());
 //! assert_eq!(incoming.fate(), IncomingFate::Refused);
 //! # Ok(())
