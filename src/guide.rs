@@ -13,6 +13,7 @@
 //! | How does a node find its first peer? | [seeds and bootstraps](seeds) |
 //! | How do I shut a peer out, and let it in again? | [bans] |
 //! | What is in the peer file, and how is it run in production? | [the peer file](peer_file) |
+//! | How do I ask it, and see what it does? | [watching] |
 //! | How do I test my node? | [testing] |
 //! | Which option should I change? | [tuning] |
 //! | I know libp2p or pea2pea: what is where? | [from libp2p or pea2pea](coming_from) |
@@ -41,6 +42,9 @@ pub mod bans {}
 
 #[doc = include_str!("guide/peer_file.md")]
 pub mod peer_file {}
+
+#[doc = include_str!("guide/watching.md")]
+pub mod watching {}
 
 #[doc = include_str!("guide/testing.md")]
 #[cfg_attr(

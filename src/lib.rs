@@ -19,7 +19,7 @@
 //!
 //! The [guide] has one page a question: [the loop](guide::the_loop), [leases](guide::leases),
 //! [shutting down](guide::shutting_down), [seeds](guide::seeds), [bans](guide::bans), [the peer file](guide::peer_file),
-//! [testing](guide::testing), [tuning](guide::tuning), [security](guide::security) and others.
+//! [watching](guide::watching), [testing](guide::testing), [tuning](guide::tuning), [security](guide::security) and others.
 //!
 //! # Quick start
 //!
