@@ -9,6 +9,8 @@ use chrono::{DateTime, Utc};
 use crate::peer::{PeerStatus, Revocation};
 
 /// Something that happened to a peer. [`Display`](fmt::Display) is a line for a log, without the time.
+///
+/// [`NetworkController::changes`](crate::NetworkController::changes) and [`ChangeKind`] have examples.
 #[non_exhaustive]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Change {
@@ -25,6 +27,21 @@ pub struct Change {
 ///
 /// From the statuses of all peers at one time, the changes lead to those at any later time: [`Added`](Self::Added) peers
 /// are Idle, [`Status`](Self::Status) says the rest, [`Forgotten`](Self::Forgotten) ones are gone.
+///
+/// ```
+/// use network::{Cause, Change, ChangeKind};
+///
+/// /// Whether an operator should hear of it.
+/// fn is_news(change: &Change) -> bool {
+///     match change.kind {
+///         ChangeKind::Status { cause, .. } => {
+///             matches!(cause, Cause::Banned(_) | Cause::DialHostFault(_))
+///         }
+///         ChangeKind::Lagged(_) => true,
+///         _ => false,
+///     }
+/// }
+/// ```
 #[non_exhaustive]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ChangeKind {
@@ -49,6 +66,8 @@ pub enum ChangeKind {
 }
 
 /// What led to a change of a peer's status.
+///
+/// [`Display`](fmt::Display) says it in words. [`ChangeKind`] has an example.
 #[non_exhaustive]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Cause {
@@ -96,6 +115,8 @@ pub enum Cause {
 }
 
 /// How the application reported something.
+///
+/// It is part of a [`Cause`]; [`ChangeKind`] has an example.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Reporter {
     /// By address: by a method of the controller, a handle or a sink.
@@ -108,6 +129,13 @@ pub enum Reporter {
 }
 
 /// Why an inbound connection was refused.
+///
+/// [`Display`](fmt::Display) says it in words:
+///
+/// ```
+/// let refusal = network::Refusal::Banned;
+/// assert_eq!(refusal.to_string(), "the peer is banned");
+/// ```
 #[non_exhaustive]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refusal {

@@ -36,7 +36,11 @@ use crate::peer::is_peer_address;
 /// ```
 /// # use std::time::Duration;
 /// let config: network::NetworkConfig = serde_json::from_str(
-///     r#"{ "peers_file": "peers.json", "listen_port": 31244, "dial_stagger_seconds": 0.1 }"#,
+///     r#"{
+///         "peers_file": "peers.json",
+///         "listen_port": 31244,
+///         "dial_stagger_seconds": 0.1
+///     }"#,
 /// )?;
 /// assert_eq!(config.dial_stagger, Duration::from_millis(100));
 /// assert_eq!(config.target_outgoing_connections, 8);
@@ -368,6 +372,12 @@ fn check(
 }
 
 /// What tells a controller the time.
+///
+/// ```
+/// let mut config = network::NetworkConfig::in_memory(31244);
+/// let start = "2026-01-01T00:00:00Z".parse().expect("a time");
+/// config.clock = network::Clock::Tokio { start };
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub enum Clock {
     /// The system's clock for the times that are shown and stored, Tokio's for what is waited for.
@@ -389,6 +399,14 @@ pub enum Clock {
 }
 
 /// A configuration that cannot work: which field, its value, and what would do.
+///
+/// ```
+/// let mut config = network::NetworkConfig::in_memory(31244);
+/// config.connect_timeout = std::time::Duration::ZERO;
+/// let error = config.validate().unwrap_err();
+/// assert_eq!(error.field(), "connect_timeout");
+/// assert_eq!(error.to_string(), "`connect_timeout` is 0ns, expected longer than 0");
+/// ```
 #[non_exhaustive]
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("`{field}` is {value}, expected {expected}")]

@@ -85,7 +85,9 @@ use crate::transport::{TcpTransport, Transport};
 /// # let address = std::net::SocketAddr::from(([127, 0, 0, 1], net.local_addr().port()));
 /// # let _client = tokio::net::TcpStream::connect(address).await.unwrap();
 /// while let Some(event) = net.next().await {
-///     let NetworkControllerEvent::CandidateConnection { ip, mut socket, is_outgoing } = event;
+///     let NetworkControllerEvent::CandidateConnection {
+///         ip, mut socket, is_outgoing
+///     } = event;
 ///     println!("{ip} ({})", if is_outgoing { "we dialed it" } else { "it came in" });
 ///     match timeout(Duration::from_secs(5), shake_hands(&mut socket)).await {
 ///         Ok(true) => net.feedback_peer_alive(ip).await,
@@ -109,6 +111,8 @@ pub struct NetworkController<T: Transport = TcpTransport> {
 ///
 /// A peer that refuses us cannot be told from one that accepts until its socket is read: the kernel completes a
 /// connection before the other end has looked at it. Such a candidate ends at once; report it failed.
+///
+/// [The loop](crate::guide::the_loop), in the guide, has examples.
 #[derive(Debug)]
 pub enum NetworkControllerEvent<S = TcpStream> {
     /// A TCP connection with a peer is established. Shake hands over `socket`, then report the peer alive or failed.
@@ -130,7 +134,8 @@ impl NetworkController {
     /// Starts a controller: loads `peers_file`, listens on `listen_port` of every address of this host, and dials once
     /// it is polled. Everything that is not named here has the default of [`NetworkConfig::new`].
     ///
-    /// Must be called within a Tokio runtime with I/O and time enabled.
+    /// Must be called within a Tokio runtime with I/O and time enabled. [Feedback by
+    /// address](crate::guide::feedback_by_address), in the guide, has an example.
     ///
     /// # Errors
     ///
@@ -171,7 +176,7 @@ impl NetworkController {
 }
 
 impl<T: Transport> NetworkController<T> {
-    /// Starts a controller over another transport.
+    /// Starts a controller over another transport; [`Transport`] has an example.
     ///
     /// # Errors
     ///
@@ -277,13 +282,13 @@ impl<T: Transport> NetworkController<T> {
         self.engine.as_mut().sample_peer_ips(limit)
     }
 
-    /// A way to report from elsewhere.
+    /// A way to report from elsewhere, [with an example](crate::guide::feedback_by_address#from-elsewhere).
     #[must_use]
     pub fn feedback_sink(&self) -> FeedbackSink {
         FeedbackSink::new(self.handle())
     }
 
-    /// A way to report, to ask and to close from elsewhere.
+    /// A way to report, to ask and to close from elsewhere; [`NetworkHandle`] has an example.
     #[must_use]
     pub fn handle(&self) -> NetworkHandle {
         self.engine.handle()
@@ -323,7 +328,7 @@ impl<T: Transport> NetworkController<T> {
         self.engine.as_mut().lease(ip.to_canonical())
     }
 
-    /// A stream that yields each event together with the lease of its connection.
+    /// A stream that yields each event together with the lease of its connection, [with examples](crate::guide::the_loop).
     pub fn leased(self) -> Leased<T> {
         Leased::new(self)
     }
@@ -341,7 +346,7 @@ impl<T: Transport> NetworkController<T> {
 
     /// What the peer file would hold of every known peer: a controller that takes it as its
     /// [`initial_records`](NetworkConfig::initial_records) knows what this one does. Statuses that do not outlive a
-    /// controller become `Idle`.
+    /// controller become `Idle`. [The guide](crate::guide::peer_file#containers-and-read-only-folders) has an example.
     pub fn records(&self) -> impl Iterator<Item = PeerRecord> {
         self.engine.table().records()
     }
@@ -394,7 +399,8 @@ impl<T: Transport> NetworkController<T> {
     /// changed, lets another controller have the peer file, and ends the stream. Sockets that were handed over are the
     /// application's.
     ///
-    /// Close first and end the tasks of the connections after: leases that are dropped then record no failure.
+    /// Close first and end the tasks of the connections after: leases that are dropped then record no failure. [Shutting
+    /// down](crate::guide::shutting_down), in the guide, has an example.
     ///
     /// # Cancel safety
     ///

@@ -22,10 +22,14 @@ const MAPPED_BITS: u8 = 96;
 /// use network::IpPrefix;
 ///
 /// let private: IpPrefix = "10.0.0.0/8".parse()?;
-/// assert!(private.contains([10, 1, 2, 3].into()) && !private.contains([11, 0, 0, 1].into()));
+/// assert!(private.contains([10, 1, 2, 3].into()));
+/// assert!(!private.contains([11, 0, 0, 1].into()));
 ///
 /// let mistaken = "10.1.2.3/8".parse::<IpPrefix>().unwrap_err();
-/// assert_eq!(mistaken.to_string(), "`10.1.2.3/8` has bits set beyond its first 8, expected `10.0.0.0/8`");
+/// assert_eq!(
+///     mistaken.to_string(),
+///     "`10.1.2.3/8` has bits set beyond its first 8, expected `10.0.0.0/8`",
+/// );
 /// # Ok::<(), network::IpPrefixError>(())
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -36,7 +40,7 @@ pub struct IpPrefix {
     len: u8,
 }
 
-/// A text that is no [`IpPrefix`].
+/// A text that is no [`IpPrefix`]. [`IpPrefix`] has an example.
 #[non_exhaustive]
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum IpPrefixError {

@@ -8,13 +8,18 @@
 //! to a socket here.
 //!
 //! ```text
-//!  inbound ──▶ Listener ───────┐                        ┌──▶ Stream: CandidateConnection { ip, socket, is_outgoing }
-//!                              ▼                        │
-//!  peers ◀───▶ ConnectorPool ──▶ PeerTable (decides) ───┤
-//!                              ▲                        │
-//!  file ◀───── DumpInterval ◀──┘                        ├─── Sink<Feedback>, FeedbackSink, PeerLease
-//!                                                       └──▶ NetworkHandle (answers), Changes (what happens, and why)
+//! inbound ─▶ Listener ────┐                ┌─▶ Stream of CandidateConnection
+//!                         ▼                │     { ip, socket, is_outgoing }
+//! peers ◀─▶ ConnectorPool ─▶ PeerTable ────┤
+//!                         ▲  (decides)     ├── Sink<Feedback>, FeedbackSink,
+//! file ◀─── DumpInterval ─┘                │     PeerLease
+//!                                          ├─▶ NetworkHandle (answers)
+//!                                          └─▶ Changes (what happens, and why)
 //! ```
+//!
+//! The [guide] has one page a question: [the loop](guide::the_loop), [leases](guide::leases),
+//! [shutting down](guide::shutting_down), [seeds](guide::seeds), [bans](guide::bans), [the peer file](guide::peer_file),
+//! [watching](guide::watching), [testing](guide::testing), [tuning](guide::tuning), [security](guide::security) and others.
 //!
 //! # Quick start
 //!
@@ -29,10 +34,12 @@
 //! # async fn start() -> Result<(), network::NetworkError> {
 //! let config = NetworkConfig::new("peers.json", 31244);
 //! let mut net = NetworkController::with_config(config).await?.leased();
-//! while let Some((NetworkControllerEvent::CandidateConnection { socket, .. }, lease)) = net.next().await {
+//! while let Some((event, lease)) = net.next().await {
+//!     let NetworkControllerEvent::CandidateConnection { socket, .. } = event;
 //!     tokio::spawn(async move {
-//!         // A peer that says nothing must not hold its slot until the controller's `handshake_timeout`.
-//!         if let Ok(true) = timeout(Duration::from_secs(5), shake_hands(socket)).await {
+//!         // A peer that says nothing must not hold its slot for long.
+//!         let limit = Duration::from_secs(5);
+//!         if let Ok(true) = timeout(limit, shake_hands(socket)).await {
 //!             lease.alive(); // and again at each sign of life
 //!             lease.closed(); // when we are done with the peer
 //!         } // a lease that is dropped unspent reports a failure
@@ -43,7 +50,8 @@
 //! ```
 //!
 //! A handshake in the body of the loop, not in a task, needs that timeout even more: the controller is not polled
-//! meanwhile, so where both ends of a connection do so, each may wait for the other for ever.
+//! meanwhile, so where both ends of a connection do so, each may wait for the other for ever. [The loop](guide::the_loop)
+//! shows each way.
 //!
 //! # What to rely on
 //!
@@ -107,15 +115,13 @@
 //! ```json
 //! [
 //!   { "ip": "203.0.113.7" },
-//!   { "ip": "2001:db8::7", "status": "Banned", "last_alive": null, "last_failure": "2026-01-02T03:04:05Z" }
+//!   { "ip": "2001:db8::7", "status": "Banned", "last_failure": "2026-01-02T03:04:05Z" }
 //! ]
 //! ```
 //!
-//! Only `ip` is required. `status` is the name of a [`PeerStatus`], of which only `Banned` means something when it is
-//! loaded. The times `last_alive`, `last_failure`, `last_alive_outgoing`, `banned_at` and `banned_until` are RFC 3339 or
-//! `null`, `failures_in_row` is a number; `knocked` is true for a peer of which others are not told, as it has only
-//! connected to us. Fields that are not known are kept. At the first launch the file should name some bootstrap peers. One
-//! controller uses it at a time. [`peer_file`] says more of it, and lets tools load and save one.
+//! Only `ip` is required. At the first launch the file should name some bootstrap peers. One controller uses it at a time.
+//! [The page of the guide](guide::peer_file) describes its fields, how it is replaced and locked, and how to run it in
+//! production; [`peer_file`] lets tools load and save one.
 //!
 //! # Features
 //!
@@ -138,6 +144,7 @@
 //! | `peer_table` | every decision, as a state machine without clock, socket or task |
 //! | `listener`, `connector_pool`, `dump_interval` | one stream each: inbound sockets, outcomes of dials, when to dump |
 //! | `transport`, `peer_file` | [`Transport`] and TCP; the file's format and its replacement |
+//! | [`guide`] | docs only: one page a question |
 //! | [`controller`] | the one future that polls all of these, and what the application speaks to |
 //! | `sim` | feature `sim`: simulated networks and a scripted transport, for tests of a node of one's own |
 
@@ -153,6 +160,7 @@ mod dump_interval;
     expect(unreachable_pub, reason = "`internals` shows some of it")
 )]
 mod fault;
+pub mod guide;
 #[cfg(feature = "internals")]
 #[doc(hidden)]
 pub mod internals;

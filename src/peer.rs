@@ -17,6 +17,22 @@ mod status;
 /// [`peer`](crate::NetworkController::peer) show it.
 ///
 /// A peer *is* its IP address, in canonical form: `::ffff:192.0.2.1` is `192.0.2.1`.
+///
+/// ```
+/// use network::{NetworkConfig, NetworkController, PeerStatus};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), network::NetworkError> {
+/// let mut config = NetworkConfig::in_memory(0);
+/// config.initial_peers = vec!["::ffff:203.0.113.7".parse().unwrap()];
+/// let net = NetworkController::with_config(config).await?;
+/// let peer = net.peers().next().expect("it was just named");
+/// assert_eq!(peer.ip.to_string(), "203.0.113.7");
+/// assert_eq!(peer.status, PeerStatus::Idle);
+/// assert!(peer.last_alive.is_none() && peer.failures_in_row == 0);
+/// # Ok(())
+/// # }
+/// ```
 #[non_exhaustive]
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Peer {
@@ -56,6 +72,17 @@ impl Peer {
 ///
 /// Fields of its record that this crate does not know stay with it, so a record that was loaded can be saved without
 /// losing them.
+///
+/// ```
+/// use network::{Peer, PeerRecord, PeerStatus};
+///
+/// let mut peer = Peer::new([203, 0, 113, 7].into());
+/// peer.status = PeerStatus::Banned;
+/// let mut record = PeerRecord::from(peer);
+/// record.banned_until = "2026-01-02T03:04:05Z".parse().ok();
+/// ```
+///
+/// [The peer file](crate::guide::peer_file#tools) has examples that load and save such records.
 #[non_exhaustive]
 #[derive(Clone, Debug, PartialEq)]
 pub struct PeerRecord {

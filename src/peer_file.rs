@@ -1,40 +1,11 @@
-//! The peer file: a JSON array with one object a peer, read whole and replaced whole.
+//! Reads and writes peer files, for tools.
 //!
-//! Only `ip` is required. `status` is the name of a [`PeerStatus`](crate::PeerStatus); `last_alive`, `last_failure`,
-//! `last_alive_outgoing`, `banned_at` and `banned_until` are RFC 3339 times or null; `failures_in_row` is a count;
-//! `knocked` is true or false. Unknown fields are kept and written back after these, sorted by name; their numbers are
-//! 64-bit integers or floats.
+//! [The peer file](crate::guide::peer_file) in the guide describes the format, what a record means when it is loaded, and how
+//! the file is replaced and locked.
 //!
-//! What a record means when it is read:
-//!
-//! - its address is taken in canonical form, its status is [`Banned`](crate::PeerStatus::Banned) or else
-//!   [`Idle`](crate::PeerStatus::Idle): no connection outlives the process that held it;
-//! - without `failures_in_row` it has one failure if `last_failure` is later than `last_alive`, or there is no
-//!   `last_alive`; else none;
-//! - a ban without `banned_at` was set at `last_failure`; a peer that is not banned has no `banned_at`. A ban that has
-//!   neither, or was set in the future, begins when a controller loads it;
-//! - a ban with `banned_until` ends then, also if that is past; one without lasts as long as
-//!   [`ban_duration`](crate::NetworkConfig::ban_duration) says;
-//! - a peer with `knocked` has connected to this node, was never alive, and no list named it, so others are not told of
-//!   it; with a `last_alive` it is dropped;
-//! - several records of one address are merged into the first of them: the newer of each time, a ban if one has it, with
-//!   the `banned_until` of the one that was set later, the failures of the record with the newer `last_failure` (the
-//!   larger count if these are equal), `knocked` if all have it, and all unknown fields, the first value of each.
-//!
-//! Reading never panics and never alters the file; malformed content is an error that says where. Writing replaces the
-//! file in one step: killed at any moment, the file is the whole old or the whole new one. Each record is one line and
-//! keeps its position, for `git diff` and `grep`: a list of Idle and Banned peers that was written here is written again
-//! byte for byte. The repository has a [JSON Schema] of the format.
-//!
-//! A file that is mounted by itself, as into a container, cannot be replaced in one step. It is written in place then, and
-//! a temporary file beside it has the whole content meanwhile, which is loaded instead if the process was killed. That
-//! file does not outlive its container, so better mount the folder.
-//!
-//! A controller loads and dumps its file by itself, and has it locked (advisory, on the file itself; there is no file
-//! beside it) from its start until it is closed or dropped: a second controller would undo the bans of the first. [`load`]
-//! and [`save`] are for tools. Any file can be loaded; one that a controller has is not saved, as the next dump would undo
-//! that. Where the file system offers no locks, or such that keep readers out, and on Windows, it is up to the operator: a
-//! running controller knows nothing of what others write, and replaces it.
+//! A controller loads and dumps its file by itself, and has it locked from its start until it is closed or dropped. [`load`]
+//! reads any file, also one that a controller has. [`save`] replaces one, but not one that a controller has, as the next dump
+//! would undo it. Malformed content is an error that says where, never a panic; reading alters nothing.
 //!
 //! # Example
 //!
@@ -61,8 +32,6 @@
 //! # Ok(())
 //! # }
 //! ```
-//!
-//! [JSON Schema]: https://json-schema.org
 
 use std::borrow::Borrow;
 use std::io;
@@ -118,6 +87,7 @@ pub(crate) async fn open(path: &Path) -> Result<OpenFile, FileError> {
 }
 
 /// Reads the peers that the file at `path` holds, each address once.
+/// The [module](self#example) has an example.
 ///
 /// # Errors
 ///
@@ -142,7 +112,7 @@ async fn read(path: &Path) -> io::Result<Vec<u8>> {
 
 /// Replaces the file at `path` whole by one with these peers, or makes it. Permissions are kept, and the owner where
 /// this process may give files away; a symbolic link is followed. The list need not be in memory: no more than 256 KiB
-/// of the file are, at any time.
+/// of the file are, at any time. The [module](self#example) has an example.
 ///
 /// The file is locked meanwhile. If it is locked already it is waited for, up to 2 s.
 ///
@@ -193,6 +163,18 @@ async fn replace<R: Borrow<PeerRecord>>(
 /// What went wrong with which peer file.
 ///
 /// The message has all of it, so [`source`](std::error::Error::source) is `None`: a chain of errors would say it twice.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() {
+/// use network::PeerFileError;
+/// use network::peer_file::load;
+///
+/// let error = load("no/such/peers.json").await.unwrap_err();
+/// assert!(matches!(error.source, PeerFileError::Read(_)));
+/// assert!(error.to_string().starts_with("peer file no/such/peers.json: "));
+/// # }
+/// ```
 #[non_exhaustive]
 #[derive(Debug, thiserror::Error)]
 #[error("peer file {}: {source}", path.display())]
@@ -213,6 +195,8 @@ fn named(path: &Path) -> impl Fn(PeerFileError) -> FileError {
 /// Why the peer file could not be read or replaced.
 ///
 /// The message is complete in itself: what the operating system or the JSON reader said is part of it.
+///
+/// [`FileError`] has an example.
 #[non_exhaustive]
 #[derive(Debug, thiserror::Error)]
 pub enum PeerFileError {

@@ -35,7 +35,8 @@
 //!         config.initial_peers = vec![first];
 //!         sim::node(&host, config, NodeOptions::default()).await.unwrap();
 //!     }
-//!     sleep(Duration::from_secs(600)).await; // ten minutes pass in the time that the work takes
+//!     // Ten minutes pass in the time that the work takes.
+//!     sleep(Duration::from_secs(600)).await;
 //!     net.components()
 //! });
 //! assert_eq!(components.len(), 1, "all find together by the one that all know");
@@ -66,11 +67,13 @@
 //! async fn my_node(host: Host, knows: Host) {
 //!     let mut config = host.config(4000);
 //!     config.initial_peers = vec![knows.ip()];
-//!     let net = NetworkController::with_transport(config, host.transport()).await.unwrap();
-//!     let mut net = net.leased();
-//!     while let Some((NetworkControllerEvent::CandidateConnection { mut socket, .. }, lease)) = net.next().await {
+//!     let net = NetworkController::with_transport(config, host.transport());
+//!     let mut net = net.await.unwrap().leased();
+//!     while let Some((event, lease)) = net.next().await {
+//!         let NetworkControllerEvent::CandidateConnection { mut socket, .. } = event;
 //!         host.spawn(async move {
-//!             if let Ok(Ok(())) = timeout(Duration::from_secs(5), greet(&mut socket)).await {
+//!             let limit = Duration::from_secs(5);
+//!             if let Ok(Ok(())) = timeout(limit, greet(&mut socket)).await {
 //!                 lease.alive();
 //!                 lease.revoked().await; // … until the connection is over
 //!             }
@@ -144,6 +147,8 @@ use crate::controller::checks::Checks;
 
 /// Runs `main` in a network of its own, in virtual time from 2026-01-01 on: whenever nothing is left to do, time goes to
 /// the next timer or packet. Ends with `main`, and drops whatever was spawned.
+///
+/// The [module](self#a-network-of-a-hundred-nodes) has examples.
 ///
 /// In builds with debug assertions, controllers check the caps of their peer tables after each poll, and everything else
 /// that must hold as often as takes a constant time a poll; and no two hosts may hold two connections with each other.

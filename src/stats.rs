@@ -12,6 +12,24 @@ macro_rules! stats {
     ($($(#[doc = $doc:literal])+ $name:ident,)+) => {
         /// A snapshot of a controller, as [`NetworkController::stats`](crate::NetworkController::stats) takes it. It costs
         /// the same however many peers are known.
+        ///
+        /// ```
+        /// use network::{NetworkConfig, NetworkController, PeerStatus};
+        ///
+        /// # #[tokio::main(flavor = "current_thread")]
+        /// # async fn main() -> Result<(), network::NetworkError> {
+        /// let config = NetworkConfig::in_memory(0);
+        /// let mut net = NetworkController::with_config(config).await?;
+        /// net.feedback_peer_banned([203, 0, 113, 7].into()).await;
+        /// let stats = net.stats();
+        /// assert_eq!(stats.peers.get(PeerStatus::Banned), 1);
+        /// assert_eq!(stats.peers.total(), 1);
+        /// assert_eq!(stats.banned_peers.used, 1);
+        /// assert_eq!(stats.banned_peers.limit, 10_000);
+        /// assert_eq!(stats.counters.bans_set, 1);
+        /// # Ok(())
+        /// # }
+        /// ```
         #[non_exhaustive]
         #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
         pub struct Stats {
@@ -60,7 +78,7 @@ stats! {
     banned_peers,
 }
 
-/// How much of a cap is used.
+/// How much of a cap is used. [`Stats`] has an example.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Usage {
     /// Slots in use.
@@ -69,7 +87,7 @@ pub struct Usage {
     pub limit: usize,
 }
 
-/// A number of peers for each [`PeerStatus`].
+/// A number of peers for each [`PeerStatus`]. [`Stats`] has an example.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct StatusCounts {
     /// Peers that are Idle.
@@ -130,6 +148,13 @@ impl StatusCounts {
 macro_rules! counters {
     ($($(#[doc = $doc:literal])+ $name:ident,)+) => {
         /// What happened how often since the controller started.
+        ///
+        /// ```
+        /// let counters = network::Counters::default();
+        /// for (name, count) in counters.iter().filter(|(_, count)| *count > 0) {
+        ///     println!("{name}: {count}");
+        /// }
+        /// ```
         #[non_exhaustive]
         #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
         pub struct Counters {

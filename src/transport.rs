@@ -14,6 +14,48 @@ mod tcp;
 
 /// How connections are made and accepted. [`TcpTransport`] is the default; another one serves tests, simulations, or
 /// networks that are not plain TCP.
+///
+/// A transport around another one changes what it wants to change, and passes on the rest; `examples/socks5.rs` is a whole
+/// one.
+///
+/// ```
+/// use std::io;
+/// use std::net::{IpAddr, SocketAddr};
+///
+/// use network::{NetworkConfig, NetworkController};
+/// use network::{TcpTransport, Transport};
+///
+/// /// Plain TCP that says whom it dials.
+/// struct Talkative(TcpTransport);
+///
+/// impl Transport for Talkative {
+///     type Socket = <TcpTransport as Transport>::Socket;
+///     type Incoming = <TcpTransport as Transport>::Incoming;
+///     type Listener = <TcpTransport as Transport>::Listener;
+///     type Dial = <TcpTransport as Transport>::Dial;
+///
+///     async fn listen(
+///         &mut self,
+///         at: SocketAddr,
+///     ) -> io::Result<(Self::Listener, SocketAddr)> {
+///         self.0.listen(at).await
+///     }
+///
+///     fn dial(&mut self, from: Option<IpAddr>, to: SocketAddr) -> Self::Dial {
+///         println!("dialing {to}");
+///         self.0.dial(from, to)
+///     }
+/// }
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), network::NetworkError> {
+/// let config = NetworkConfig::in_memory(0);
+/// let transport = Talkative(TcpTransport::new());
+/// let net = NetworkController::with_transport(config, transport).await?;
+/// # drop(net);
+/// # Ok(())
+/// # }
+/// ```
 pub trait Transport: Send + 'static {
     /// What the application receives in an event.
     type Socket: Send + 'static;
@@ -36,6 +78,20 @@ pub trait Transport: Send + 'static {
 }
 
 /// A dial that succeeded.
+///
+/// ```
+/// use network::{Dialed, TcpTransport, Transport};
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> std::io::Result<()> {
+/// # let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
+/// # let peer = listener.local_addr()?;
+///
+/// let dialed = TcpTransport::new().dial(None, peer).await?;
+/// let Dialed { socket, local_addr } = dialed;
+/// assert_eq!(socket.local_addr()?, local_addr);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug)]
 pub struct Dialed<S> {
     /// The connected socket.
@@ -45,6 +101,27 @@ pub struct Dialed<S> {
 }
 
 /// An inbound connection before the decision. Dropping it refuses it.
+///
+/// ```
+/// use std::net::{Ipv4Addr, SocketAddr};
+///
+/// use futures::StreamExt;
+/// use network::{Incoming, TcpTransport, Transport};
+/// use tokio::net::TcpStream;
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> std::io::Result<()> {
+/// let at = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+/// let (mut listener, bound) = TcpTransport::new().listen(at).await?;
+/// let peer = TcpStream::connect(bound).await?;
+///
+/// let incoming = listener.next().await.expect("it does not end")?;
+/// assert_eq!(incoming.remote_addr(), peer.local_addr()?);
+/// let socket = incoming.admit()?; // or `incoming.refuse()`
+/// assert_eq!(socket.peer_addr()?, peer.local_addr()?);
+/// # Ok(())
+/// # }
+/// ```
 pub trait Incoming: Sized + Send + 'static {
     /// What it becomes when it is admitted.
     type Socket;

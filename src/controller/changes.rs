@@ -27,6 +27,8 @@ use crate::peer_table::PeerTable;
 /// [`peers`](crate::NetworkController::peers) anew if it follows them.
 ///
 /// [`NetworkController::changes`]: crate::NetworkController::changes
+///
+/// [`NetworkController::changes`] has an example.
 #[must_use = "streams do nothing unless polled"]
 pub struct Changes {
     ring: Arc<Ring>,

@@ -15,6 +15,23 @@ use crate::peer_file::{FileError, PeerFileError};
 ///
 /// A message has all of its cause in it, so [`source`](std::error::Error::source) is `None`: a chain of errors would say
 /// it twice.
+///
+/// ```
+/// use network::{NetworkConfig, NetworkController, NetworkError};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() {
+/// let config = NetworkConfig::new("no/such/peers.json", 0);
+/// match NetworkController::with_config(config).await {
+///     Err(error @ NetworkError::PeerFile { .. }) => {
+///         // ... "; to begin, make it with some peers, or with none: `[]`"
+///         assert!(error.to_string().contains("no/such/peers.json"));
+///     }
+///     Err(error) => panic!("{error}"),
+///     Ok(_) => panic!("there is no such file"),
+/// }
+/// # }
+/// ```
 #[non_exhaustive]
 #[derive(Debug, Error)]
 pub enum NetworkError {

@@ -14,6 +14,9 @@ use crate::peer_table::Report;
 ///
 /// Feedback is never an error and never a panic: what makes no sense for a peer's status is ignored, and counted as
 /// [`feedback_stale`](crate::Counters::feedback_stale).
+///
+/// [Feedback by address](crate::guide::feedback_by_address) and [bans](crate::guide::bans), in the guide, have examples of
+/// most.
 #[non_exhaustive]
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Feedback {
@@ -132,6 +135,9 @@ impl From<Feedback> for Input {
 /// `max_idle_peers` addresses in all. Flushed means queued: the controller is woken and applies reports about connections
 /// in its next poll, and those about other peers, lists and questions in that or the following ones. Of one address, what
 /// is reported last counts last. Closing or dropping a sink ends nothing. A [`NetworkHandle`] does the same and more.
+///
+/// [Feedback by address](crate::guide::feedback_by_address#from-elsewhere) and
+/// [`forward`](crate::guide::streams#forward), in the guide, have examples.
 #[derive(Clone, Debug)]
 pub struct FeedbackSink {
     handle: NetworkHandle,

@@ -26,6 +26,8 @@ use crate::transport::Transport;
 ///
 /// No method waits but [`revoked`](Self::revoked); reports are applied in the controller's next poll, after feedback by
 /// address. `alive` counts before the end that follows it. However often it is called, it takes no more memory.
+///
+/// [Leases](crate::guide::leases), in the guide, has an example of a whole conversation.
 #[must_use = "a lease that is dropped reports that its connection failed"]
 pub struct PeerLease {
     connection: ConnectionId,
@@ -159,6 +161,8 @@ impl Drop for PeerLease {
 
 /// A controller whose stream yields each event together with its connection's [`PeerLease`]. Made by
 /// [`NetworkController::leased`].
+///
+/// [The loop](crate::guide::the_loop), in the guide, has examples.
 #[must_use = "streams do nothing unless polled"]
 pub struct Leased<T: Transport> {
     inner: NetworkController<T>,

@@ -5,6 +5,9 @@ use std::fmt;
 /// Why the slot of a connection ended by anything but its lease, as
 /// [`PeerLease::revoked`](crate::PeerLease::revoked) says. The socket is the application's to close; the reason says whether,
 /// and how, to take leave of the peer first.
+///
+/// [Leases](crate::guide::leases#when-the-controller-ends-a-connection), in the guide, says what to do for each reason, with an
+/// example.
 #[non_exhaustive]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Revocation {

@@ -16,6 +16,8 @@ use crate::peer_table::time::{Moment, Now};
 ///
 /// Of several reasons it tells the peer's own before those of all dials. [`Display`](fmt::Display) is a sentence for an
 /// operator. Times are those by which the controller goes now: something else, as the end of an outage, may come before.
+///
+/// [`NetworkController::dial_state`](crate::NetworkController::dial_state) has an example.
 #[non_exhaustive]
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum DialState {

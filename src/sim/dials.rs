@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-/// The dials of one second of virtual time.
+/// The dials of one second of virtual time. [`Host`](super::Host) has an example.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct DialCounts {

@@ -21,6 +21,7 @@ use std::net::IpAddr;
 /// let graph = Graph::new([a, b, c], [(a, b)]);
 /// assert_eq!(graph.components(), [vec![a, b], vec![c]]);
 /// assert_eq!(graph.in_degrees().zeros(), 2);
+/// assert_eq!(graph.path_lengths().longest, 1);
 /// ```
 #[derive(Clone, Debug)]
 pub struct Graph {
@@ -203,6 +204,8 @@ fn neighbors(nodes: usize, edges: &BTreeSet<(usize, usize)>) -> Vec<Vec<usize>> 
 }
 
 /// The lengths of the shortest paths of a [`Graph`], in connections. Both are 0 if no two nodes are connected.
+///
+/// [`Graph`] has an example.
 #[non_exhaustive]
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct PathLengths {
@@ -212,7 +215,7 @@ pub struct PathLengths {
     pub longest: usize,
 }
 
-/// How many connections of one direction each node of a [`Graph`] has.
+/// How many connections of one direction each node of a [`Graph`] has. [`Graph`] has an example.
 #[derive(Clone, Debug)]
 pub struct Degrees(Vec<(IpAddr, usize)>);
 

@@ -8,6 +8,29 @@ use super::transport::HostTransport;
 use crate::config::NetworkConfig;
 
 /// A machine with one address. Clones are the same machine.
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use network::sim::{self, Kill, NodeOptions};
+/// use tokio::time::sleep;
+///
+/// sim::run(1, async |net: sim::Network| {
+///     let [a, b] = [[60, 1, 0, 1], [60, 2, 0, 1]].map(|ip| net.host(ip.into()));
+///     let mut config = a.config(4000);
+///     config.initial_peers = vec![b.ip()];
+///     let node = sim::node(&a, config, NodeOptions::default()).await.unwrap();
+///     sim::node(&b, b.config(4000), NodeOptions::default()).await.unwrap();
+///     sleep(Duration::from_secs(10)).await;
+///     assert_eq!(node.stats().peers.out_alive, 1);
+///
+///     b.kill(Kill::Reset);
+///     sleep(Duration::from_secs(10)).await;
+///     assert_eq!(node.stats().peers.out_alive, 0);
+///     let mut seconds = net.dials_per_second().into_iter();
+///     assert!(seconds.any(|second| second.refused > 0));
+/// });
+/// ```
 #[derive(Clone)]
 pub struct Host {
     network: Network,
@@ -15,7 +38,7 @@ pub struct Host {
     ip: IpAddr,
 }
 
-/// How a host ends.
+/// How a host ends. [`Host`] has an example.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kill {
     /// Power is lost: no packet tells of it, connections stay open at their other ends, dials get no answer until

@@ -25,6 +25,8 @@ use crate::peer_table::Random;
 const EPOCH: &str = "2026-01-01T00:00:00Z";
 
 /// A network of [`Host`]s: which of them reach each other, and how fast. Made by [`run`](super::run); clones are the same network.
+///
+/// The [module](super#a-network-of-a-hundred-nodes) has examples.
 #[derive(Clone)]
 pub struct Network {
     wire: Arc<Mutex<Wire>>,

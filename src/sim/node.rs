@@ -23,6 +23,14 @@ use crate::peer::PeerRecord;
 use crate::stats::Stats;
 
 /// How a [`node()`] behaves towards others.
+///
+/// ```
+/// use std::time::Duration;
+///
+/// let mut options = network::sim::NodeOptions::default();
+/// options.sample = 8; // tells of fewer peers at a time
+/// options.close_incoming_after = Some(Duration::from_secs(5)); // as a seed does
+/// ```
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct NodeOptions {
@@ -54,7 +62,7 @@ impl Default for NodeOptions {
     }
 }
 
-/// A running node. Clones are the same node; dropping them ends nothing, [`Host::kill`] does.
+/// A running node. Clones are the same node; dropping them ends nothing, [`Host::kill`] does. [`Host`] has an example.
 #[derive(Clone)]
 pub struct Node {
     host: Host,
@@ -69,7 +77,7 @@ enum Message {
 }
 
 /// Starts a node on `host`: it shakes hands by one message in each direction, exchanges addresses, and ends a connection
-/// that is revoked, or whose peer says nothing.
+/// that is revoked, or whose peer says nothing. [`Host`] has an example.
 ///
 /// # Errors
 ///

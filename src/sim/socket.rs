@@ -18,6 +18,8 @@ use super::wire::Wire;
 /// the one or the other.
 ///
 /// Dropping it closes the connection as a kernel would: by a FIN, or by a reset if something is left to be read.
+///
+/// The [module](super#a-node-of-ones-own) has an example with bytes.
 #[derive(Debug)]
 pub struct Socket(Ends);
 

@@ -14,7 +14,7 @@ use super::wire::Wire;
 use crate::transport::{Dialed, Incoming, Transport};
 
 /// Listens and dials from a [`Host`](super::Host). Of a host that was killed meanwhile no dial gets an outcome, and no
-/// connection comes in.
+/// connection comes in. The [module](super#a-node-of-ones-own) has an example with it.
 #[derive(Debug)]
 pub struct HostTransport {
     network: Network,
@@ -70,6 +70,8 @@ impl Transport for HostTransport {
 }
 
 /// Inbound connections of a listener. Dropping it resets those that were not accepted.
+///
+/// The [module](super#a-node-of-ones-own) has an example with its transport.
 #[derive(Debug)]
 pub struct Accepting {
     network: Network,
@@ -97,6 +99,8 @@ impl Drop for Accepting {
 }
 
 /// An inbound connection before the decision.
+///
+/// The [module](super#a-node-of-ones-own) has an example with its transport.
 #[derive(Debug)]
 pub struct Inbound(Ends);
 
@@ -123,6 +127,8 @@ impl Incoming for Inbound {
 }
 
 /// One attempt to connect. Dropping it calls the attempt off.
+///
+/// The [module](super#a-node-of-ones-own) has an example with its transport.
 #[derive(Debug)]
 pub struct Dial(DialState);
 

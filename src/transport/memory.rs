@@ -14,7 +14,7 @@
 //! use std::time::Duration;
 //!
 //! use futures::{FutureExt, StreamExt};
-//! use network::sim::memory::{IncomingFate, memory};
+//! use network::sim::memory::{DialFate, DialRequest, IncomingFate, memory};
 //! use network::{Clock, NetworkConfig, NetworkController, NetworkControllerEvent};
 //! use tokio::time::Instant;
 //!
@@ -27,21 +27,29 @@
 //! let (transport, script) = memory();
 //! let mut net = NetworkController::with_transport(config, transport).await?;
 //!
-//! // The peer refuses two dials and takes the third, which comes after two pauses: 5 and 10 seconds, and a jitter.
+//! // The peer refuses two dials and takes the third, which comes after two
+//! // pauses: 5 and 10 seconds, and a jitter.
 //! let mut refusals = 2;
-//! script.auto_dial(move |_| {
+//! script.auto_dial(move |_: &DialRequest| {
 //!     let is_refused = refusals > 0;
 //!     refusals -= i32::from(is_refused);
 //!     Some(if is_refused { Err(ErrorKind::ConnectionRefused.into()) } else { Ok(()) })
 //! });
 //! let begin = Instant::now();
-//! let NetworkControllerEvent::CandidateConnection { ip, is_outgoing, .. } = net.wait_event().await?;
+//! let NetworkControllerEvent::CandidateConnection { ip, socket, is_outgoing } =
+//!     net.wait_event().await?;
 //! assert!(ip == peer && is_outgoing);
+//! assert_eq!(script.fates(peer), [DialFate::Done; 3]);
 //! assert!(begin.elapsed() > Duration::from_secs(10)); // and no real second has passed
+//!
+//! let probe = socket.probe();
+//! drop(socket);
+//! assert!(!probe.is_open());
 //!
 //! // Once it is banned, it is refused.
 //! net.feedback_peer_banned(peer).await;
-//! let incoming = script.incoming(SocketAddr::new(peer, 50_000), "198.51.100.1:4000".parse().unwrap());
+//! let remote = SocketAddr::new(peer, 50_000);
+//! let incoming = script.incoming(remote, "198.51.100.1:4000".parse().unwrap());
 //! assert!(net.next().now_or_never().is_none());
 //! assert_eq!(incoming.fate(), IncomingFate::Refused);
 //! # Ok(())
@@ -60,20 +68,20 @@ use futures::channel::mpsc::{UnboundedReceiver, UnboundedSender, unbounded};
 
 use super::{Dialed, Incoming, Transport};
 
-/// The port that is bound where port 0 is asked for.
+/// The port that is bound where port 0 is asked for. The [module](self) has an example.
 pub const ANY_PORT: u16 = 40_000;
 
-/// A transport and the handle that scripts it.
+/// A transport and the handle that scripts it. The [module](self) has an example.
 pub fn memory() -> (MemoryTransport, MemoryHandle) {
     let handle = MemoryHandle(Arc::default());
     (MemoryTransport(handle.clone()), handle)
 }
 
-/// Carries connections that exist only in memory, as its [`MemoryHandle`] says.
+/// Carries connections that exist only in memory, as its [`MemoryHandle`] says. The [module](self) has an example.
 #[derive(Debug)]
 pub struct MemoryTransport(MemoryHandle);
 
-/// Scripts a [`MemoryTransport`] and looks at what the controller does with it.
+/// Scripts a [`MemoryTransport`] and looks at what the controller does with it. The [module](self) has an example.
 #[derive(Clone)]
 pub struct MemoryHandle(Arc<Mutex<Shared>>);
 
@@ -92,7 +100,7 @@ struct Shared {
     sockets: Vec<Weak<()>>,
 }
 
-/// A dial as the controller asked for it.
+/// A dial as the controller asked for it. The [module](self) has an example.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DialRequest {
     /// The local address that the dial is to leave from, if any.
@@ -101,7 +109,7 @@ pub struct DialRequest {
     pub to: SocketAddr,
 }
 
-/// What has become of a dial.
+/// What has become of a dial. The [module](self) has an example.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DialFate {
     /// Neither answered nor called off.
@@ -345,7 +353,7 @@ impl Transport for MemoryTransport {
     }
 }
 
-/// A connected socket; all that it can do is to be dropped.
+/// A connected socket; all that it can do is to be dropped. The [module](self) has an example.
 #[derive(Debug)]
 pub struct MemorySocket {
     /// No other socket of the same transport has it.
@@ -367,7 +375,7 @@ impl MemorySocket {
     }
 }
 
-/// Looks at a [`MemorySocket`] from outside, without keeping it open.
+/// Looks at a [`MemorySocket`] from outside, without keeping it open. The [module](self) has an example.
 #[derive(Clone, Debug)]
 pub struct SocketProbe {
     /// That of the socket.
@@ -382,7 +390,7 @@ impl SocketProbe {
     }
 }
 
-/// What has become of an inbound connection.
+/// What has become of an inbound connection. The [module](self) has an example.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum IncomingFate {
     /// Not decided yet.
@@ -397,7 +405,7 @@ pub enum IncomingFate {
     Dropped,
 }
 
-/// Looks at an inbound connection from outside, and lets it fail.
+/// Looks at an inbound connection from outside, and lets it fail. The [module](self) has an example.
 #[derive(Clone, Debug)]
 pub struct IncomingProbe(Arc<Mutex<IncomingState>>);
 
@@ -451,7 +459,7 @@ impl IncomingProbe {
     }
 }
 
-/// An inbound connection of a [`MemoryTransport`], before the decision.
+/// An inbound connection of a [`MemoryTransport`], before the decision. The [module](self) has an example.
 #[derive(Debug)]
 pub struct MemoryIncoming {
     socket: MemorySocket,
@@ -491,7 +499,7 @@ impl Incoming for MemoryIncoming {
     }
 }
 
-/// A dial of a [`MemoryTransport`].
+/// A dial of a [`MemoryTransport`]. The [module](self) has an example.
 #[derive(Debug)]
 pub struct MemoryDial {
     number: usize,

@@ -38,6 +38,8 @@ const BACKLOG: u32 = 1_024;
 /// A dial that is to leave from a specific address takes a local port of its own, which one that leaves from any address
 /// need not. When none is left, Linux lets dials of different peers share one; so on Linux such sockets have
 /// `SO_REUSEADDR` set.
+///
+/// [`Transport`] and [`Dialed`] have examples with it.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct TcpTransport {
     /// Of the last dial that left from a specific address; 0 before the first.
@@ -95,7 +97,7 @@ impl Transport for TcpTransport {
 }
 
 /// The inbound connections and accept errors of a [`TcpTransport`], from the one or two sockets that it listens on.
-/// It never ends.
+/// It never ends. [`Incoming`] has an example.
 #[derive(Debug)]
 #[must_use = "streams do nothing unless polled"]
 pub struct TcpListening(Either<Accepting, Select<Accepting, Accepting>>);
@@ -119,6 +121,8 @@ impl Stream for TcpListening {
 }
 
 /// An inbound connection of a [`TcpTransport`]. Unless it is admitted, it is reset when it is dropped.
+///
+/// [`Incoming`] has an example.
 #[derive(Debug)]
 pub struct TcpIncoming {
     /// There until it is admitted. The runtime does not know it yet.
@@ -180,6 +184,8 @@ impl Drop for TcpIncoming {
 }
 
 /// A dial of a [`TcpTransport`]. Dropped before it is ready, it resets whatever connection has come of it.
+///
+/// [`Dialed`] has an example.
 #[must_use = "futures do nothing unless polled"]
 pub struct TcpDial(Pin<Box<dyn Future<Output = io::Result<Dialed<TcpStream>>> + Send + Sync>>);
 
