@@ -285,6 +285,11 @@ impl Connection {
     async fn receive(&mut self) -> Result<Message, Step> {
         let line = self.lines.next_line().await;
         let line = line.map_err(|error| Step::Failed(error.to_string()))?;
-        line.and_then(|line| Message::parse(&line)).map_err(Step::Misbehaved)
+        match line.and_then(|line| Message::parse(&line)) {
+            Ok(message) => Ok(message),
+            // It may learn ours.
+            Err(error @ ProtocolError::OtherVersion(_)) => Err(Step::Failed(error.to_string())),
+            Err(error) => Err(Step::Misbehaved(error)),
+        }
     }
 }
