@@ -63,7 +63,7 @@ async fn run() -> Result<(), Box<dyn Error>> {
         tokio::select! {
             event = node.net.wait_event() => {
                 let NetworkControllerEvent::CandidateConnection { ip, socket, is_outgoing } = event?;
-                println!("{ip} is connected, {}", if is_outgoing { "dialed by us" } else { "by its dial" });
+                println!("{ip} ({}) is connected", if is_outgoing { "out" } else { "in" });
                 node.open(ip, shake_hands(socket, node.nonce, node.leaving.clone()));
             }
             Some(ended) = node.tasks.join_next_with_id() => match ended {

@@ -2,7 +2,7 @@
 //! that the controller hands over, with certificates that the nodes sign themselves, each trusted by its fingerprint.
 //!
 //! ```sh
-//! alias tls='cargo run --quiet --package network-examples-tls --'; A=$(tls a.pem); B=$(tls b.pem)
+//! tls() { cargo run --quiet --package network-examples-tls -- "$@"; }; A=$(tls a.pem); B=$(tls b.pem)
 //! tls a.pem --listen-ip 127.0.0.2 --trust $B
 //! tls b.pem --listen-ip 127.0.0.3 --trust $A --bootstrap 127.0.0.2
 //! ```
