@@ -1,5 +1,8 @@
 //! Fixtures for the unit tests of several modules.
 
+#[path = "../tests/support/skip.rs"]
+pub(crate) mod skip;
+
 use std::net::IpAddr;
 
 use chrono::{DateTime, Utc};

@@ -3,6 +3,9 @@
 
 mod app;
 mod node;
+#[cfg(test)]
+#[path = "../../tests/support/skip.rs"]
+mod skip;
 mod terminal;
 mod ui;
 mod words;

@@ -73,6 +73,7 @@ mod tests {
     use std::process::Command;
 
     use super::*;
+    use crate::skip::skip;
 
     const NAME: &str = "terminal::tests::a_panic_restores_the_terminal_before_its_message";
     /// Set where this test runs once more, in a terminal, to panic there.
@@ -94,7 +95,7 @@ mod tests {
         let mut script = Command::new("script");
         script.args(["--quiet", "--command", &format!("{command}; stty -a"), "/dev/null"]);
         let Ok(output) = script.env("SHELL", "/bin/sh").output() else {
-            return println!("skipped: there is no script");
+            return skip("there is no `script` of util-linux");
         };
         let output = String::from_utf8_lossy(&output.stdout);
         let place = |part| output.find(part).unwrap_or_else(|| panic!("no {part:?} in {output:?}"));

@@ -164,7 +164,11 @@ impl Session {
                     open.has_told = true;
                     wire.send(&Message::Peers(ips)).await
                 }
-                Err(_) => Err(Ending::Revoked(Revocation::Closed)),
+                // The controller is closed, which the lease would say next.
+                Err(_) => {
+                    wire.send(&Message::Bye).await?;
+                    Err(Ending::Revoked(Revocation::Closed))
+                }
             },
             Message::Peers(ips) => {
                 open.on_peers()?;

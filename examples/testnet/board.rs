@@ -3,32 +3,10 @@
 use std::io::{self, IsTerminal, Write};
 use std::time::{Duration, Instant};
 
-use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
+use console::Term;
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-/// One node in the table.
-#[derive(Debug)]
-pub(crate) struct Row {
-    pub(crate) name: String,
-    pub(crate) state: &'static str,
-    pub(crate) out: usize,
-    pub(crate) incoming: usize,
-    pub(crate) known: usize,
-    pub(crate) banned: usize,
-    pub(crate) dials_per_second: u64,
-}
-
-/// Two of these and the gap fit a terminal of 80 columns.
-const HEADING: &str = "node       out  in known banned dial/s";
-const GAP: &str = "   ";
-
-impl Row {
-    fn text(&self) -> String {
-        format!(
-            "{:<5}{:<6}{:>3}{:>4}{:>6}{:>7}{:>7}",
-            self.name, self.state, self.out, self.incoming, self.known, self.banned, self.dials_per_second
-        )
-    }
-}
+use crate::screen::{self, Phase, Row};
 
 /// Shows a run.
 #[derive(Debug)]
@@ -57,19 +35,19 @@ impl Board {
         }
     }
 
-    /// A phase begins.
-    pub(crate) fn begin(&mut self, phase: &str) {
+    /// A phase begins, whose progress is counted in these units.
+    pub(crate) fn begin(&mut self, phase: &str, unit: &'static str) {
         match self {
-            Self::Live(live) => live.begin(phase),
-            Self::Plain(plain) => plain.begin(phase),
+            Self::Live(live) => live.begin(phase, unit),
+            Self::Plain(plain) => plain.begin(phase, unit),
         }
     }
 
     /// The nodes as they are now.
-    pub(crate) fn show_nodes(&mut self, rows: &[Row]) {
+    pub(crate) fn show_nodes(&mut self, rows: Vec<Row>) {
         match self {
             Self::Live(live) => live.show_nodes(rows),
-            Self::Plain(plain) => plain.show_nodes(rows),
+            Self::Plain(plain) => plain.show_nodes(&rows),
         }
     }
 
@@ -84,7 +62,7 @@ impl Board {
     /// The phase that began last is over.
     pub(crate) fn end(&mut self, outcome: &str) {
         match self {
-            Self::Live(live) => live.phase.abandon_with_message(outcome.to_owned()),
+            Self::Live(live) => live.end(outcome),
             Self::Plain(_) => say(&format!("  {outcome}")),
         }
     }
@@ -93,8 +71,7 @@ impl Board {
     pub(crate) fn leave(&self) {
         match self {
             Self::Live(live) => {
-                live.phase.abandon();
-                live.table.abandon();
+                live.bar.abandon();
                 say("");
             }
             Self::Plain(_) => {}
@@ -102,59 +79,64 @@ impl Board {
     }
 }
 
-/// A table with two nodes a line, and below it one bar a phase.
+/// A table and bars, drawn as one text, as only that can be fitted into the terminal as a whole.
 #[derive(Debug)]
 pub(crate) struct Live {
-    screen: MultiProgress,
-    table: ProgressBar,
-    phase: ProgressBar,
+    bar: ProgressBar,
+    rows: Vec<Row>,
+    phases: Vec<Phase>,
 }
 
 impl Live {
     fn new() -> Self {
-        let screen = MultiProgress::with_draw_target(ProgressDrawTarget::stdout());
-        let table = screen.add(ProgressBar::new(0).with_style(style("{msg}")));
+        let style = ProgressStyle::with_template("{msg}").expect("it is a valid template");
+        let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stdout());
         Self {
-            screen,
-            table,
-            phase: ProgressBar::hidden(),
+            bar: bar.with_style(style),
+            rows: Vec::new(),
+            phases: Vec::new(),
         }
     }
 
-    fn begin(&mut self, phase: &str) {
-        let bar = ProgressBar::new(0).with_style(style("{prefix:<26} [{bar:24}] {pos:>2}/{len} {msg}"));
-        self.phase = self.screen.add(bar.with_prefix(phase.to_owned()));
+    fn begin(&mut self, phase: &str, unit: &'static str) {
+        self.phases.push(Phase {
+            name: phase.to_owned(),
+            unit,
+            ..Phase::default()
+        });
     }
 
-    fn show_nodes(&mut self, rows: &[Row]) {
-        let (left, right) = rows.split_at(rows.len().div_ceil(2));
-        let mut right = right.iter();
-        let mut table = format!("{HEADING}{GAP}{HEADING}");
-        for row in left {
-            let beside = right.next().map(Row::text).unwrap_or_default();
-            table.extend(["\n", &row.text(), GAP, &beside]);
-        }
-        self.table.set_message(table);
+    fn show_nodes(&mut self, rows: Vec<Row>) {
+        self.rows = rows;
+        self.draw();
     }
 
     fn show_progress(&mut self, done: usize, of: usize) {
-        self.phase.set_length(as_u64(of));
-        self.phase.set_position(as_u64(done));
+        if let Some(phase) = self.phases.last_mut() {
+            (phase.done, phase.of) = (done, of);
+        }
+        self.draw();
     }
-}
 
-fn style(template: &str) -> ProgressStyle {
-    let style = ProgressStyle::with_template(template).expect("templates of this file are valid");
-    style.progress_chars("=> ")
-}
+    fn end(&mut self, outcome: &str) {
+        if let Some(phase) = self.phases.last_mut() {
+            outcome.clone_into(&mut phase.outcome);
+        }
+        self.draw();
+    }
 
-fn as_u64(count: usize) -> u64 {
-    u64::try_from(count).unwrap_or(u64::MAX)
+    fn draw(&self) {
+        // It may have been resized.
+        let (height, width) = Term::stdout().size();
+        let lines = screen::lines(&self.rows, &self.phases, height.into(), width.into());
+        self.bar.set_message(lines.join("\n"));
+    }
 }
 
 /// A line at the start and the end of each phase, and one a second in between.
 #[derive(Debug)]
 pub(crate) struct Plain {
+    unit: &'static str,
     nodes: String,
     next_line: Instant,
 }
@@ -164,13 +146,15 @@ const LINE_INTERVAL: Duration = Duration::from_secs(1);
 impl Plain {
     fn new() -> Self {
         Self {
+            unit: "",
             nodes: String::new(),
             next_line: Instant::now(),
         }
     }
 
-    fn begin(&mut self, phase: &str) {
+    fn begin(&mut self, phase: &str, unit: &'static str) {
         say(phase);
+        self.unit = unit;
         self.next_line = Instant::now() + LINE_INTERVAL;
     }
 
@@ -178,13 +162,13 @@ impl Plain {
         let connections: usize = rows.iter().map(|row| row.out).sum();
         let bans: usize = rows.iter().map(|row| row.banned).sum();
         let dials: u64 = rows.iter().map(|row| row.dials_per_second).sum();
-        self.nodes = format!("{connections} connections, {bans} bans, {dials} dials/s");
+        self.nodes = format!("all have {connections} outgoing connections, {bans} bans, {dials} dials/s");
     }
 
     fn show_progress(&mut self, done: usize, of: usize) {
         if Instant::now() >= self.next_line {
             self.next_line += LINE_INTERVAL;
-            say(&format!("  {done} of {of}: {}", self.nodes));
+            say(&format!("  {done} of {of} {}; {}", self.unit, self.nodes));
         }
     }
 }

@@ -6,6 +6,7 @@ mod addresses;
 mod board;
 mod node;
 mod nodes;
+mod screen;
 
 use std::error::Error;
 use std::process::ExitCode;
@@ -100,14 +101,19 @@ impl Run {
 
     /// Waits until so many checks in a row have found nothing wrong.
     async fn phase(&mut self, name: &str, checks: usize) -> Result<(), Box<dyn Error>> {
-        self.board.begin(name);
+        let unit = if checks > 1 {
+            "checks passed"
+        } else {
+            "nodes as expected"
+        };
+        self.board.begin(name, unit);
         let started = Instant::now();
         let mut passed = 0;
         while passed < checks {
             time::sleep(CHECK_INTERVAL).await;
             let problems = self.nodes.problems()?;
             passed = if problems.is_empty() { passed + 1 } else { 0 };
-            self.board.show_nodes(&self.nodes.rows());
+            self.board.show_nodes(self.nodes.rows());
             if checks > 1 {
                 self.board.show_progress(passed, checks);
             } else {
@@ -120,7 +126,7 @@ impl Run {
             }
         }
         let took = started.elapsed().as_secs_f64();
-        self.board.end(&format!("done in {took:.1} s"));
+        self.board.end(&format!("in {took:.1} s"));
         self.pause().await;
         Ok(())
     }
@@ -134,7 +140,7 @@ impl Run {
         };
         for _ in 0..updates {
             time::sleep(CHECK_INTERVAL).await;
-            self.board.show_nodes(&self.nodes.rows());
+            self.board.show_nodes(self.nodes.rows());
         }
     }
 }

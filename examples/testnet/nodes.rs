@@ -13,8 +13,8 @@ use network::{NetworkConfig, NetworkError};
 use tokio::sync::watch;
 
 use crate::addresses::Addresses;
-use crate::board::Row;
 use crate::node::{Link, Node, View};
+use crate::screen::Row;
 
 /// How many nodes all nodes know at the start. The last of them is the rogue: all nodes know it and it keeps as many
 /// connections as it can, so that it is connected to all of them when it starts to misbehave.

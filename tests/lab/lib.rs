@@ -3,6 +3,8 @@
 
 pub mod namespace;
 pub mod program;
+#[path = "../support/skip.rs"]
+mod skip;
 pub mod topology;
 pub mod trials;
 pub mod wire;

@@ -3,7 +3,7 @@
 
 use std::fmt;
 use std::io::{self, BufRead, BufReader, Write};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 
 /// Where `ip` and `tc` may live that the search path of a plain user leaves out.
 const SYSTEM_FOLDERS: &str = "/usr/local/sbin:/usr/sbin:/sbin";
@@ -50,14 +50,21 @@ pub fn check() -> Result<(), Missing> {
 
 /// Whether there is a tool, and it takes this option.
 pub fn check_tool(tool: &str, package: &str, option: &str) -> Result<(), Missing> {
-    let complaint = match tool_command(tool).arg(option).stdin(Stdio::null()).output() {
+    let why = match tool_command(tool).arg(option).stdin(Stdio::null()).output() {
         Ok(version) if version.status.success() => return Ok(()),
-        Ok(_) => "it is another one".to_owned(),
-        Err(error) => error.to_string(),
+        Ok(failed) => format!("`{tool} {option}` fails, {}: {}", failed.status, complaint(&failed)),
+        Err(error) => format!("cannot run `{tool}`: {error}"),
     };
     Err(Missing(format!(
-        "no `{tool}` of the Debian package {package}: {complaint}"
+        "needs `{tool}` of the Debian package {package}: {why}"
     )))
+}
+
+/// What a tool said of its failure: the first line, as some go on with a page of options.
+fn complaint(failed: &Output) -> String {
+    let said = [&failed.stderr[..], &failed.stdout].concat();
+    let said = String::from_utf8_lossy(&said);
+    said.trim().lines().next().unwrap_or("it says nothing").to_owned()
 }
 
 /// A network namespace.

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use libtest_mimic::{Arguments, Trial};
 
 use super::namespace::Missing;
+use super::skip::skip_test;
 
 /// These functions, each with its name.
 #[macro_export]
@@ -31,7 +32,7 @@ pub fn run(
     let needs = check();
     if let Err(missing) = &needs {
         for (name, _) in tests {
-            eprintln!("SKIPPED {name}: {missing}");
+            skip_test(name, missing);
         }
     }
     let trials = tests.iter().map(|&(name, test)| {

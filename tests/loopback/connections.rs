@@ -7,6 +7,7 @@ use network::{NetworkController, NetworkError, PeerStatus};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
+use crate::child::skip::skip;
 use crate::loopback::{Block, Node, are_one, is_reset, soon, until_both};
 use crate::{NODE, REMOTE, SHORT};
 
@@ -154,8 +155,7 @@ async fn a_node_listens_on_ipv4_and_ipv6_by_default() {
     assert_eq!(over_ipv4.peer_addr().unwrap().ip(), IpAddr::V4(Ipv4Addr::LOCALHOST));
 
     if std::net::TcpListener::bind((Ipv6Addr::LOCALHOST, 0)).is_err() {
-        eprintln!("SKIPPED: this host has no IPv6, so only half of this was tried");
-        return;
+        return skip("this host has no IPv6, so only half of this was tried");
     }
     let _over_ipv6 = soon(TcpStream::connect(to(Ipv6Addr::LOCALHOST.into()))).await.unwrap();
     assert_eq!(node.candidate().await.ip, IpAddr::V6(Ipv6Addr::LOCALHOST));

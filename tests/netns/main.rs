@@ -5,6 +5,8 @@
 
 mod cluster;
 mod node;
+#[path = "../support/skip.rs"]
+mod skip;
 
 use std::fs;
 use std::io::{BufRead, BufReader};
@@ -19,6 +21,7 @@ use network::NetworkConfig;
 use network_lab::topology::{self, Lab, Link, Weather, host_of};
 use network_lab::{tests, trials, wire};
 use node::Settings;
+use skip::skip;
 
 const PORT: u16 = 31_244;
 
@@ -271,8 +274,7 @@ fn addresses_of_a_family_that_is_switched_off_pause_no_dials() {
     let lab = Lab::new(HOSTS);
     let switched = lab.host(HOST).command("sh").args(["-c", SWITCH_OFF]).output().unwrap();
     if !switched.status.success() {
-        eprintln!("SKIPPED: IPv6 cannot be switched off here: {switched:?}");
-        return;
+        return skip(format_args!("IPv6 cannot be switched off here: {switched:?}"));
     }
     // They listen at every address, so that their dials leave from any.
     let mut cluster = Cluster::of_open_nodes(lab, &settings(usize::from(HOSTS) - 1));

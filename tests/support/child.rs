@@ -3,9 +3,14 @@
 
 #![allow(dead_code, reason = "no test needs all of it")]
 
+#[path = "skip.rs"]
+pub(crate) mod skip;
+
 use std::env;
 use std::ffi::{OsStr, OsString};
 use std::process::{Command, Output, Stdio};
+
+use skip::skip;
 
 const ROLE: &str = "NETWORK_TEST_ROLE";
 
@@ -25,14 +30,18 @@ pub(crate) fn child(test: &str, launcher: &[&str], role: impl AsRef<OsStr>) -> C
     command
 }
 
-/// Whether this system lets us start a child in this way. If it does not, the test says so and has nothing to say.
+/// Whether this system lets us start a child in this way. If it does not, the test is skipped.
+#[track_caller]
 pub(crate) fn can(launcher: &[&str]) -> bool {
-    let output = Command::new(launcher[0]).args(&launcher[1..]).arg("true").output();
-    let is_able = output.as_ref().is_ok_and(|output| output.status.success());
-    if !is_able {
-        eprintln!("SKIPPED: this system does not let us run {launcher:?}: {output:?}");
-    }
-    is_able
+    let why = match Command::new(launcher[0]).args(&launcher[1..]).arg("true").output() {
+        Ok(output) if output.status.success() => return true,
+        Ok(output) => format!("{}: {}", output.status, String::from_utf8_lossy(&output.stderr)),
+        Err(error) => error.to_string(),
+    };
+    // Without the script that some end with.
+    let command: Vec<&str> = launcher.iter().copied().take_while(|&word| word != "sh").collect();
+    skip(format_args!("cannot run `{}` here: {why}", command.join(" ")));
+    false
 }
 
 /// The child has run its test, and the test has passed.

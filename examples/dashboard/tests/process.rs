@@ -2,8 +2,13 @@
 
 #![cfg(target_os = "linux")]
 
+#[path = "../../../tests/support/skip.rs"]
+mod skip;
+
 use std::io::{BufRead, BufReader, Read, Write};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+
+use skip::skip;
 
 /// What switches to the alternate screen, and back.
 const TAKE: &str = "\x1b[?1049h";
@@ -26,7 +31,7 @@ impl Dashboard {
         script.args(["--quiet", "--return", "--command", &command, "/dev/null"]);
         script.env("TERM", "xterm-256color").env("SHELL", "/bin/sh");
         let Ok(mut script) = script.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn() else {
-            println!("skipped: there is no script");
+            skip("there is no `script` of util-linux");
             return None;
         };
         let keys = script.stdin.take().unwrap();

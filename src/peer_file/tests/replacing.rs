@@ -471,6 +471,7 @@ mod unix {
     use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 
     use super::*;
+    use crate::tests::skip::skip;
 
     fn mode(path: &Path) -> u32 {
         fs::metadata(path).expect("there").mode() & 0o7777
@@ -493,7 +494,7 @@ mod unix {
         let place = Place::new();
         let other = Some(65_534);
         if let Err(error) = std::os::unix::fs::chown(place.target(), other, other) {
-            return eprintln!("SKIPPED: only root may give files away: {error}");
+            return skip(format_args!("only root may give files away: {error}"));
         }
         fs::set_permissions(place.target(), fs::Permissions::from_mode(0o4640)).expect("set");
         replace(&place.target()).await.expect("replaced");
@@ -507,7 +508,7 @@ mod unix {
         let place = Place::new();
         let other = Some(65_534);
         if let Err(error) = std::os::unix::fs::chown(place.target(), other, other) {
-            return eprintln!("SKIPPED: only root may give files away: {error}");
+            return skip(format_args!("only root may give files away: {error}"));
         }
         fs::set_permissions(place.folder.path(), fs::Permissions::from_mode(0o1777)).expect("set");
         replace(&place.target()).await.expect("replaced");

@@ -1,0 +1,1 @@
+//! Nothing; see `main.rs`, which is run as a test.
