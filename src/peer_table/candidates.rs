@@ -9,8 +9,9 @@ use crate::peer_table::random::Random;
 use crate::peer_table::rank::Ranked;
 use crate::peer_table::subnet::GroupId;
 
-/// In a rotation a subnet weighs no more than with so many known peers, so that one with thousands is not drawn always.
-const WEIGHTIEST: usize = 32;
+/// In a rotation a subnet weighs no more than with so many known peers, so that one with thousands is not always drawn.
+/// `docs/policies.md` has the table of what other numbers do to in-degrees and to an eclipse.
+const WEIGHTIEST: usize = 8;
 /// How many subnets are drawn until one is accepted by its weight. Where all are small, the last one is taken: then they
 /// weigh alike anyway.
 const DRAWS: usize = 64;
@@ -18,10 +19,11 @@ const DRAWS: usize = 64;
 /// Which kind of peers a dial is for; the two take turns.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Turn {
-    /// The best by rank.
+    /// The best proven one by rank that has not lapsed.
     Proven,
-    /// By lot, first the subnet and then the peer: neither fresh gossip nor a frequent visitor gains by it.
-    Unproven,
+    /// An unproven or a lapsed one at random, first the subnet and then the peer: neither fresh gossip nor a frequent
+    /// visitor gains by it.
+    Drawn,
 }
 
 /// The subnets with peers that may be dialed. A subnet is taken while an outgoing connection, or a dial, of it exists.
@@ -29,105 +31,116 @@ pub(crate) enum Turn {
 pub(crate) struct Candidates {
     untaken: Lots,
     taken: Lots,
-    /// Of groups among `unproven` of the one or the other.
+    /// Of groups among `drawn` of the one or the other.
     positions: Positions,
+    /// Of groups among `all` of the one or the other.
+    all_positions: Positions,
 }
 
 #[derive(Debug, Default)]
 struct Lots {
-    unproven: Bag<GroupId>,
+    /// The subnets to draw from.
+    drawn: Bag<GroupId>,
+    /// All subnets with a peer that may be dialed.
+    all: Bag<GroupId>,
     /// The best proven peer of each subnet that has one.
     proven: BTreeSet<Ranked>,
-    /// The one without a streak of each subnet that has not been alive for longest.
-    stalest: BTreeSet<Ranked>,
+    /// The best lapsed peer of each subnet that has one.
+    lapsed: BTreeSet<Ranked>,
 }
 
 impl Turn {
     pub(crate) fn other(self) -> Self {
         match self {
-            Self::Proven => Self::Unproven,
-            Self::Unproven => Self::Proven,
+            Self::Proven => Self::Drawn,
+            Self::Drawn => Self::Proven,
         }
     }
 }
 
 impl Candidates {
-    pub(crate) fn choose(&self, turn: Turn, from_taken: bool, groups: &Groups, random: &mut Random) -> Option<PeerId> {
-        let lots = if from_taken { &self.taken } else { &self.untaken };
+    /// A peer of this kind. While no outgoing connection is alive, a lapsed one is as good as proven, as what failed or
+    /// ended may not be its fault.
+    pub(crate) fn choose(
+        &self,
+        (turn, from_taken): (Turn, bool),
+        is_outage: bool,
+        groups: &Groups,
+        random: &mut Random,
+    ) -> Option<PeerId> {
+        let lots = self.lots(from_taken);
         match turn {
-            Turn::Proven => lots.proven.first().map(|best| best.id),
-            Turn::Unproven => {
-                let subnets = lots.unproven.members();
+            Turn::Proven => {
+                let lapsed = lots.lapsed.first().filter(|_| is_outage);
+                lots.proven.first().or(lapsed).map(|best| best.id)
+            }
+            Turn::Drawn => {
+                let subnets = lots.drawn.members();
                 let subnet = (!subnets.is_empty()).then(|| subnets[random.below(subnets.len())])?;
-                groups.get(subnet).draw(random)
+                groups.get(subnet).draw(false, random)
             }
         }
     }
 
-    /// An unproven peer for a rotation: a subnet weighs by its known peers, up to [`WEIGHTIEST`]. So peers of large subnets
-    /// get incoming connections, too, which a uniform draw of subnets hardly gives them.
+    /// Any peer, for a rotation. A subnet weighs by its known peers, up to [`WEIGHTIEST`]: so peers of large subnets get
+    /// incoming connections, too, which a uniform draw of subnets hardly gives them.
     pub(crate) fn draw_by_size(&self, from_taken: bool, groups: &Groups, random: &mut Random) -> Option<PeerId> {
-        let lots = if from_taken { &self.taken } else { &self.untaken };
-        let subnets = lots.unproven.members();
-        if subnets.is_empty() {
-            return None;
-        }
-        let mut subnet = subnets[random.below(subnets.len())];
+        let subnets = self.lots(from_taken).all.members();
+        let mut subnet = (!subnets.is_empty()).then(|| subnets[random.below(subnets.len())])?;
         for _ in 0..DRAWS {
             if random.below(WEIGHTIEST) < groups.get(subnet).known() {
                 break;
             }
             subnet = subnets[random.below(subnets.len())];
         }
-        groups.get(subnet).draw(random)
+        groups.get(subnet).draw(true, random)
     }
 
-    /// The proven peer without a streak that has not been alive for longest; if each has a streak, the best.
-    pub(crate) fn stalest_proven(&self, from_taken: bool) -> Option<PeerId> {
-        let lots = if from_taken { &self.taken } else { &self.untaken };
-        lots.stalest.last().or(lots.proven.first()).map(|stalest| stalest.id)
+    fn lots(&self, taken: bool) -> &Lots {
+        if taken { &self.taken } else { &self.untaken }
     }
 
     /// Whether any peer of a subnet that is taken, or of one that is not, may be dialed.
     pub(crate) fn has_any(&self, taken: bool) -> bool {
-        let lots = if taken { &self.taken } else { &self.untaken };
-        !lots.unproven.is_empty() || !lots.proven.is_empty()
+        !self.lots(taken).all.is_empty()
     }
 
     /// Whether any peer of this kind in a subnet that is not taken may be dialed.
-    pub(crate) fn has_any_untaken(&self, turn: Turn) -> bool {
+    pub(crate) fn has_any_untaken(&self, turn: Turn, is_outage: bool) -> bool {
         match turn {
-            Turn::Proven => !self.untaken.proven.is_empty(),
-            Turn::Unproven => !self.untaken.unproven.is_empty(),
+            Turn::Proven => !self.untaken.proven.is_empty() || (is_outage && !self.untaken.lapsed.is_empty()),
+            Turn::Drawn => !self.untaken.drawn.is_empty(),
         }
     }
 
     /// A group changes.
     pub(crate) fn shift(&mut self, group: GroupId, before: &Summary, after: &Summary) {
         let moves = before.is_taken != after.is_taken;
-        if moves || before.has_ready != after.has_ready {
-            if before.has_ready {
-                let lots = lots(&mut self.untaken, &mut self.taken, before);
-                lots.unproven.remove(group, &mut self.positions);
-            }
-            if after.has_ready {
-                let lots = lots(&mut self.untaken, &mut self.taken, after);
-                lots.unproven.insert(group, &mut self.positions);
+        let bags: [(fn(&Summary) -> bool, fn(&mut Lots) -> &mut Bag<GroupId>, &mut Positions); 2] = [
+            (|of| of.can_draw, |lots| &mut lots.drawn, &mut self.positions),
+            (Summary::has_any, |lots| &mut lots.all, &mut self.all_positions),
+        ];
+        for (is_in, bag_of, positions) in bags {
+            if moves || is_in(before) != is_in(after) {
+                if is_in(before) {
+                    bag_of(lots(&mut self.untaken, &mut self.taken, before)).remove(group, positions);
+                }
+                if is_in(after) {
+                    bag_of(lots(&mut self.untaken, &mut self.taken, after)).insert(group, positions);
+                }
             }
         }
-        if moves || before.best_proven != after.best_proven {
-            if let Some(best) = &before.best_proven {
-                lots(&mut self.untaken, &mut self.taken, before).proven.remove(best);
+        let sets: [(fn(&Summary) -> Option<Ranked>, fn(&mut Lots) -> &mut BTreeSet<Ranked>); 2] = [
+            (|of| of.best_proven, |lots| &mut lots.proven),
+            (|of| of.best_lapsed, |lots| &mut lots.lapsed),
+        ];
+        for (peer_of, set_of) in sets {
+            if moves || peer_of(before) != peer_of(after) {
+                if let Some(peer) = peer_of(before) {
+                    set_of(lots(&mut self.untaken, &mut self.taken, before)).remove(&peer);
+                }
+                set_of(lots(&mut self.untaken, &mut self.taken, after)).extend(peer_of(after));
             }
-            let lots = lots(&mut self.untaken, &mut self.taken, after);
-            lots.proven.extend(after.best_proven);
-        }
-        if moves || before.stalest_proven != after.stalest_proven {
-            if let Some(stalest) = &before.stalest_proven {
-                lots(&mut self.untaken, &mut self.taken, before).stalest.remove(stalest);
-            }
-            let lots = lots(&mut self.untaken, &mut self.taken, after);
-            lots.stalest.extend(after.stalest_proven);
         }
     }
 
@@ -135,13 +148,16 @@ impl Candidates {
     pub(crate) fn check(&self, summaries: &[(GroupId, Summary)]) {
         for (lots, taken) in [(&self.untaken, false), (&self.taken, true)] {
             let of_kind = || summaries.iter().filter(move |(_, summary)| summary.is_taken == taken);
-            let ready: BTreeSet<_> = of_kind().filter(|(_, it)| it.has_ready).map(|&(id, _)| id).collect();
-            assert_eq!(lots.unproven.members().iter().copied().collect::<BTreeSet<_>>(), ready);
-            assert_eq!(lots.unproven.len(), ready.len());
+            let drawn: BTreeSet<_> = of_kind().filter(|(_, it)| it.can_draw).map(|&(id, _)| id).collect();
+            assert_eq!(lots.drawn.members().iter().copied().collect::<BTreeSet<_>>(), drawn);
+            assert_eq!(lots.drawn.len(), drawn.len());
+            let all: BTreeSet<_> = of_kind().filter(|(_, it)| it.has_any()).map(|&(id, _)| id).collect();
+            assert_eq!(lots.all.members().iter().copied().collect::<BTreeSet<_>>(), all);
+            assert_eq!(lots.all.len(), all.len());
             let best: BTreeSet<_> = of_kind().filter_map(|(_, it)| it.best_proven).collect();
             assert_eq!(lots.proven, best);
-            let stalest: BTreeSet<_> = of_kind().filter_map(|(_, it)| it.stalest_proven).collect();
-            assert_eq!(lots.stalest, stalest);
+            let lapsed: BTreeSet<_> = of_kind().filter_map(|(_, it)| it.best_lapsed).collect();
+            assert_eq!(lots.lapsed, lapsed);
         }
     }
 }

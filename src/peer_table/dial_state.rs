@@ -174,12 +174,21 @@ impl PeerTable {
         }
     }
 
-    /// The peer that takes this one's subnet, if dials to taken subnets have to wait or peers of its kind elsewhere go
-    /// first.
+    /// The peer that takes this one's subnet, if dials to taken subnets have to wait or others go first: peers of its kind
+    /// elsewhere, for a rotation all.
     fn taker_before(&self, now: Now, entry: &Entry) -> Option<PeerId> {
-        let turn = if entry.is_proven { Turn::Proven } else { Turn::Unproven };
-        let has_to_wait = self.pace.next_to_taken_subnet() > now.moment();
-        let goes_last = has_to_wait || self.peers.candidates().has_any_untaken(turn);
+        let candidates = self.peers.candidates();
+        let is_outage = self.outage.since().is_some();
+        let go_first = |turn| candidates.has_any_untaken(turn, is_outage);
+        let goes_last = if self.pace.next_to_taken_subnet() > now.moment() {
+            true
+        } else if self.shortage() == 0 {
+            candidates.has_any(false)
+        } else {
+            let is_proven = entry.is_proven && (is_outage || !entry.is_lapsed());
+            let is_drawn = !entry.is_proven || entry.is_lapsed();
+            (!is_proven || go_first(Turn::Proven)) && (!is_drawn || go_first(Turn::Drawn))
+        };
         self.peers.groups().get(entry.group).taker().filter(|_| goes_last)
     }
 }

@@ -8,7 +8,6 @@ use std::time::Duration;
 use crate::change::{Cause, Refusal};
 use crate::fault::{DialError, DialFault};
 use crate::peer::{ConnectionId, PeerId, PeerStatus};
-use crate::peer_table::candidates::Turn;
 use crate::peer_table::entry::Connection;
 use crate::peer_table::time::{Moment, Now, earlier};
 use crate::peer_table::{Action, PeerTable};
@@ -39,12 +38,13 @@ impl PeerTable {
             return None;
         }
         let (id, to_taken) = self.choose_other(now)?;
-        self.turn = self.turn.other();
         self.pace.on_dial(now, &self.config, self.outage.since(), to_taken);
         let is_rotation = self.shortage() == 0;
         let (dial, ip) = self.start_dial(now, id, false);
         if is_rotation {
             self.on_rotation(now, dial);
+        } else {
+            self.turn = self.turn.other();
         }
         Some((dial, ip))
     }
@@ -214,25 +214,23 @@ impl PeerTable {
     }
 
     /// The turn's own kind from subnets that are not taken, then from those that are; then the other kind likewise. A
-    /// rotation draws subnets by their size, and prefers the proven peer that has not been alive for longest: the best one
-    /// is what was rotated out last.
+    /// rotation has no turns.
     pub fn choose(&mut self, now: Now) -> Option<(PeerId, bool)> {
         let may_take_again = self.pace.next_to_taken_subnet() <= now.moment();
-        let turns = [self.turn, self.turn.other()];
-        let choices = turns.into_iter().flat_map(|turn| [(turn, false), (turn, true)]);
-        let allowed = choices.filter(|&(_, from_taken)| may_take_again || !from_taken);
-        let rotates = self.shortage() == 0;
-        let (peers, random) = (&self.peers, &mut self.random);
-        let choose = |(turn, from_taken)| {
-            let candidates = peers.candidates();
-            let id = match turn {
-                Turn::Proven if rotates => candidates.stalest_proven(from_taken)?,
-                Turn::Unproven if rotates => candidates.draw_by_size(from_taken, peers.groups(), random)?,
-                Turn::Proven | Turn::Unproven => candidates.choose(turn, from_taken, peers.groups(), random)?,
-            };
-            Some((id, from_taken))
-        };
-        allowed.into_iter().find_map(choose)
+        let (is_rotation, is_outage) = (self.shortage() == 0, self.outage.since().is_some());
+        let (candidates, groups, random) = (self.peers.candidates(), self.peers.groups(), &mut self.random);
+        if is_rotation {
+            let kinds = [false, true]
+                .into_iter()
+                .filter(|&from_taken| may_take_again || !from_taken);
+            let mut drawn =
+                kinds.map(|from_taken| Some((candidates.draw_by_size(from_taken, groups, random)?, from_taken)));
+            return drawn.find_map(|drawn| drawn);
+        }
+        let turns = [self.turn, self.turn.other()].into_iter();
+        let kinds = turns.flat_map(|turn| [(turn, false), (turn, true)]);
+        let mut allowed = kinds.filter(|&(_, from_taken)| may_take_again || !from_taken);
+        allowed.find_map(|kind| Some((candidates.choose(kind, is_outage, groups, random)?, kind.1)))
     }
 
     fn start_dial(&mut self, now: Now, id: PeerId, is_beside_target: bool) -> (ConnectionId, IpAddr) {

@@ -26,6 +26,8 @@ pub(crate) struct Entry {
     pub(crate) group: GroupId,
     /// A dial of ours came alive: the only proof that the peer listens.
     pub(crate) is_proven: bool,
+    /// An outgoing connection has ended since the start or since the last one came alive, without a failure.
+    pub(crate) has_ended: bool,
     /// `denied` or `allowed` excludes the address.
     pub(crate) is_denied: bool,
     /// The address is this node's own.
@@ -131,6 +133,7 @@ impl Entry {
             tie,
             group: GroupId::default(),
             is_proven: false,
+            has_ended: false,
             is_denied: false,
             is_own: false,
             is_from_file: false,
@@ -204,6 +207,11 @@ impl Entry {
         self.peer.status == PeerStatus::Idle && !is_excluded && !self.has_parked && !self.is_held
     }
 
+    /// A proven peer whose last outgoing connection has ended, in this run, or that has failed since.
+    pub(crate) fn is_lapsed(&self) -> bool {
+        self.is_proven && (self.peer.failures_in_row > 0 || self.has_ended)
+    }
+
     /// It is in the order of peers.
     pub(crate) fn is_listed(&self) -> bool {
         self.peer.status != PeerStatus::Banned && !self.is_own
@@ -270,7 +278,7 @@ impl Entry {
         if is_outgoing {
             self.peer.last_alive_outgoing = Some(now.utc);
             self.peer.failures_in_row = 0;
-            self.is_proven = true;
+            (self.is_proven, self.has_ended) = (true, false);
         }
         if let Some(believed) = self.believed_mut() {
             believed.last_alive = Some(now.utc);

@@ -174,6 +174,7 @@ impl PeerTable {
         let paused_until = self.pause_until(now, id, pause);
         self.end_connection(now, id, cause, |entry| {
             entry.short_in_row = short_in_row;
+            entry.has_ended = true;
             entry.paused_until = Some(paused_until);
             entry.failures_in_outage = 0;
         });

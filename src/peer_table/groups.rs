@@ -18,8 +18,10 @@ pub(crate) enum Membership {
     Ready,
     /// Unproven and Idle, but it may not be dialed now.
     Waiting,
-    /// Proven: may be dialed.
+    /// Proven, and may be dialed.
     Proven(Ranked),
+    /// The same, but its last connection has ended or it has failed since.
+    Lapsed(Ranked),
     /// Dialed or connected by a dial.
     Outgoing { takes_subnet: bool },
     /// Banned, and the last event that concerned the ban.
@@ -35,7 +37,9 @@ pub(crate) struct Group {
     takers: BTreeSet<PeerId>,
     ready: Bag<PeerId>,
     waiting: Bag<PeerId>,
-    proven: BTreeSet<Ranked>,
+    /// To draw one from, and in their order.
+    proven: (Bag<PeerId>, BTreeSet<Ranked>),
+    lapsed: (Bag<PeerId>, BTreeSet<Ranked>),
     banned: BTreeSet<(u64, PeerId)>,
 }
 
@@ -44,13 +48,20 @@ pub(crate) struct Group {
 pub(crate) struct Summary {
     /// An outgoing connection, or a dial, of the subnet exists.
     pub(crate) is_taken: bool,
-    pub(crate) has_ready: bool,
+    /// Any peer can be drawn: an unproven or a lapsed one.
+    pub(crate) can_draw: bool,
     pub(crate) best_proven: Option<Ranked>,
-    /// Of the proven peers without a streak the one that has not been alive for longest.
-    pub(crate) stalest_proven: Option<Ranked>,
+    pub(crate) best_lapsed: Option<Ranked>,
     /// How many unproven Idle peers there are.
     pub(crate) crowd: usize,
     pub(crate) bans: usize,
+}
+
+impl Summary {
+    /// Any peer may be dialed.
+    pub(crate) fn has_any(&self) -> bool {
+        self.can_draw || self.best_proven.is_some()
+    }
 }
 
 #[derive(Debug, Default)]
@@ -70,7 +81,8 @@ impl Group {
             takers: BTreeSet::new(),
             ready: Bag::default(),
             waiting: Bag::default(),
-            proven: BTreeSet::new(),
+            proven: Default::default(),
+            lapsed: Default::default(),
             banned: BTreeSet::new(),
         }
     }
@@ -78,9 +90,9 @@ impl Group {
     pub(crate) fn summary(&self) -> Summary {
         Summary {
             is_taken: !self.takers.is_empty(),
-            has_ready: !self.ready.is_empty(),
-            best_proven: self.proven.first().copied(),
-            stalest_proven: self.proven.range(..Ranked::AFTER_PROVEN).next_back().copied(),
+            can_draw: !self.ready.is_empty() || !self.lapsed.0.is_empty(),
+            best_proven: self.proven.1.first().copied(),
+            best_lapsed: self.lapsed.1.first().copied(),
             crowd: self.crowd_len(),
             bans: self.banned.len(),
         }
@@ -91,10 +103,13 @@ impl Group {
         self.known.try_into().unwrap_or(usize::MAX)
     }
 
-    /// An unproven peer that may be dialed, by lot; there has to be one.
-    pub(crate) fn draw(&self, random: &mut Random) -> Option<PeerId> {
-        let ready = self.ready.members();
-        (!ready.is_empty()).then(|| ready[random.below(ready.len())])
+    /// A peer that may be dialed, at random, if there is one: unproven or lapsed, or any.
+    pub(crate) fn draw(&self, of_all: bool, random: &mut Random) -> Option<PeerId> {
+        let proven = if of_all { self.proven.0.members() } else { &[] };
+        let bags = [self.ready.members(), self.lapsed.0.members(), proven];
+        let len = bags.iter().map(|bag| bag.len()).sum::<usize>();
+        let number = (len > 0).then(|| random.below(len))?;
+        bags.into_iter().flatten().nth(number).copied()
     }
 
     pub(crate) fn crowd_len(&self) -> usize {
@@ -124,7 +139,14 @@ impl Group {
         match membership {
             Membership::Ready => self.ready.insert(id, positions),
             Membership::Waiting => self.waiting.insert(id, positions),
-            Membership::Proven(ranked) => drop(self.proven.insert(ranked)),
+            Membership::Proven(ranked) => {
+                self.proven.0.insert(id, positions);
+                self.proven.1.insert(ranked);
+            }
+            Membership::Lapsed(ranked) => {
+                self.lapsed.0.insert(id, positions);
+                self.lapsed.1.insert(ranked);
+            }
             Membership::Outgoing { takes_subnet: true } => drop(self.takers.insert(id)),
             Membership::Banned(event) => drop(self.banned.insert((event, id))),
             Membership::Outgoing { takes_subnet: false } | Membership::None => {}
@@ -135,7 +157,14 @@ impl Group {
         match membership {
             Membership::Ready => self.ready.remove(id, positions),
             Membership::Waiting => self.waiting.remove(id, positions),
-            Membership::Proven(ranked) => drop(self.proven.remove(&ranked)),
+            Membership::Proven(ranked) => {
+                self.proven.0.remove(id, positions);
+                self.proven.1.remove(&ranked);
+            }
+            Membership::Lapsed(ranked) => {
+                self.lapsed.0.remove(id, positions);
+                self.lapsed.1.remove(&ranked);
+            }
             Membership::Outgoing { takes_subnet: true } => drop(self.takers.remove(&id)),
             Membership::Banned(event) => drop(self.banned.remove(&(event, id))),
             Membership::Outgoing { takes_subnet: false } | Membership::None => {}

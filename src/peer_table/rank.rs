@@ -74,13 +74,6 @@ impl Rank {
 }
 
 impl Ranked {
-    /// Worse than every proven peer without a streak, better than one with a streak.
-    pub(crate) const AFTER_PROVEN: Self = Self {
-        rank: Rank::Met(Reverse(Micros(i64::MAX))),
-        tie: 0,
-        id: PeerId(0),
-    };
-
     pub(crate) fn of(entry: &Entry, id: PeerId) -> Self {
         Self {
             rank: Rank::of(entry),

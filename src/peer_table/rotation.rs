@@ -5,11 +5,14 @@
 //! other outgoing connections that leases hold is ended, by lot. If the new peer does not come alive, an address has
 //! been tried.
 //!
+//! A young node rotates more often: it has chosen its connections when it knew few peers, and of few subnets. The wait
+//! grows with its age, so a connection lives about two thirds as long as the node is old, until `rotation_interval` is
+//! reached. `docs/policies.md` has what this changes, and its price.
+//!
 //! A rotation that is due waits until all that it needs is there: the target is met by connections that are alive, one
 //! of them is held by a lease, no dial or outgoing handshake is under way, and no address is held. Connections beside the
 //! target, with reserved peers or dialed by hand, neither count nor end.
 
-#[cfg(test)]
 use std::time::Duration;
 
 use crate::change::Cause;
@@ -18,6 +21,11 @@ use crate::peer::{ConnectionId, PeerId, PeerStatus};
 use crate::peer_table::PeerTable;
 use crate::peer_table::random::Random;
 use crate::peer_table::time::{Moment, Now};
+
+/// The first rotation comes no later than after this, jittered …
+const FIRST: Duration = Duration::from_secs(60);
+/// … and then no two follow each other faster than this, jittered.
+const LEAST: Duration = Duration::from_secs(10);
 
 #[derive(Debug)]
 pub(crate) struct Rotation {
@@ -36,9 +44,23 @@ impl Rotation {
     }
 
     pub(crate) fn begin(&mut self, config: &NetworkConfig, random: &mut Random, now: Now) {
-        let first = config.rotation_interval.map(|interval| random.part_of(interval));
-        self.due = first.map(|wait| now.after(wait));
+        let first = |interval| random.part_of(interval).min(random.jittered(FIRST));
+        self.due = config.rotation_interval.map(first).map(|wait| now.after(wait));
     }
+
+    fn begin_next(&mut self, config: &NetworkConfig, random: &mut Random, now: Now) {
+        let young = wait_at(now.moment().since_start(), config.target_outgoing_connections);
+        let wait = config
+            .rotation_interval
+            .map(|interval| random.jittered(interval.min(young)));
+        self.due = wait.map(|wait| now.after(wait));
+    }
+}
+
+/// How long a node of this age waits: each of its connections is exchanged about once while it doubles its age.
+fn wait_at(age: Duration, target: usize) -> Duration {
+    let exchanges = u32::try_from(target.saturating_mul(3)).unwrap_or(u32::MAX).max(1);
+    (age.saturating_mul(2) / exchanges).max(LEAST)
 }
 
 impl PeerTable {
@@ -52,11 +74,7 @@ impl PeerTable {
     pub(super) fn on_rotation(&mut self, now: Now, dial: ConnectionId) {
         self.counters.rotations += 1;
         self.rotation.dial = Some(dial);
-        let wait = self
-            .config
-            .rotation_interval
-            .map(|interval| self.random.jittered(interval));
-        self.rotation.due = wait.map(|wait| now.after(wait));
+        self.rotation.begin_next(&self.config, &mut self.random, now);
     }
 
     /// The dial of a rotation, or the handshake after it, is under way.

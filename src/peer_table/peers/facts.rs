@@ -88,6 +88,7 @@ fn membership(entry: &Entry, ranked: Option<Ranked>) -> Membership {
         PeerStatus::Banned => Membership::Banned(entry.rare.as_ref().map_or(0, |rare| rare.ban_event)),
         PeerStatus::Idle if entry.is_own || entry.is_reserved => Membership::None,
         PeerStatus::Idle => match (entry.is_proven, may_be_dialed, ranked) {
+            (true, true, Some(ranked)) if entry.is_lapsed() => Membership::Lapsed(ranked),
             (true, true, Some(ranked)) => Membership::Proven(ranked),
             (true, ..) => Membership::None,
             (false, true, _) => Membership::Ready,

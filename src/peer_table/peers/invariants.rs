@@ -6,7 +6,6 @@ use super::{Facts, Peers};
 use crate::peer::{PeerId, PeerStatus};
 use crate::peer_table::bag::Numbered;
 use crate::peer_table::groups::{Membership, Summary};
-use crate::peer_table::rank::Rank;
 use crate::peer_table::rank::Ranked;
 use crate::peer_table::subnet::Subnet;
 use crate::stats::StatusCounts;
@@ -118,9 +117,9 @@ impl Peers {
 fn summary(members: &[(PeerId, Membership)]) -> Summary {
     let mut summary = Summary {
         is_taken: false,
-        has_ready: false,
+        can_draw: false,
         best_proven: None,
-        stalest_proven: None,
+        best_lapsed: None,
         crowd: 0,
         bans: 0,
     };
@@ -128,15 +127,16 @@ fn summary(members: &[(PeerId, Membership)]) -> Summary {
         match member {
             Membership::None => {}
             Membership::Ready => {
-                summary.has_ready = true;
+                summary.can_draw = true;
                 summary.crowd += 1;
             }
             Membership::Waiting => summary.crowd += 1,
             Membership::Proven(ranked) => {
                 summary.best_proven = Some(summary.best_proven.map_or(ranked, |best| best.min(ranked)));
-                if matches!(ranked.rank, Rank::Proven(_)) {
-                    summary.stalest_proven = summary.stalest_proven.max(Some(ranked));
-                }
+            }
+            Membership::Lapsed(ranked) => {
+                summary.can_draw = true;
+                summary.best_lapsed = Some(summary.best_lapsed.map_or(ranked, |best| best.min(ranked)));
             }
             Membership::Outgoing { takes_subnet } => summary.is_taken |= takes_subnet,
             Membership::Banned(_) => {

@@ -1,5 +1,6 @@
 //! What the design says of why a peer is dialed or not.
 
+use super::dials::Kind;
 use super::known::Known;
 use super::rules::Model;
 use super::*;
@@ -59,9 +60,9 @@ impl Model {
             return DialState::TargetMet;
         }
         let has_to_wait = self.pace.taken_at > now.since_start;
-        let is_first =
-            |other: &Known| other.proven == peer.proven && !self.is_taken(other.ip) && self.is_candidate(other, now);
-        if self.is_taken(peer.ip) && (has_to_wait || self.peers.values().any(is_first)) {
+        let mut kinds = self.kinds_of(peer).into_iter();
+        let goes_last = has_to_wait || kinds.all(|kind| !self.candidates_of(now, kind, false).is_empty());
+        if self.is_taken(peer.ip) && goes_last {
             return match *seen {
                 DialState::SubnetTaken { by } if self.takes_subnet_of(by, peer.ip) => seen.clone(),
                 _ => DialState::SubnetTaken { by: peer.ip },
@@ -74,22 +75,30 @@ impl Model {
         }
     }
 
+    fn kinds_of(&self, peer: &Known) -> Vec<Kind> {
+        let kinds = if self.shortage() == 0 {
+            vec![Kind::Any]
+        } else {
+            vec![Kind::Proven, Kind::Drawn]
+        };
+        kinds.into_iter().filter(|&kind| self.is_of(peer, kind)).collect()
+    }
+
     /// A peer that is due may be chosen on a turn of its kind.
     fn in_its_turn(&self, now: Now, peer: &Known) -> DialState {
-        let mut model = self.clone();
-        model.is_proven_turn = peer.proven;
-        let choices = model.choices(now);
-        let is_peer = |ip: &IpAddr| {
-            if peer.proven {
-                self.shortage() == 0 || self.peer(*ip).key() <= peer.key()
-            } else {
-                *ip == peer.ip
-            }
-        };
-        let has_its_turn = choices
-            .iter()
-            .any(|ip| is_peer(ip) && self.is_taken(*ip) == self.is_taken(peer.ip));
-        assert!(has_its_turn, "{} is not one of {choices:?}", peer.ip);
+        let has_its_turn = self.kinds_of(peer).into_iter().any(|kind| {
+            let mut model = self.clone();
+            model.is_proven_turn = kind == Kind::Proven;
+            let is_before = |ip: &IpAddr| match kind {
+                Kind::Proven => self.peer(*ip).dial_key() <= peer.dial_key(),
+                Kind::Drawn | Kind::Any => *ip == peer.ip,
+            };
+            let choices = model.choices(now);
+            choices
+                .iter()
+                .any(|ip| is_before(ip) && self.is_taken(*ip) == self.is_taken(peer.ip))
+        });
+        assert!(has_its_turn, "{} is not chosen in its turn", peer.ip);
         DialState::Due
     }
 }

@@ -32,6 +32,15 @@ impl DialPace {
     }
 }
 
+/// The peers that a dial may be for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    Proven,
+    Drawn,
+    /// A rotation's.
+    Any,
+}
+
 impl Model {
     /// The table starts this dial, or says that none is due.
     pub(super) fn on_next_dial(&mut self, now: Now, dial: Option<(ConnectionId, IpAddr)>) {
@@ -122,29 +131,40 @@ impl Model {
         if self.gate().is_none_or(|gate| gate > now.since_start) {
             return Vec::new();
         }
-        for proven in [self.is_proven_turn, !self.is_proven_turn] {
+        let kinds: &[Kind] = match (self.shortage(), self.is_proven_turn) {
+            (0, _) => &[Kind::Any],
+            (_, true) => &[Kind::Proven, Kind::Drawn],
+            (_, false) => &[Kind::Drawn, Kind::Proven],
+        };
+        for &kind in kinds {
             for taken in [false, true] {
-                let is_one = |peer: &Known| {
-                    let is_kind = peer.proven == proven && self.is_taken(peer.ip) == taken;
-                    is_kind && self.is_candidate(peer, now) && !self.is_own(peer.ip)
-                };
-                let candidates = self.ips(is_one);
+                let candidates = self.candidates_of(now, kind, taken);
                 if candidates.is_empty() || (taken && self.pace.taken_at > now.since_start) {
                     continue;
                 }
-                let fresh = candidates
-                    .iter()
-                    .filter(|&&ip| self.shortage() == 0 && self.peer(ip).streak == 0);
-                let stalest = fresh.max_by_key(|&&ip| self.peer(ip).key());
-                let best = stalest.or(candidates.iter().min_by_key(|&&ip| self.peer(ip).key()));
-                return if proven {
-                    best.into_iter().copied().collect()
-                } else {
-                    candidates
-                };
+                if kind != Kind::Proven {
+                    return candidates;
+                }
+                let key = |ip: &&IpAddr| self.peer(**ip).dial_key();
+                return candidates.iter().min_by_key(key).into_iter().copied().collect();
             }
         }
         Vec::new()
+    }
+
+    pub(super) fn candidates_of(&self, now: Now, kind: Kind, taken: bool) -> Vec<IpAddr> {
+        self.ips(|peer: &Known| {
+            let is_there = self.is_of(peer, kind) && self.is_taken(peer.ip) == taken;
+            is_there && self.is_candidate(peer, now) && !self.is_own(peer.ip)
+        })
+    }
+
+    pub(super) fn is_of(&self, peer: &Known, kind: Kind) -> bool {
+        match kind {
+            Kind::Any => true,
+            Kind::Proven => peer.is_sound() || (peer.proven && self.outage_since.is_some()),
+            Kind::Drawn => !peer.is_sound(),
+        }
     }
 
     /// By an outgoing connection, or a dial, of a globally reachable address of the same subnet.
@@ -165,8 +185,9 @@ impl Model {
         let is_taken = self.is_taken(ip);
         if self.shortage() == 0 {
             self.on_rotation(now, id);
+        } else {
+            self.is_proven_turn = !self.is_proven_turn;
         }
-        self.is_proven_turn = !self.is_proven_turn;
         if is_taken {
             self.pace.taken_at = now.after(Duration::from_secs(10)).since_start();
         }

@@ -20,6 +20,8 @@ pub(super) struct Known {
     pub(super) alive_outgoing: Option<When>,
     pub(super) streak: u32,
     pub(super) proven: bool,
+    /// Our last connection with it has ended without a failure.
+    pub(super) ended: bool,
     pub(super) own: bool,
     pub(super) denied: bool,
     pub(super) reserved: bool,
@@ -94,6 +96,7 @@ impl Known {
             alive_outgoing: None,
             streak: 0,
             proven: false,
+            ended: false,
             own: false,
             denied: false,
             reserved: false,
@@ -134,6 +137,16 @@ impl Known {
         };
         known.judge(utc);
         known
+    }
+
+    /// Proven, and not lapsed.
+    pub(super) fn is_sound(&self) -> bool {
+        self.proven && self.streak == 0 && !self.ended
+    }
+
+    /// The least goes first on a proven turn.
+    pub(super) fn dial_key(&self) -> impl Ord + use<> {
+        (!self.is_sound(), self.key())
     }
 
     pub(super) fn is_idle(&self) -> bool {

@@ -424,6 +424,7 @@ impl Model {
         (peer.knocked, peer.refused) = (false, false);
         if peer.is_outgoing() {
             (peer.alive_outgoing, peer.streak, peer.proven) = (When::now(now.utc), 0, true);
+            peer.ended = false;
             (peer.status, peer.outage_failures) = (PeerStatus::OutAlive, 0);
         } else {
             peer.status = PeerStatus::InAlive;
@@ -434,7 +435,9 @@ impl Model {
         if self.peer(ip).is_outgoing() {
             let pause = self.pause_after_end(now, ip);
             self.rest(now, ip, pause);
-            self.peer_mut(ip).outage_failures = 0;
+            let peer = self.peer_mut(ip);
+            peer.outage_failures = 0;
+            peer.ended = true;
         }
         self.end(now, ip, why);
     }

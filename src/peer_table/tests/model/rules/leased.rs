@@ -31,7 +31,8 @@ impl Exchanges {
     }
 
     pub(super) fn plan_rotation(&mut self, config: &NetworkConfig, now: Now) {
-        let first = |interval| (now.since_start, now.since_start + interval);
+        let latest = Duration::from_secs(75);
+        let first = |interval: Duration| (now.since_start, now.since_start + interval.min(latest));
         self.rotation_due = config.rotation_interval.map(first);
     }
 }
@@ -65,8 +66,10 @@ impl Model {
 
     pub(in super::super) fn on_rotation(&mut self, now: Now, id: ConnectionId) {
         self.exchanges.rotation = Some(id);
+        let target = u32::try_from(self.config.target_outgoing_connections).unwrap();
+        let young = (2 * now.since_start / (3 * target)).max(Duration::from_secs(10));
         let interval = self.config.rotation_interval;
-        self.exchanges.rotation_due = interval.map(|interval| jittered(now, interval));
+        self.exchanges.rotation_due = interval.map(|interval| jittered(now, interval.min(young)));
     }
 
     /// A dial of ours has come alive: first the new, then the old.
