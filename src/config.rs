@@ -168,11 +168,16 @@ pub struct NetworkConfig {
     /// How often to exchange one outgoing connection for a new one: one more peer is dialed, and once it is alive, one of
     /// the others is ended, and its lease revoked as [`Rotated`](crate::Revocation::Rotated). A node at its target dials
     /// no peer otherwise, so two halves of a network that were parted would never join again. Shorter heals and mixes a
-    /// network sooner, and cuts more connections: at most one in this time. The first one comes after a random part of
-    /// it, each further one after 0.75 to 1.25 times as long. Connections without a [`PeerLease`](crate::PeerLease), and
+    /// network sooner, and cuts more connections: at most one in this time.
+    ///
+    /// A young node does so more often, as it has chosen its connections when it knew few peers: first after a random part
+    /// of this time, at most about a minute, then each time after two thirds of its age divided by the target, at least
+    /// 10 s; so a connection lives about two thirds as long as the node is old. From the age of 1.5 times the target times
+    /// this on (2 hours by default), it is this time. Each wait is multiplied by 0.75 to 1.25.
+    ///
+    /// Connections without a [`PeerLease`](crate::PeerLease), and
     /// those with reserved peers or dialed by hand, are never ended so, and where there are no others, none is dialed for
-    /// it. The default is 10 minutes. `None` never rotates;
-    /// not 0.
+    /// it. The default is 10 minutes. `None` never rotates; not 0.
     #[serde(rename = "rotation_interval_seconds", with = "seconds::optional")]
     pub rotation_interval: Option<Duration>,
 

@@ -1,5 +1,7 @@
 //! When a dial is due, which peer it is for, and what a fault of this host means.
 
+use std::iter;
+
 use super::world::{Answer, World, lone, one_by_one, proven, record, unproven};
 use super::*;
 use crate::peer_table::subnet::Subnet;
@@ -138,6 +140,64 @@ fn a_proven_turn_is_for_the_best_by_rank() {
     });
     let mut world = knowing(5, records);
     assert_eq!(world.poll(), [5, 4, 3, 2, 1].map(|network| host(network, 1)));
+}
+
+/// A node that reaches `peer`, with this target and many untried peers; that connection ends after a minute.
+fn after_the_end_of(peer: IpAddr, target: usize, others: Vec<PeerRecord>, end: Report) -> World {
+    let mut best = proven(peer);
+    best.peer.last_alive_outgoing = Some(start() - TimeDelta::seconds(1));
+    let untried = (100..300).map(|number| unproven(lone(number)));
+    let mut world = knowing(target, iter::once(best).chain(others).chain(untried));
+    for dialed in world.poll() {
+        world.dial_succeeds(dialed);
+        world.report(dialed, Report::Alive);
+    }
+    world.wait(Duration::from_secs(60));
+    world.report(peer, end);
+    // Its pause is over.
+    world.wait(Duration::from_secs(20));
+    world
+}
+
+#[test]
+fn a_proven_turn_passes_over_a_peer_whose_connection_has_ended() {
+    for end in [Report::Closed, Report::Failed] {
+        let mut world = after_the_end_of(host(1, 1), 2, vec![proven(host(2, 1))], end);
+        assert_eq!(world.poll(), [host(2, 1)], "{end:?}");
+    }
+}
+
+#[test]
+fn a_peer_whose_connection_has_ended_is_drawn_like_untried_ones() {
+    let mut config = config();
+    config.target_outgoing_connections = 2;
+    let mut world = World::new(config, 1);
+    world.load((1..=4).map(|number| unproven(lone(number))).collect());
+    let mut dialed = Vec::new();
+    for _ in 0..100 {
+        // One of the two ends, and its peer is one of three to draw from.
+        for ip in world.poll() {
+            dialed.push(ip);
+            world.dial_succeeds(ip);
+            world.report(ip, Report::Alive);
+        }
+        world.wait(Duration::from_secs(60));
+        world.report(*dialed.last().unwrap(), Report::Closed);
+        world.wait(Duration::from_secs(20));
+    }
+    let again = dialed.windows(2).filter(|pair| pair[0] == pair[1]).count();
+    assert!((15..60).contains(&again), "{again} of {}", dialed.len());
+}
+
+#[test]
+fn in_an_outage_a_peer_whose_connection_has_ended_is_proven_again() {
+    for end in [Report::Closed, Report::Failed] {
+        let mut world = after_the_end_of(host(1, 1), 1, Vec::new(), end);
+        let [drawn] = world.poll()[..] else { panic!("one dial") };
+        assert_ne!(drawn, host(1, 1), "it is the turn of the others");
+        world.dial_fails(drawn, DialFault::Peer);
+        assert_eq!(world.poll(), [host(1, 1)], "{end:?}");
+    }
 }
 
 #[test]
