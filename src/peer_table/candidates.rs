@@ -115,33 +115,39 @@ impl Candidates {
 
     /// A group changes.
     pub(crate) fn shift(&mut self, group: GroupId, before: &Summary, after: &Summary) {
-        let moves = before.is_taken != after.is_taken;
-        let bags: [(fn(&Summary) -> bool, fn(&mut Lots) -> &mut Bag<GroupId>, &mut Positions); 2] = [
-            (|of| of.can_draw, |lots| &mut lots.drawn, &mut self.positions),
-            (Summary::has_any, |lots| &mut lots.all, &mut self.all_positions),
-        ];
-        for (is_in, bag_of, positions) in bags {
-            if moves || is_in(before) != is_in(after) {
-                if is_in(before) {
-                    bag_of(lots(&mut self.untaken, &mut self.taken, before)).remove(group, positions);
-                }
-                if is_in(after) {
-                    bag_of(lots(&mut self.untaken, &mut self.taken, after)).insert(group, positions);
-                }
-            }
+        if choosable(before) == choosable(after) {
+            return;
         }
-        let sets: [(fn(&Summary) -> Option<Ranked>, fn(&mut Lots) -> &mut BTreeSet<Ranked>); 2] = [
-            (|of| of.best_proven, |lots| &mut lots.proven),
-            (|of| of.best_lapsed, |lots| &mut lots.lapsed),
-        ];
-        for (peer_of, set_of) in sets {
-            if moves || peer_of(before) != peer_of(after) {
-                if let Some(peer) = peer_of(before) {
-                    set_of(lots(&mut self.untaken, &mut self.taken, before)).remove(&peer);
-                }
-                set_of(lots(&mut self.untaken, &mut self.taken, after)).extend(peer_of(after));
-            }
+        self.leave(group, before);
+        self.enter(group, after);
+    }
+
+    fn leave(&mut self, group: GroupId, summary: &Summary) {
+        let lots = lots(&mut self.untaken, &mut self.taken, summary);
+        if summary.can_draw {
+            lots.drawn.remove(group, &mut self.positions);
         }
+        if summary.has_any() {
+            lots.all.remove(group, &mut self.all_positions);
+        }
+        if let Some(best) = &summary.best_proven {
+            lots.proven.remove(best);
+        }
+        if let Some(best) = &summary.best_lapsed {
+            lots.lapsed.remove(best);
+        }
+    }
+
+    fn enter(&mut self, group: GroupId, summary: &Summary) {
+        let lots = lots(&mut self.untaken, &mut self.taken, summary);
+        if summary.can_draw {
+            lots.drawn.insert(group, &mut self.positions);
+        }
+        if summary.has_any() {
+            lots.all.insert(group, &mut self.all_positions);
+        }
+        lots.proven.extend(summary.best_proven);
+        lots.lapsed.extend(summary.best_lapsed);
     }
 
     #[cfg(any(test, feature = "internals", feature = "sim"))]
@@ -160,6 +166,11 @@ impl Candidates {
             assert_eq!(lots.lapsed, lapsed);
         }
     }
+}
+
+/// What a subnet is chosen by.
+fn choosable(of: &Summary) -> (bool, bool, Option<Ranked>, Option<Ranked>) {
+    (of.is_taken, of.can_draw, of.best_proven, of.best_lapsed)
 }
 
 fn lots<'a>(untaken: &'a mut Lots, taken: &'a mut Lots, summary: &Summary) -> &'a mut Lots {
