@@ -168,7 +168,7 @@ pub struct NetworkConfig {
     /// How often to exchange one outgoing connection for a new one: one more peer is dialed, and once it is alive, one of
     /// the others is ended, and its lease revoked as [`Rotated`](crate::Revocation::Rotated). A node at its target dials
     /// no peer otherwise, so two halves of a network that were parted would never join again. Shorter heals and mixes a
-    /// network sooner, and cuts more connections: at most one in this time.
+    /// network sooner, and cuts more connections.
     ///
     /// A young node does so more often, as it has chosen its connections when it knew few peers: first after a random part
     /// of this time, at most about a minute, then each time after two thirds of its age divided by the target, at least
