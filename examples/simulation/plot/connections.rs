@@ -8,6 +8,7 @@ use network::sim::Graph;
 use plotters::prelude::*;
 
 use super::{Area, BLUE, CAPTION_SIZE, GREEN, PIXEL, PlotError, TEXT_SIZE, VERMILLION, centered};
+use crate::random::Random;
 
 /// A network whose nodes belong to two groups. Each group has half of the circle and a color, and connections between the
 /// groups have a third one.
@@ -89,10 +90,12 @@ impl Connections {
         Ok(())
     }
 
-    /// Evenly chosen, so that the share of cross edges stays about as it is.
+    /// Chosen at random, so that the share of cross edges stays about as it is. Each so many of them would be of the same
+    /// few listeners: a node dials 8, and edges are in order.
     fn drawn_edges(&self) -> impl Iterator<Item = (Node, Node)> {
         let step = self.edges.len().div_ceil(MAX_EDGES).max(1);
-        let edges = self.edges.iter().step_by(step);
+        let mut random = Random::new(0, "drawn edges");
+        let edges = self.edges.iter().filter(move |_| random.index(0..step) == 0);
         edges.filter_map(|(dialer, listener)| Some((*self.nodes.get(dialer)?, *self.nodes.get(listener)?)))
     }
 
@@ -105,7 +108,7 @@ impl Connections {
         };
         let step = edges.div_ceil(MAX_EDGES);
         let drawn = if step > 1 {
-            format!("; one in {step} is drawn")
+            format!("; about one in {step} is drawn")
         } else {
             String::new()
         };
