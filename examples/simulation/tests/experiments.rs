@@ -98,7 +98,8 @@ fn a_network_survives_churn() {
     let outcome = run("churn --nodes 40 --before 2 --minutes 3 --rate 20");
     assert_at_least(&outcome, "replaced", 23.0);
     assert_at_least(&outcome, "time_at_target", 0.8);
-    assert_at_most(&outcome, "dials_per_node_minute", 10.0);
+    // Half of them are rotations: no node is older than five minutes.
+    assert_at_most(&outcome, "dials_per_node_minute", 15.0);
 }
 
 #[test]
