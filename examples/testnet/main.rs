@@ -88,7 +88,7 @@ impl Run {
         let totals = self.nodes.totals();
         self.nodes.stop().await?;
         Ok(format!(
-            "{} nodes with {} connections after {} dials, never two between a pair; {} banned {rogue}\n\
+            "{} nodes with {} connections after {} dials; {} banned {rogue}\n\
              killed and back: {}\n\
              the peers file of each node says so",
             self.nodes.len(),
