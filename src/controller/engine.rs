@@ -177,7 +177,7 @@ impl<T: Transport> Engine<T> {
         let stats = self.stats();
         let this = self.project();
         #[cfg(feature = "metrics")]
-        this.recorder.record(&stats);
+        this.recorder.record(stats);
         this.watchers.tell(this.table, this.clock);
     }
 

@@ -12,6 +12,8 @@ use crate::stats::Stats;
 use crate::stats::metrics::{Kind, Metric, PREFIX};
 
 pub(crate) struct Recorder {
+    /// What was last recorded.
+    last: Stats,
     /// In the order of [`Stats::metrics`], each with the value that was last recorded.
     recorded: Vec<(Handle, Option<u64>)>,
 }
@@ -28,11 +30,25 @@ impl Recorder {
         let recorded = metrics.metrics().map(|metric| (handle(&metric, &listen), None));
         Self {
             recorded: recorded.collect(),
+            last: metrics,
         }
     }
 
-    /// Records what has changed.
-    pub(super) fn record(&mut self, stats: &Stats) {
+    /// Records what has changed. Most polls change nothing.
+    pub(super) fn record(&mut self, stats: Stats) {
+        if self.last == stats && self.has_begun() {
+            return;
+        }
+        self.record_each(&stats);
+        self.last = stats;
+    }
+
+    /// All was recorded once, zeros too.
+    fn has_begun(&self) -> bool {
+        self.recorded.first().is_some_and(|(_, value)| value.is_some())
+    }
+
+    fn record_each(&mut self, stats: &Stats) {
         for ((handle, recorded), metric) in self.recorded.iter_mut().zip(stats.metrics()) {
             if recorded.replace(metric.value) == Some(metric.value) {
                 continue;
@@ -56,11 +72,11 @@ fn handle(metric: &Metric, listen: &str) -> Handle {
     );
     match metric.kind {
         Kind::Counter => {
-            describe_counter!(name.clone(), metric.help);
+            describe_counter!(name.clone(), metric.help());
             Handle::Counter(counter!(name, labels))
         }
         Kind::Gauge => {
-            describe_gauge!(name.clone(), metric.help);
+            describe_gauge!(name.clone(), metric.help());
             Handle::Gauge(gauge!(name, labels))
         }
     }

@@ -11,8 +11,8 @@ use crate::stats::Stats;
 pub(crate) struct Metric {
     /// Of the family, without [`PREFIX`].
     pub(crate) name: &'static str,
-    /// What it counts.
-    pub(crate) help: &'static str,
+    /// What it counts, as documented: it begins with a space.
+    doc: &'static str,
     /// Tells it from the others of its family.
     pub(crate) label: Option<(&'static str, &'static str)>,
     pub(crate) kind: Kind,
@@ -38,11 +38,10 @@ impl Metric {
         Self::new(Kind::Gauge, name, doc, value)
     }
 
-    /// A line of documentation begins with a space.
     fn new(kind: Kind, name: &'static str, doc: &'static str, value: u64) -> Self {
         Self {
             name,
-            help: doc.trim_start(),
+            doc,
             label: None,
             kind,
             value,
@@ -101,8 +100,13 @@ impl Stats {
 }
 
 impl Metric {
+    /// What it counts.
+    pub(crate) fn help(&self) -> &'static str {
+        self.doc.trim_start()
+    }
+
     fn write_head(&self, out: &mut String) {
-        let Self { name, help, .. } = self;
+        let (name, help) = (self.name, self.help());
         let kind = match self.kind {
             Kind::Counter => "counter",
             Kind::Gauge => "gauge",
@@ -172,13 +176,13 @@ mod tests {
                     .bytes()
                     .all(|byte| byte.is_ascii_lowercase() || byte == b'_')
             );
-            assert!(!metric.help.contains("]("), "a link in {metric:?}");
+            assert!(!metric.help().contains("]("), "a link in {metric:?}");
             assert!(
-                metric.help.ends_with('.') && !metric.help.contains(['\\', '"', '\n']),
+                metric.help().ends_with('.') && !metric.help().contains(['\\', '"', '\n']),
                 "{metric:?}"
             );
             assert!(
-                !metric.help.contains("  ") && !metric.help.starts_with(' '),
+                !metric.help().contains("  ") && !metric.help().starts_with(' '),
                 "{metric:?}"
             );
         }
@@ -194,7 +198,7 @@ mod tests {
         let mut numbers = 0;
         for metric in stats.metrics() {
             let family = &parsed.families[&format!("{PREFIX}{}", metric.name)];
-            assert_eq!(family.help, metric.help);
+            assert_eq!(family.help, metric.help());
             let has_label = |value: &&str| metric.label.is_none_or(|(_, expected)| *value == expected);
             let labels = |sample: &openmetrics_parser::Sample<OpenMetricsValue>| {
                 let labels = sample.get_labelset().unwrap();
