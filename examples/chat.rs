@@ -9,7 +9,7 @@
 //! Run each line in a terminal of its own, and type. Ctrl-C or SIGTERM ends it.
 //!
 //! Each end starts with `chat/1`. Then it sends `say <id> <text>`, every ten seconds `peers <ip> <ip> ...`, which is a sign
-//! of life too, and `bye`. Who said something is not signed: a chat among strangers would need that, and limits of rate.
+//! of life too, and `bye`. Lines are not signed: a chat among strangers would need that, and limits of rate.
 
 use std::collections::{HashSet, VecDeque};
 use std::error::Error;

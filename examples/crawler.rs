@@ -116,7 +116,7 @@ fn config(options: &Options) -> NetworkConfig {
 /// What is known of the list so far.
 struct Crawl {
     waiting: BTreeSet<IpAddr>,
-    /// Whose dial was asked for and has no outcome yet.
+    /// Addresses whose dials have no outcome yet.
     asked: HashSet<IpAddr>,
     at_once: usize,
     settled: usize,

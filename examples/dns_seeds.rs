@@ -20,10 +20,10 @@ use std::time::Duration;
 use clap::Parser;
 use futures::StreamExt;
 use futures::future::join_all;
-use network::{NetworkConfig, NetworkController, NetworkControllerEvent, PeerLease};
+use network::{NetworkConfig, NetworkController, NetworkControllerEvent};
 use network_examples::process;
 use network_examples::session::{Pace, Session};
-use tokio::net::{TcpStream, lookup_host};
+use tokio::net::lookup_host;
 use tokio::runtime::Runtime;
 use tokio::time::timeout;
 
@@ -79,7 +79,8 @@ async fn run(options: Options) -> Result<(), Box<dyn Error>> {
     let handle = network.handle();
     let connections = network.leased().for_each_concurrent(None, |(event, lease)| {
         let NetworkControllerEvent::CandidateConnection { socket, .. } = event;
-        serve(Arc::clone(&session), socket, lease)
+        let session = Arc::clone(&session);
+        async move { session.serve(socket, lease).await }
     });
     // The stream of connections ends once the controller is closed.
     let stopping = async {
@@ -113,13 +114,4 @@ async fn look_up_one(seed: &str) -> io::Result<Vec<IpAddr>> {
     // The port is not looked up; the controller dials all peers on one.
     let found = timeout(LOOKUP_TIMEOUT, lookup_host((seed, 0))).await??;
     Ok(found.map(|address| address.ip()).take(MAX_PER_SEED).collect())
-}
-
-async fn serve(session: Arc<Session>, mut socket: TcpStream, lease: PeerLease) {
-    let ip = lease.ip();
-    let on_alive = || println!("{ip} is alive");
-    let ending = session.converse(&mut socket, &lease, on_alive).await;
-    println!("{ip} is gone: {ending}");
-    drop(socket);
-    ending.settle(lease);
 }

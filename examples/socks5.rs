@@ -21,8 +21,8 @@ use std::time::Duration;
 use clap::Parser;
 use futures::StreamExt;
 use network::{
-    Dialed, NetworkConfig, NetworkController, NetworkControllerEvent, PeerLease, TcpIncoming, TcpListening,
-    TcpTransport, Transport,
+    Dialed, NetworkConfig, NetworkController, NetworkControllerEvent, TcpIncoming, TcpListening, TcpTransport,
+    Transport,
 };
 use network_examples::process;
 use network_examples::session::{Pace, Session};
@@ -75,7 +75,8 @@ async fn run(options: Options) -> Result<(), Box<dyn Error>> {
     let handle = network.handle();
     let connections = network.leased().for_each_concurrent(None, |(event, lease)| {
         let NetworkControllerEvent::CandidateConnection { socket, .. } = event;
-        serve(Arc::clone(&session), socket, lease)
+        let session = Arc::clone(&session);
+        async move { session.serve(socket, lease).await }
     });
     // The stream of connections ends once the controller is closed.
     let stopping = async {
@@ -97,15 +98,6 @@ fn config(options: &Options) -> NetworkConfig {
     // Through several hosts, as with Tor, a dial takes longer.
     config.connect_timeout = Duration::from_secs(20);
     config
-}
-
-async fn serve(session: Arc<Session>, mut socket: TcpStream, lease: PeerLease) {
-    let ip = lease.ip();
-    let on_alive = || println!("{ip} is alive");
-    let ending = session.converse(&mut socket, &lease, on_alive).await;
-    println!("{ip} is gone: {ending}");
-    drop(socket);
-    ending.settle(lease);
 }
 
 /// Dials through a SOCKS5 proxy, and listens as TCP does.

@@ -86,6 +86,16 @@ impl Session {
         Self { is_seed: true, ..self }
     }
 
+    /// One connection from its event to its end, told on the standard output.
+    pub async fn serve(&self, mut socket: TcpStream, lease: PeerLease) {
+        let ip = lease.ip();
+        let on_alive = || println!("{ip} is alive");
+        let ending = self.converse(&mut socket, &lease, on_alive).await;
+        println!("{ip} is gone: {ending}");
+        drop(socket);
+        ending.settle(lease);
+    }
+
     /// Shakes hands, calls `on_alive`, and exchanges messages until one end leaves or breaks the protocol.
     pub async fn converse(&self, socket: &mut TcpStream, lease: &PeerLease, on_alive: impl FnOnce()) -> Ending {
         let mut wire = Wire::new(socket, self.pace);

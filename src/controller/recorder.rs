@@ -12,8 +12,8 @@ use crate::stats::Stats;
 use crate::stats::metrics::{Kind, Metric, PREFIX};
 
 pub(crate) struct Recorder {
-    /// What was last recorded.
-    last: Stats,
+    /// What was last recorded, if anything was.
+    last: Option<Stats>,
     /// In the order of [`Stats::metrics`], each with the value that was last recorded.
     recorded: Vec<(Handle, Option<u64>)>,
 }
@@ -30,22 +30,16 @@ impl Recorder {
         let recorded = metrics.metrics().map(|metric| (handle(&metric, &listen), None));
         Self {
             recorded: recorded.collect(),
-            last: metrics,
+            last: None,
         }
     }
 
     /// Records what has changed. Most polls change nothing.
     pub(super) fn record(&mut self, stats: Stats) {
-        if self.last == stats && self.has_begun() {
-            return;
+        if self.last.as_ref() != Some(&stats) {
+            self.record_each(&stats);
+            self.last = Some(stats);
         }
-        self.record_each(&stats);
-        self.last = stats;
-    }
-
-    /// All was recorded once, zeros too.
-    fn has_begun(&self) -> bool {
-        self.recorded.first().is_some_and(|(_, value)| value.is_some())
     }
 
     fn record_each(&mut self, stats: &Stats) {

@@ -37,10 +37,16 @@ pub(crate) struct Group {
     takers: BTreeSet<PeerId>,
     ready: Bag<PeerId>,
     waiting: Bag<PeerId>,
-    /// To draw one from, and in their order.
-    proven: (Bag<PeerId>, BTreeSet<Ranked>),
-    lapsed: (Bag<PeerId>, BTreeSet<Ranked>),
+    proven: Reached,
+    lapsed: Reached,
     banned: BTreeSet<(u64, PeerId)>,
+}
+
+/// Proven peers that may be dialed, to draw one from, and in their order.
+#[derive(Debug, Default)]
+struct Reached {
+    bag: Bag<PeerId>,
+    order: BTreeSet<Ranked>,
 }
 
 /// What others choose a group by.
@@ -73,6 +79,18 @@ pub(crate) struct Groups {
     positions: Positions,
 }
 
+impl Reached {
+    fn insert(&mut self, ranked: Ranked, positions: &mut Positions) {
+        self.bag.insert(ranked.id, positions);
+        self.order.insert(ranked);
+    }
+
+    fn remove(&mut self, ranked: &Ranked, positions: &mut Positions) {
+        self.bag.remove(ranked.id, positions);
+        self.order.remove(ranked);
+    }
+}
+
 impl Group {
     fn new(subnet: Subnet) -> Self {
         Self {
@@ -81,8 +99,8 @@ impl Group {
             takers: BTreeSet::new(),
             ready: Bag::default(),
             waiting: Bag::default(),
-            proven: Default::default(),
-            lapsed: Default::default(),
+            proven: Reached::default(),
+            lapsed: Reached::default(),
             banned: BTreeSet::new(),
         }
     }
@@ -90,9 +108,9 @@ impl Group {
     pub(crate) fn summary(&self) -> Summary {
         Summary {
             is_taken: !self.takers.is_empty(),
-            can_draw: !self.ready.is_empty() || !self.lapsed.0.is_empty(),
-            best_proven: self.proven.1.first().copied(),
-            best_lapsed: self.lapsed.1.first().copied(),
+            can_draw: !self.ready.is_empty() || !self.lapsed.bag.is_empty(),
+            best_proven: self.proven.order.first().copied(),
+            best_lapsed: self.lapsed.order.first().copied(),
             crowd: self.crowd_len(),
             bans: self.banned.len(),
         }
@@ -105,8 +123,8 @@ impl Group {
 
     /// A peer that may be dialed, at random, if there is one: unproven or lapsed, or any.
     pub(crate) fn draw(&self, of_all: bool, random: &mut Random) -> Option<PeerId> {
-        let proven = if of_all { self.proven.0.members() } else { &[] };
-        let bags = [self.ready.members(), self.lapsed.0.members(), proven];
+        let proven = if of_all { self.proven.bag.members() } else { &[] };
+        let bags = [self.ready.members(), self.lapsed.bag.members(), proven];
         let len = bags.iter().map(|bag| bag.len()).sum::<usize>();
         let number = (len > 0).then(|| random.below(len))?;
         bags.into_iter().flatten().nth(number).copied()
@@ -139,14 +157,8 @@ impl Group {
         match membership {
             Membership::Ready => self.ready.insert(id, positions),
             Membership::Waiting => self.waiting.insert(id, positions),
-            Membership::Proven(ranked) => {
-                self.proven.0.insert(id, positions);
-                self.proven.1.insert(ranked);
-            }
-            Membership::Lapsed(ranked) => {
-                self.lapsed.0.insert(id, positions);
-                self.lapsed.1.insert(ranked);
-            }
+            Membership::Proven(ranked) => self.proven.insert(ranked, positions),
+            Membership::Lapsed(ranked) => self.lapsed.insert(ranked, positions),
             Membership::Outgoing { takes_subnet: true } => drop(self.takers.insert(id)),
             Membership::Banned(event) => drop(self.banned.insert((event, id))),
             Membership::Outgoing { takes_subnet: false } | Membership::None => {}
@@ -157,14 +169,8 @@ impl Group {
         match membership {
             Membership::Ready => self.ready.remove(id, positions),
             Membership::Waiting => self.waiting.remove(id, positions),
-            Membership::Proven(ranked) => {
-                self.proven.0.remove(id, positions);
-                self.proven.1.remove(&ranked);
-            }
-            Membership::Lapsed(ranked) => {
-                self.lapsed.0.remove(id, positions);
-                self.lapsed.1.remove(&ranked);
-            }
+            Membership::Proven(ranked) => self.proven.remove(&ranked, positions),
+            Membership::Lapsed(ranked) => self.lapsed.remove(&ranked, positions),
             Membership::Outgoing { takes_subnet: true } => drop(self.takers.remove(&id)),
             Membership::Banned(event) => drop(self.banned.remove(&(event, id))),
             Membership::Outgoing { takes_subnet: false } | Membership::None => {}
